@@ -1,0 +1,1 @@
+//! Keybook: a shared dictionary that many people and programs edit at once.
