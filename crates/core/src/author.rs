@@ -1,0 +1,113 @@
+//! Who wrote: a browser profile's or a command line's random id, and the name that its person chose.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use minicbor::{Decode, Decoder, Encode, Encoder, bytes::ByteSlice, decode, encode};
+
+use crate::limits::AUTHOR_BYTES_MAX;
+
+/// An author's id: 8 random bytes, which stay while the name changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AuthorId(pub u64);
+
+impl<C> Encode<C> for AuthorId {
+    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        e.bytes(&self.0.to_be_bytes())?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for AuthorId {
+    fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, decode::Error> {
+        let at = d.position();
+        let bytes: &ByteSlice = d.decode_with(ctx)?;
+        let bytes = <[u8; 8]>::try_from(&bytes[..]);
+        bytes
+            .map(|b| Self(u64::from_be_bytes(b)))
+            .map_err(|_| decode::Error::message("an author's id has 8 bytes").at(at))
+    }
+}
+
+/// An author's name: 1 to 64 bytes without control characters. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AuthorName(Arc<str>);
+
+impl AuthorName {
+    /// Makes a name of any text: control characters go, what is over the limit is cut at a character, and an empty rest
+    /// becomes `?`. A name is decoration, so no edit is refused for it.
+    pub fn new(text: &str) -> Self {
+        let mut name = String::new();
+        for c in text.chars().filter(|c| !c.is_control()) {
+            if name.len() + c.len_utf8() > AUTHOR_BYTES_MAX {
+                break;
+            }
+            name.push(c);
+        }
+        Self(if name.trim().is_empty() { "?".into() } else { name.trim().into() })
+    }
+
+    /// The readable name of somebody who has not chosen one, always the same for an id: an adjective and a bird.
+    pub fn generated(id: AuthorId) -> Self {
+        const ADJECTIVES: [&str; 16] = [
+            "Amber", "Brisk", "Calm", "Clever", "Coral", "Early", "Gentle", "Golden", "Keen", "Lucky", "Mellow",
+            "Nimble", "Quiet", "Silver", "Sunny", "Swift",
+        ];
+        const BIRDS: [&str; 16] = [
+            "Avocet", "Bunting", "Crane", "Dunlin", "Egret", "Finch", "Gannet", "Heron", "Ibis", "Jay", "Kestrel",
+            "Linnet", "Magpie", "Nuthatch", "Osprey", "Plover",
+        ];
+        let (adjective, bird) = (ADJECTIVES[(id.0 % 16) as usize], BIRDS[(id.0 / 16 % 16) as usize]);
+        Self(format!("{adjective} {bird}").into())
+    }
+
+    /// The name's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AuthorName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<C> Encode<C> for AuthorName {
+    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        e.str(&self.0)?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for AuthorName {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+        Ok(Self::new(d.str()?))
+    }
+}
+
+/// An author as it travels: id and name.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Author {
+    /// Stays.
+    #[n(0)]
+    pub id: AuthorId,
+    /// May change.
+    #[n(1)]
+    pub name: AuthorName,
+}
+
+/// The names of the authors that a replica has met. Bounded by people, not by page loads.
+pub type Names = BTreeMap<AuthorId, AuthorName>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_makes_a_name() {
+        let check = |text: &str, name: &str| assert_eq!(AuthorName::new(text).as_str(), name);
+        check("Ada", "Ada");
+        check(" A\u{0}d\na ", "Ada");
+        check("\n", "?");
+        check(&"é".repeat(40), &"é".repeat(32));
+    }
+}

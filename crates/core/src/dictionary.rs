@@ -1,0 +1,131 @@
+//! The last-write-wins element dictionary: one entry a key, merged by [`Entry::beats`].
+//!
+//! Merge is commutative, associative and idempotent, so replicas that have seen the same writes hold the same entries,
+//! whatever the order. It is the two-set LWW element set with an add bias, in half the state (Shapiro et al., *A
+//! comprehensive study of Convergent and Commutative Replicated Data Types*, 2011), and it converges on equal stamps too.
+//!
+//! It does not know who may write, what is durable or what anyone has seen: see [`crate::hub`] and [`crate::client`].
+
+use std::{collections::BTreeMap, ops::Bound};
+
+use crate::{author::AuthorId, digest::Digest, entry::Entry, entry::Seq, key::Key, stamp::Stamp, value::Value};
+
+/// Entries in the order of their keys' bytes, tombstones included, with their digest and counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dictionary {
+    entries: BTreeMap<Key, Entry>,
+    digest: Digest,
+    live: u64,
+}
+
+impl Dictionary {
+    /// An empty dictionary.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Writes a value; loses silently against a greater write. O(log n). Returns whether it stayed.
+    pub fn put(&mut self, key: Key, value: Value, stamp: Stamp, author: AuthorId) -> bool {
+        debug_assert!(stamp.is_put());
+        self.merge_entry(key, Entry { value: Some(value), stamp, seq: Seq::default(), author })
+    }
+
+    /// Removes a key, leaving a tombstone; loses silently against a greater write. O(log n). Returns whether it stayed.
+    pub fn remove(&mut self, key: Key, stamp: Stamp, author: AuthorId) -> bool {
+        debug_assert!(!stamp.is_put());
+        self.merge_entry(key, Entry { value: None, stamp, seq: Seq::default(), author })
+    }
+
+    /// Keeps the greater of what is there and `entry`. O(log n). Returns whether `entry` stayed.
+    pub fn merge_entry(&mut self, key: Key, entry: Entry) -> bool {
+        let stays = self.entries.get(&key).is_none_or(|old| entry.beats(old));
+        if stays {
+            self.replace(key, entry);
+        }
+        stays
+    }
+
+    /// Merges every entry of another replica. O(m log n).
+    pub fn merge(&mut self, other: &Dictionary) {
+        for (key, entry) in &other.entries {
+            if self.entries.get(key).is_none_or(|old| entry.beats(old)) {
+                self.replace(key.clone(), entry.clone());
+            }
+        }
+    }
+
+    /// Sets an entry whatever is there, as a confirmed state does. O(log n). Returns what was there.
+    pub fn replace(&mut self, key: Key, entry: Entry) -> Option<Entry> {
+        self.digest.add(&key, &entry);
+        self.live += u64::from(entry.is_live());
+        match self.entries.entry(key) {
+            std::collections::btree_map::Entry::Vacant(vacant) => {
+                vacant.insert(entry);
+                None
+            }
+            std::collections::btree_map::Entry::Occupied(mut occupied) => {
+                self.digest.subtract(occupied.key(), occupied.get());
+                self.live -= u64::from(occupied.get().is_live());
+                Some(occupied.insert(entry))
+            }
+        }
+    }
+
+    /// Takes an entry out without a tombstone. O(log n).
+    pub fn forget(&mut self, key: &Key) -> Option<Entry> {
+        let entry = self.entries.remove(key)?;
+        self.digest.subtract(key, &entry);
+        self.live -= u64::from(entry.is_live());
+        Some(entry)
+    }
+
+    /// The value of a key. O(log n).
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.entries.get(key)?.value.as_ref()
+    }
+
+    /// The entry of a key, which may be a tombstone. O(log n).
+    pub fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    /// All entries in key order, tombstones included.
+    pub fn entries(&self) -> impl Iterator<Item = (&Key, &Entry)> {
+        self.entries.iter()
+    }
+
+    /// The live entries in key order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Value)> {
+        self.entries.iter().filter_map(|(key, entry)| Some((key, entry.value.as_ref()?)))
+    }
+
+    /// The live entries whose keys begin with `prefix`, in key order. O(log n) to the first.
+    pub fn prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a Key, &'a Value)> {
+        self.entries
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+            .take_while(move |(key, _)| key.as_str().starts_with(prefix))
+            .filter_map(|(key, entry)| Some((key, entry.value.as_ref()?)))
+    }
+
+    /// The digest of the live entries.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// How many entries have a value.
+    pub fn live(&self) -> u64 {
+        self.live
+    }
+
+    /// How many entries are tombstones.
+    pub fn tombstones(&self) -> u64 {
+        self.entries.len() as u64 - self.live
+    }
+
+    /// The digest computed anew. O(n); equals [`Dictionary::digest`] always.
+    pub fn recompute_digest(&self) -> Digest {
+        let mut digest = Digest::default();
+        self.entries.iter().for_each(|(key, entry)| digest.add(key, entry));
+        digest
+    }
+}

@@ -1,0 +1,63 @@
+//! The digest of a dictionary: 128 bits that two replicas compare to know that they hold the same.
+//!
+//! It is the sum, modulo 2^128, of a hash of each live entry, so that one change costs one hash taken out and one put in,
+//! whatever the number of entries. It detects divergence, not tampering: sums of hashes can be forged.
+
+use minicbor::{Decode, Decoder, Encode, Encoder, bytes::ByteSlice, decode, encode};
+
+use crate::{entry::Entry, key::Key};
+
+/// The sum of the hashes of the live entries. The empty dictionary's is zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Digest(u128);
+
+impl Digest {
+    /// Adds an entry; a tombstone adds nothing.
+    pub fn add(&mut self, key: &Key, entry: &Entry) {
+        self.0 = self.0.wrapping_add(hash(key, entry));
+    }
+
+    /// Takes out an entry that was added.
+    pub fn subtract(&mut self, key: &Key, entry: &Entry) {
+        self.0 = self.0.wrapping_sub(hash(key, entry));
+    }
+
+    /// Big-endian.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+
+    /// The inverse of [`Digest::to_bytes`].
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(u128::from_be_bytes(bytes))
+    }
+}
+
+/// The first 16 bytes, big-endian, of BLAKE3 over: the key's length (u32, big-endian), the key, the stamp (16 bytes), the
+/// value's length (u32, big-endian), the value.
+fn hash(key: &Key, entry: &Entry) -> u128 {
+    let Some(value) = &entry.value else { return 0 };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&(key.as_str().len() as u32).to_be_bytes());
+    hasher.update(key.as_str().as_bytes());
+    hasher.update(&entry.stamp.to_bytes());
+    hasher.update(&(value.as_str().len() as u32).to_be_bytes());
+    hasher.update(value.as_str().as_bytes());
+    let hash = hasher.finalize();
+    u128::from_be_bytes(hash.as_bytes()[..16].try_into().expect("BLAKE3 has 32 bytes"))
+}
+
+impl<C> Encode<C> for Digest {
+    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        e.bytes(&self.to_bytes())?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Digest {
+    fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, decode::Error> {
+        let at = d.position();
+        let bytes: &ByteSlice = d.decode_with(ctx)?;
+        let bytes = <[u8; 16]>::try_from(&bytes[..]);
+        bytes.map(Self::from_bytes).map_err(|_| decode::Error::message("a digest has 16 bytes").at(at))
+    }
+}

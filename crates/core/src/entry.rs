@@ -1,0 +1,51 @@
+//! An entry: what a dictionary holds of a key, and the order that decides which of two writes stays.
+
+use std::cmp::Ordering;
+
+use minicbor::{Decode, Encode};
+
+use crate::{author::AuthorId, stamp::Stamp, value::Value};
+
+/// A position in the order of a dictionary's accepted batches. Strictly increasing, not dense, and comparable only within
+/// an epoch and its common past (see [`crate::lineage`]). Zero is before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Seq(#[n(0)] pub u64);
+
+impl Seq {
+    /// The position after this one.
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// The state of a key. Without a value it is a tombstone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The value, or nothing after a remove.
+    pub value: Option<Value>,
+    /// When and by which replica it was written.
+    pub stamp: Stamp,
+    /// The batch that brought it.
+    pub seq: Seq,
+    /// Who wrote it.
+    pub author: AuthorId,
+}
+
+impl Entry {
+    /// Whether it has a value.
+    pub fn is_live(&self) -> bool {
+        self.value.is_some()
+    }
+
+    /// Whether this write stays when it meets `other`: the greater by stamp, then by the value's bytes, so that even two
+    /// writes with equal stamps converge. Equal writes do not beat each other.
+    pub fn beats(&self, other: &Entry) -> bool {
+        order((self.stamp, self.value.as_ref()), (other.stamp, other.value.as_ref())).is_gt()
+    }
+}
+
+/// The merge order of two writes to one key: total, and independent of the side that computes it.
+pub fn order(a: (Stamp, Option<&Value>), b: (Stamp, Option<&Value>)) -> Ordering {
+    a.cmp(&b)
+}

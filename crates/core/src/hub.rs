@@ -1,0 +1,545 @@
+//! The server's end of a dictionary: admits operations, decides what each does, and says what changed.
+//!
+//! A hub works on the rows of one open transaction, through [`Rows`]. So it holds no entries itself, sees its own writes
+//! of the same transaction, and what it decided becomes real with the commit or not at all. Whoever drives it
+//!
+//! 1. opens a transaction and calls [`Hub::push`] and [`Hub::resolve`] for what is waiting,
+//! 2. calls [`Hub::finish`], and commits durably,
+//! 3. only then sends the acks, and the [`Commit`] to everyone.
+//!
+//! If the commit fails, the hub must be dropped with the transaction: it is ahead of the store.
+//!
+//! What an operation does depends on the rows, the operation and the time argument alone. Sending one twice is harmless.
+
+use std::collections::BTreeMap;
+
+use minicbor::{Decode, Encode};
+
+use crate::{
+    author::{Author, AuthorId, AuthorName, Names},
+    conflict::{Conflict, ConflictId, Resolution, Side},
+    digest::Digest,
+    entry::{Entry, Seq},
+    key::Key,
+    limits::{CLOCK_AHEAD_MS_MAX, CONFLICTS_MAX, LINEAGE_MAX, Limits, VERSIONS_MAX},
+    lineage::{Lineage, PastEpoch},
+    stamp::{HybridTime, ReplicaId, Stamp},
+    value::{Value, ValueError},
+    wire::{AckCode, Change, Check, DictionaryId, Exception, Horizon, Op, Role},
+};
+
+/// The rows of one dictionary in an open transaction.
+///
+/// `by_seq` is an index that the implementation keeps: it names what changed at each [`Place`], and each entry and each
+/// conflict row has exactly one place in it.
+pub trait Rows {
+    /// Why the store could not.
+    type Error;
+
+    /// The row of a key.
+    ///
+    /// # Errors
+    /// When the store cannot read.
+    fn entry(&mut self, key: &Key) -> Result<Option<Row>, Self::Error>;
+    /// Sets the row of a key and moves it in `by_seq` from `replaced`'s place to its own.
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    fn set_entry(&mut self, key: &Key, row: &Row, replaced: Option<Place>) -> Result<(), Self::Error>;
+
+    /// Whether a key once had the value of this stamp, or lost it in a conflict.
+    ///
+    /// # Errors
+    /// When the store cannot read.
+    fn has_version(&mut self, key: &Key, stamp: Stamp) -> Result<bool, Self::Error>;
+    /// Adds a version. If `full`, the key has as many as it may, and the one of the lowest stamp leaves.
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    fn add_version(&mut self, key: &Key, version: &Side, full: bool) -> Result<(), Self::Error>;
+
+    /// A conflict row.
+    ///
+    /// # Errors
+    /// When the store cannot read.
+    fn conflict(&mut self, id: ConflictId) -> Result<Option<Conflict>, Self::Error>;
+    /// Sets a conflict row and moves it in `by_seq` from `replaced` to its [`Conflict::place`].
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    fn set_conflict(&mut self, conflict: &Conflict, replaced: Option<Place>) -> Result<(), Self::Error>;
+    /// Removes the conflict row of the lowest id, and its place.
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    fn drop_oldest_conflict(&mut self) -> Result<(), Self::Error>;
+
+    /// The name of an author.
+    ///
+    /// # Errors
+    /// When the store cannot read.
+    fn name(&mut self, id: AuthorId) -> Result<Option<AuthorName>, Self::Error>;
+    /// Sets the name of an author.
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    fn set_name(&mut self, author: &Author) -> Result<(), Self::Error>;
+
+    /// Sets the dictionary's counters; creates the dictionary if it is new.
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    fn set_state(&mut self, id: DictionaryId, state: &State) -> Result<(), Self::Error>;
+    /// Sets the epochs in which the dictionary was written.
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    fn set_writes(&mut self, writes: &[PastEpoch]) -> Result<(), Self::Error>;
+}
+
+/// A position in `by_seq`: a batch, and the number of a change in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The batch.
+    pub seq: Seq,
+    /// The number.
+    pub index: u16,
+}
+
+impl Conflict {
+    /// Where `by_seq` has the row: where it arose, or alone in the batch that resolved it.
+    pub fn place(&self) -> Place {
+        let index = if self.seq == self.id.seq { self.id.index } else { 0 };
+        Place { seq: self.seq, index }
+    }
+}
+
+/// An entry as the server keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What travels.
+    pub entry: Entry,
+    /// With the entry's seq its [`Place`].
+    pub index: u16,
+    /// Whether it came from a client after the server had lost it.
+    pub recovered: bool,
+    /// How many versions the key has, at most [`VERSIONS_MAX`].
+    pub versions: u8,
+}
+
+impl Row {
+    /// Where `by_seq` has it.
+    pub fn place(&self) -> Place {
+        Place { seq: self.entry.seq, index: self.index }
+    }
+}
+
+/// The counters of a dictionary, which change with every commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct State {
+    /// The seq of the newest batch.
+    #[n(0)]
+    pub head: Seq,
+    /// What has been purged.
+    #[n(1)]
+    pub horizon: Horizon,
+    /// The digest of the live entries.
+    #[n(2)]
+    pub digest: Digest,
+    /// How many entries have a value.
+    #[n(3)]
+    pub live: u64,
+    /// How many have none.
+    #[n(4)]
+    pub tombstones: u64,
+    /// How many conflict rows there are.
+    #[n(5)]
+    pub conflicts: u32,
+}
+
+impl State {
+    /// What a replica at the head must hold.
+    pub fn check(&self) -> Check {
+        Check { seq: self.head, digest: self.digest, live: self.live, tombstones: self.tombstones }
+    }
+}
+
+/// Who pushes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// What it may do.
+    pub role: Role,
+    /// The author of operations that name none.
+    pub author: Author,
+}
+
+/// The answer to a push, to be sent after the commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// When a cursor has reached it, the effects are in its base.
+    pub seq: Seq,
+    /// The operations that were not simply applied, by rising index.
+    pub exceptions: Vec<Exception>,
+}
+
+/// What a commit changed, to be sent to everyone after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// The head before it.
+    pub prev: Seq,
+    /// The head after it.
+    pub to: Seq,
+    /// What changed, by rising seq; of a key or conflict that changed twice the last.
+    pub changes: Vec<Change>,
+    /// The names of the authors in it.
+    pub names: Names,
+}
+
+/// The server's end of one dictionary.
+#[derive(Debug)]
+pub struct Hub {
+    id: DictionaryId,
+    lineage: Lineage,
+    writes: Vec<PastEpoch>,
+    limits: Limits,
+    state: State,
+    names: Names,
+    /// The head before the open transaction, and what the transaction has changed.
+    prev: Seq,
+    entries: BTreeMap<Key, Entry>,
+    conflicts: BTreeMap<ConflictId, Conflict>,
+}
+
+impl Hub {
+    /// A dictionary as the store has it. `writes` are the epochs in which it was written, with its head at the end of each;
+    /// a new dictionary has none and the default state.
+    pub fn new(id: DictionaryId, lineage: Lineage, writes: Vec<PastEpoch>, state: State, limits: Limits) -> Self {
+        let (entries, conflicts) = Default::default();
+        Self { id, lineage, writes, limits, state, names: Names::new(), prev: state.head, entries, conflicts }
+    }
+
+    /// The counters, with what the open transaction did.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Applies a batch of operations in their order. O(operations × log entries).
+    ///
+    /// # Errors
+    /// When the store fails; the hub must then be dropped.
+    pub fn push<R: Rows>(&mut self, rows: &mut R, from: &Origin, ops: &[Op], now_ms: u64) -> Result<Pushed, R::Error> {
+        let mut batch = Batch { seq: self.state.head.next(), index: 0 };
+        let mut exceptions = Vec::new();
+        for (index, op) in (0..).zip(ops) {
+            if let Err(refused) = self.apply(rows, &mut batch, from, op, now_ms)? {
+                exceptions.push(Exception { index, code: refused.code, data: refused.data });
+            }
+        }
+        if batch.index > 0 {
+            self.state.head = batch.seq;
+        }
+        Ok(Pushed { seq: self.state.head, exceptions })
+    }
+
+    /// Resolves a conflict. Returns whether it was open, and so changed.
+    ///
+    /// # Errors
+    /// When the store fails; the hub must then be dropped.
+    pub fn resolve<R: Rows>(
+        &mut self,
+        rows: &mut R,
+        from: &Origin,
+        id: ConflictId,
+        resolution: Resolution,
+    ) -> Result<bool, R::Error> {
+        let Some(mut conflict) = rows.conflict(id)? else { return Ok(false) };
+        if conflict.resolution != Resolution::Open || resolution == Resolution::Open || from.role != Role::Writer {
+            return Ok(false);
+        }
+        let replaced = conflict.place();
+        self.state.head = self.state.head.next();
+        conflict.seq = self.state.head;
+        conflict.resolution = resolution;
+        rows.set_conflict(&conflict, Some(replaced))?;
+        for side in [&conflict.winner, &conflict.loser] {
+            self.learn_name(rows, side.author)?;
+        }
+        self.conflicts.insert(id, conflict);
+        Ok(true)
+    }
+
+    /// Writes the counters and ends the batch of this transaction. `None` if nothing changed, and nothing need be committed.
+    ///
+    /// # Errors
+    /// When the store fails; the hub must then be dropped.
+    pub fn finish<R: Rows>(&mut self, rows: &mut R) -> Result<Option<Commit>, R::Error> {
+        let (prev, to) = (self.prev, self.state.head);
+        if prev == to {
+            return Ok(None);
+        }
+        match self.writes.last_mut() {
+            Some(last) if last.epoch == self.lineage.current => last.end = to,
+            _ => {
+                // Stored once an epoch: while it is the last, its end is the head in the state.
+                self.writes.push(PastEpoch { epoch: self.lineage.current, end: to });
+                let excess = self.writes.len().saturating_sub(LINEAGE_MAX);
+                self.writes.drain(..excess);
+                rows.set_writes(&self.writes)?;
+            }
+        }
+        rows.set_state(self.id, &self.state)?;
+        self.prev = to;
+
+        let entries = std::mem::take(&mut self.entries).into_iter().map(|(key, entry)| Change::Entry(key, entry));
+        let conflicts = std::mem::take(&mut self.conflicts).into_values().map(Change::Conflict);
+        let mut changes: Vec<Change> = entries.chain(conflicts).collect();
+        changes.sort_by_key(Change::seq);
+        let authors = changes.iter().flat_map(Change::authors);
+        let names = authors.filter_map(|id| Some((id, self.names.get(&id)?.clone()))).collect();
+        Ok(Some(Commit { prev, to, changes, names }))
+    }
+
+    fn apply<R: Rows>(
+        &mut self,
+        rows: &mut R,
+        batch: &mut Batch,
+        from: &Origin,
+        op: &Op,
+        now_ms: u64,
+    ) -> Result<Result<(), Refused>, R::Error> {
+        let (key, value) = match self.admit(from.role, op) {
+            Ok(admitted) => admitted,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let author = op.author.as_ref().unwrap_or(&from.author);
+        let new = Entry { value, stamp: op.stamp, seq: batch.seq, author: author.id };
+        let row = rows.entry(&key)?;
+        if let Some(row) = &row
+            && is_known(rows, &key, row, &new)?
+        {
+            return Ok(Err(AckCode::Duplicate.into()));
+        }
+        if op.stamp.time() > latest_admitted(now_ms, row.as_ref()) {
+            return Ok(Err(Refused { code: AckCode::ClockAhead, data: now_ms }));
+        }
+        let Some(row) = row else {
+            if let Err(refused) = self.admit_new(&new) {
+                return Ok(Err(refused));
+            }
+            self.set_name(rows, author)?;
+            let conflict = (self.horizon_deleted(op)).then(|| self.purged_side());
+            self.set_entry(rows, batch, &key, new.clone(), Replaced::default(), op.recovered.is_some())?;
+            if let Some(loser) = conflict {
+                self.add_conflict(rows, batch, &key, new.into(), loser)?;
+            }
+            return Ok(Ok(()));
+        };
+
+        let conflicts = conflicts(op, &row, &new);
+        let wins = new.beats(&row.entry);
+        if !wins && !conflicts {
+            return Ok(Err(AckCode::Superseded.into()));
+        }
+        self.set_name(rows, author)?;
+        let old = Side::from(row.entry.clone());
+        let loser = if wins { &old } else { &Side::from(new.clone()) };
+        rows.add_version(&key, loser, row.versions == VERSIONS_MAX)?;
+        let versions = (row.versions + 1).min(VERSIONS_MAX);
+        if wins {
+            let replaced = Replaced { row: Some(&row), versions };
+            self.set_entry(rows, batch, &key, new.clone(), replaced, op.recovered.is_some())?;
+        } else {
+            rows.set_entry(&key, &Row { versions, ..row.clone() }, Some(row.place()))?;
+        }
+        if conflicts {
+            let winner = if wins { new.into() } else { old.clone() };
+            self.add_conflict(rows, batch, &key, winner, loser.clone())?;
+        }
+        Ok(if wins { Ok(()) } else { Err(AckCode::Superseded.into()) })
+    }
+
+    /// What can be judged of an operation without the rows.
+    fn admit(&self, role: Role, op: &Op) -> Result<(Key, Option<Value>), Refused> {
+        if role != Role::Writer {
+            return Err(AckCode::ReadOnly.into());
+        }
+        let key = Key::parse(&op.key).map_err(|_| Refused { code: AckCode::BadKey, data: op.key.len() as u64 })?;
+        let bad = Refused { code: AckCode::BadValue, data: 0 };
+        let value = match &op.value {
+            None => None,
+            Some(text) if text.len() > self.limits.value_bytes as usize => {
+                return Err(Refused { code: AckCode::TooLarge, data: text.len() as u64 });
+            }
+            Some(text) => Some(Value::from_peer(text).map_err(|_: ValueError| bad)?),
+        };
+        if value.is_some() == op.stamp.is_put() { Ok((key, value)) } else { Err(bad) }
+    }
+
+    /// Whether a key without an entry may get this one.
+    fn admit_new(&self, new: &Entry) -> Result<(), Refused> {
+        let State { horizon, live, tombstones, .. } = self.state;
+        match new {
+            _ if !new.is_live() => Err(AckCode::Duplicate.into()),
+            _ if new.stamp.millis() <= horizon.time_ms => Err(AckCode::Parked.into()),
+            _ if live + tombstones >= self.limits.entries => {
+                Err(Refused { code: AckCode::Full, data: self.limits.entries })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether an operation on a key without an entry had seen one, whose tombstone has been purged since.
+    fn horizon_deleted(&self, op: &Op) -> bool {
+        let seen = op.seen.first().copied().unwrap_or_default();
+        self.state.horizon.seq > Seq(0) && seen != Stamp::ZERO && op.recovered.is_none()
+    }
+
+    /// The remove whose tombstone is gone: when and by whom is not known any more.
+    fn purged_side(&self) -> Side {
+        let time = HybridTime::from_millis(self.state.horizon.time_ms);
+        Side { value: None, stamp: Stamp::new(time, false, ReplicaId(0)), author: AuthorId(0) }
+    }
+
+    fn set_entry<R: Rows>(
+        &mut self,
+        rows: &mut R,
+        batch: &mut Batch,
+        key: &Key,
+        entry: Entry,
+        replaced: Replaced<'_>,
+        recovered: bool,
+    ) -> Result<(), R::Error> {
+        let old = replaced.row;
+        if let Some(old) = old {
+            self.state.digest.subtract(key, &old.entry);
+            self.count(&old.entry, |n| n - 1);
+        }
+        self.state.digest.add(key, &entry);
+        self.count(&entry, |n| n + 1);
+        let row = Row { entry, index: batch.next_index(), recovered, versions: replaced.versions };
+        rows.set_entry(key, &row, old.map(Row::place))?;
+        self.entries.insert(key.clone(), row.entry);
+        Ok(())
+    }
+
+    fn count(&mut self, entry: &Entry, change: impl Fn(u64) -> u64) {
+        let count = if entry.is_live() { &mut self.state.live } else { &mut self.state.tombstones };
+        *count = change(*count);
+    }
+
+    fn add_conflict<R: Rows>(
+        &mut self,
+        rows: &mut R,
+        batch: &mut Batch,
+        key: &Key,
+        winner: Side,
+        loser: Side,
+    ) -> Result<(), R::Error> {
+        for side in [&winner, &loser] {
+            self.learn_name(rows, side.author)?;
+        }
+        let id = ConflictId { seq: batch.seq, index: batch.next_index() };
+        let conflict = Conflict { id, seq: id.seq, key: key.clone(), winner, loser, resolution: Resolution::Open };
+        rows.set_conflict(&conflict, None)?;
+        if self.state.conflicts == CONFLICTS_MAX {
+            rows.drop_oldest_conflict()?;
+        } else {
+            self.state.conflicts += 1;
+        }
+        self.conflicts.insert(id, conflict);
+        Ok(())
+    }
+
+    fn set_name<R: Rows>(&mut self, rows: &mut R, author: &Author) -> Result<(), R::Error> {
+        self.learn_name(rows, author.id)?;
+        if self.names.get(&author.id) != Some(&author.name) {
+            rows.set_name(author)?;
+            self.names.insert(author.id, author.name.clone());
+        }
+        Ok(())
+    }
+
+    fn learn_name<R: Rows>(&mut self, rows: &mut R, id: AuthorId) -> Result<(), R::Error> {
+        if !self.names.contains_key(&id)
+            && let Some(name) = rows.name(id)?
+        {
+            self.names.insert(id, name);
+        }
+        Ok(())
+    }
+}
+
+/// Whether the server has this very write already: a resend.
+fn is_known<R: Rows>(rows: &mut R, key: &Key, row: &Row, new: &Entry) -> Result<bool, R::Error> {
+    match new.stamp.cmp(&row.entry.stamp) {
+        std::cmp::Ordering::Equal => Ok(!new.beats(&row.entry)),
+        // A version is always below the entry.
+        std::cmp::Ordering::Less => rows.has_version(key, new.stamp),
+        std::cmp::Ordering::Greater => Ok(false),
+    }
+}
+
+/// How far ahead a stamp may be. One step above the entry is always admitted, so a wrong clock poisons no key.
+fn latest_admitted(now_ms: u64, row: Option<&Row>) -> HybridTime {
+    let by_clock = HybridTime::from_millis(now_ms.saturating_add(CLOCK_AHEAD_MS_MAX));
+    row.map_or(by_clock, |row| by_clock.max(row.entry.stamp.time().plus_millis(1)))
+}
+
+/// Whether the writer of `op` had not seen what is there, and wrote something else.
+fn conflicts(op: &Op, row: &Row, new: &Entry) -> bool {
+    let there = &row.entry;
+    let seen = there.stamp <= op.seen.first().copied().unwrap_or_default() || op.seen.contains(&there.stamp);
+    let one_history = op.recovered.is_some_and(|fork| row.recovered || there.seq <= fork);
+    !seen && !one_history && there.value != new.value && there.stamp != new.stamp
+}
+
+impl From<Entry> for Side {
+    fn from(entry: Entry) -> Self {
+        Self { value: entry.value, stamp: entry.stamp, author: entry.author }
+    }
+}
+
+impl Change {
+    /// The authors that the change names.
+    pub fn authors(&self) -> impl Iterator<Item = AuthorId> + use<> {
+        let (first, second) = match self {
+            Self::Entry(_, entry) => (entry.author, None),
+            Self::Conflict(conflict) => (conflict.winner.author, Some(conflict.loser.author)),
+        };
+        std::iter::once(first).chain(second)
+    }
+}
+
+/// A batch that is being applied: its seq, and the number of its next change.
+struct Batch {
+    seq: Seq,
+    index: u16,
+}
+
+impl Batch {
+    fn next_index(&mut self) -> u16 {
+        self.index += 1;
+        self.index - 1
+    }
+}
+
+/// What a new entry takes the place of.
+#[derive(Default)]
+struct Replaced<'a> {
+    row: Option<&'a Row>,
+    versions: u8,
+}
+
+/// Why an operation was not simply applied.
+#[derive(Clone, Copy)]
+struct Refused {
+    code: AckCode,
+    data: u64,
+}
+
+impl From<AckCode> for Refused {
+    fn from(code: AckCode) -> Self {
+        Self { code, data: 0 }
+    }
+}

@@ -1,0 +1,65 @@
+//! Every limit, with its reason. Those that a deployment may change are in [`Limits`], which the server sends in Welcome.
+
+use minicbor::{Decode, Encode};
+
+/// A key in UTF-8. 512 bytes hold a path of a few names, and keep a key well within one percent-encoded URL.
+pub const KEY_BYTES_MAX: usize = 512;
+/// A dictionary's name: it stands in URLs and host-side file names.
+pub const NAME_BYTES_MAX: usize = 64;
+/// An author's name: one line of a page.
+pub const AUTHOR_BYTES_MAX: usize = 64;
+/// Nesting of a value; below every JSON parser's own limit.
+pub const VALUE_DEPTH_MAX: u32 = 64;
+/// What a value may be unless a deployment says otherwise.
+pub const VALUE_BYTES_DEFAULT: u32 = 64 * 1024;
+/// What a deployment may allow at most: a value travels in one frame.
+pub const VALUE_BYTES_MAX: u32 = 1024 * 1024;
+/// Operations in a Push: bounds what one commit waits for.
+pub const PUSH_OPS_MAX: usize = 512;
+/// Bytes of operations in a Push that has more than one, so that a slow line sees acks.
+pub const PUSH_BYTES_MAX: usize = 192 * 1024;
+/// Pushes of one client that are not yet acknowledged: hides a round trip, bounds the resend.
+pub const PUSHES_IN_FLIGHT_MAX: usize = 8;
+/// Stamps that an operation may claim to have seen.
+pub const SEEN_MAX: usize = 8;
+/// Entries and tombstones of a dictionary: what a browser still holds in memory.
+pub const ENTRIES_MAX: u64 = 1_000_000;
+/// Versions kept of a key.
+pub const VERSIONS_MAX: u8 = 100;
+/// Conflict rows kept of a dictionary, open or resolved; the oldest leave first, their values stay as versions.
+pub const CONFLICTS_MAX: u32 = 1000;
+/// Epochs that a server remembers: its last 1024 starts.
+pub const LINEAGE_MAX: usize = 1024;
+/// A presence blob: a name, a colour and a cell.
+pub const PRESENCE_BYTES_MAX: usize = 256;
+/// A capability token in Hello: 256 bits in any text encoding.
+pub const TOKEN_BYTES_MAX: usize = 128;
+/// How far a stamp may be ahead of the server: more than honest clocks that follow the server drift between two Pongs.
+pub const CLOCK_AHEAD_MS_MAX: u64 = 60_000;
+/// A snapshot's chunk before compression.
+pub const CHUNK_BYTES_MAX: usize = 512 * 1024;
+
+/// What a server allows; travels in Welcome, so that a client refuses an edit before it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Limits {
+    /// Bytes of a value.
+    #[n(0)]
+    pub value_bytes: u32,
+    /// Entries and tombstones of a dictionary.
+    #[n(1)]
+    pub entries: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { value_bytes: VALUE_BYTES_DEFAULT, entries: ENTRIES_MAX }
+    }
+}
+
+impl Limits {
+    /// The largest frame of either direction: a conflict's two values of the largest size with all that surrounds them.
+    pub fn frame_bytes(&self) -> usize {
+        (256 * 1024).max(2 * self.value_bytes as usize + 64 * 1024)
+    }
+}

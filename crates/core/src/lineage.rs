@@ -1,0 +1,121 @@
+//! Epochs and lineages: how two ends find the last point of history that they share.
+//!
+//! Every start of a server begins an epoch. A server that was killed, one that was restored from a backup and one whose
+//! machine was rolled back are the same case: its history up to some seq is shared with a client, and what either did
+//! later is not. PostgreSQL solves the same with timelines.
+
+use minicbor::{Decode, Encode};
+
+use crate::{entry::Seq, limits::LINEAGE_MAX};
+
+/// One run of a server, a random number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Epoch(#[n(0)] pub u64);
+
+/// An epoch that has ended, and the head that the dictionary had then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct PastEpoch {
+    /// The epoch.
+    #[n(0)]
+    pub epoch: Epoch,
+    /// The dictionary's head at its end; epochs never end before the one they follow.
+    #[n(1)]
+    pub end: Seq,
+}
+
+/// The epochs of a dictionary: those that ended, oldest first, at most [`LINEAGE_MAX`], and the current one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lineage {
+    /// Those that ended.
+    pub past: Vec<PastEpoch>,
+    /// The current one.
+    pub current: Epoch,
+}
+
+impl Lineage {
+    /// The lineage of a dictionary in a store: `starts` are the store's epochs in their order, the last the current one;
+    /// `writes` are the epochs in which the dictionary was written, with its head at the end of each.
+    ///
+    /// A dictionary that an epoch did not write ended it where it began it; so opening a dictionary writes nothing, and
+    /// one that does not exist yet has a past in which it was empty.
+    pub fn of_store(starts: &[Epoch], writes: &[PastEpoch]) -> Self {
+        let Some((&current, past)) = starts.split_last() else { return Self::default() };
+        // A write in an epoch that the store has forgotten comes before all that it knows.
+        let mut end = writes.iter().take_while(|write| !starts.contains(&write.epoch)).last().map_or(Seq(0), |w| w.end);
+        let past = past.iter().map(|&epoch| {
+            end = writes.iter().find(|write| write.epoch == epoch).map_or(end, |write| write.end);
+            PastEpoch { epoch, end }
+        });
+        Self { past: past.collect(), current }
+    }
+
+    /// Appends an epoch to the store's starts, forgetting the oldest over the limit.
+    pub fn push_start(starts: &mut Vec<Epoch>, epoch: Epoch) {
+        starts.push(epoch);
+        let excess = starts.len().saturating_sub(LINEAGE_MAX);
+        starts.drain(..excess);
+    }
+
+    /// Where the epoch ended, if it is known; the current one ends at `head`.
+    fn end(&self, epoch: Epoch, head: Seq) -> Option<Seq> {
+        if epoch == self.current {
+            return Some(head);
+        }
+        self.past.iter().rev().find(|past| past.epoch == epoch).map(|past| past.end)
+    }
+}
+
+/// The fork of a client's history and a server's: the lowest end of the last epoch that both know. All up to it is
+/// shared; what either has above it, the other may never have seen. `None` when they share no epoch.
+///
+/// A client that has seen nothing shares all of nothing. O(client's epochs × server's).
+pub fn fork(client: &Lineage, cursor: Seq, server: &Lineage, head: Seq) -> Option<Seq> {
+    if cursor == Seq(0) {
+        return Some(Seq(0));
+    }
+    let known = std::iter::once((client.current, cursor)).chain(client.past.iter().rev().map(|p| (p.epoch, p.end)));
+    known.filter_map(|(epoch, end)| Some(end.min(server.end(epoch, head)?))).next().map(|fork| fork.min(cursor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lineage(past: &[(u64, u64)], current: u64) -> Lineage {
+        let past = past.iter().map(|&(epoch, end)| PastEpoch { epoch: Epoch(epoch), end: Seq(end) }).collect();
+        Lineage { past, current: Epoch(current) }
+    }
+
+    #[test]
+    fn forks() {
+        let check = |client: &Lineage, cursor, server: &Lineage, head, expected: Option<u64>| {
+            assert_eq!(fork(client, Seq(cursor), server, Seq(head)), expected.map(Seq));
+        };
+        let first = lineage(&[], 1);
+        let restarted = lineage(&[(1, 50)], 2);
+        // Same epoch: nothing forks.
+        check(&first, 40, &first, 50, Some(40));
+        // A restart that lost nothing the client has.
+        check(&first, 50, &restarted, 60, Some(50));
+        // Restored from a backup made at 30.
+        check(&first, 50, &lineage(&[(1, 30)], 3), 31, Some(30));
+        // The client lived through a restart that the restored server knows nothing of.
+        check(&restarted, 70, &lineage(&[(1, 30)], 4), 30, Some(30));
+        check(&restarted, 70, &lineage(&[(1, 60)], 4), 60, Some(50));
+        // Strangers, and a client that has seen nothing.
+        check(&first, 50, &lineage(&[], 9), 50, None);
+        check(&first, 0, &lineage(&[], 9), 50, Some(0));
+    }
+
+    #[test]
+    fn of_store_fills_the_epochs_without_writes() {
+        let starts = [Epoch(1), Epoch(2), Epoch(3), Epoch(4)];
+        let writes = |list: &[(u64, u64)]| lineage(list, 0).past;
+        assert_eq!(Lineage::of_store(&starts, &writes(&[(2, 20)])), lineage(&[(1, 0), (2, 20), (3, 20)], 4));
+        assert_eq!(Lineage::of_store(&starts, &[]), lineage(&[(1, 0), (2, 0), (3, 0)], 4));
+        // Epoch 9 is older than what the store remembers.
+        assert_eq!(Lineage::of_store(&starts[..2], &writes(&[(9, 7)])), lineage(&[(1, 7)], 2));
+    }
+}

@@ -1,0 +1,395 @@
+//! The server's end of one connection: what it has been sent, what it still lacks, and when it is given up.
+//!
+//! A session follows commits as they come while it keeps up. When it has missed one, because it is new, was away or reads
+//! slowly, it asks for pages of what changed since its cursor, in which overwritten keys appear once. So a slow reader
+//! costs no memory, and is never disconnected for being slow.
+//!
+//! It does no I/O. What has to be done outside is a [`Request`]; at most one is open, and until it is answered the driver
+//! reads no further frame: that is the backpressure.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::{
+    author::Names,
+    conflict::{ConflictId, Resolution},
+    entry::Seq,
+    hub::{Commit, Origin, Pushed, State as Counters},
+    limits::{Limits, PUSHES_IN_FLIGHT_MAX},
+    lineage::{Lineage, fork},
+    wire::{ByeCode, Change, ClientFrame, Delta, DictionaryId, Mode, Op, Role, ServerFrame, VERSION, WireError},
+};
+
+/// A connection says Hello within this, or is closed.
+pub const HELLO_MS_MAX: u64 = 10_000;
+/// A connection that sends nothing for this long is closed; hidden tabs' timers run once a minute.
+pub const SILENT_MS_MAX: u64 = 90_000;
+
+/// A commit as it is sent: encoded once, shared by all who receive it.
+#[derive(Clone, Debug)]
+pub struct Broadcast {
+    /// The head before it.
+    pub prev: Seq,
+    /// The head after it.
+    pub to: Seq,
+    /// Its Deltas, at least one.
+    pub frames: Vec<Bytes>,
+}
+
+impl Broadcast {
+    /// Encodes a commit into frames of at most `limits.frame_bytes()`.
+    pub fn new(commit: &Commit, limits: &Limits) -> Self {
+        let Commit { prev, to, changes, names } = commit;
+        Self { prev: *prev, to: *to, frames: encode_deltas(changes, *prev, *to, false, names, limits) }
+    }
+}
+
+/// What changed since a cursor, in part: whole batches, by rising seq.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The cursor that it continues.
+    pub after: Seq,
+    /// The changes above `after` and up to `to`.
+    pub changes: Vec<Change>,
+    /// The names of the authors in them.
+    pub names: Names,
+    /// The last batch of the page; the head, if `more` is false.
+    pub to: Seq,
+    /// Whether more had changed when the page was read.
+    pub more: bool,
+}
+
+/// A dictionary as a session finds it, of one moment.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// Its identity.
+    pub id: DictionaryId,
+    /// Its epochs.
+    pub lineage: Lineage,
+    /// Its counters.
+    pub counters: Counters,
+    /// What this connection may do.
+    pub role: Role,
+}
+
+/// What a session needs done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Check the token, follow the commits from now on, and then answer with [`Session::handle_opened`].
+    Open {
+        /// The token of Hello.
+        token: Option<String>,
+    },
+    /// Have operations applied; answer with [`Session::handle_pushed`]. Further requests may come before.
+    Push {
+        /// The number to repeat in the answer.
+        batch: u64,
+        /// The operations.
+        ops: Vec<Op>,
+        /// Who pushes.
+        origin: Origin,
+    },
+    /// Have a conflict resolved; needs no answer.
+    Resolve {
+        /// Which.
+        id: ConflictId,
+        /// How.
+        resolution: Resolution,
+        /// Who resolves.
+        origin: Origin,
+    },
+    /// Read what changed after a cursor; answer with [`Session::handle_page`].
+    Read {
+        /// The cursor.
+        after: Seq,
+    },
+    /// Read the counters; answer with [`Session::handle_counters`].
+    Check,
+    /// Tell the other connections; needs no answer.
+    Presence {
+        /// What to tell.
+        blob: Vec<u8>,
+    },
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// No Hello yet.
+    New,
+    /// Waiting for [`Session::handle_opened`].
+    Opening(Box<Hello>),
+    /// The client fetches a snapshot.
+    AwaitingResume,
+    /// Follows commits from its cursor.
+    Following,
+    /// A page is being read.
+    Reading,
+    /// Bye has been said.
+    Closed,
+}
+
+#[derive(Debug)]
+struct Hello {
+    dictionary: Option<DictionaryId>,
+    lineage: Option<Lineage>,
+    cursor: Seq,
+}
+
+/// The server's end of one connection.
+#[derive(Debug)]
+pub struct Session {
+    limits: Limits,
+    phase: Phase,
+    origin: Option<Origin>,
+    lineage: Lineage,
+    /// What the client has been sent, once it follows.
+    cursor: Seq,
+    /// Pushes without an ack.
+    in_flight: usize,
+    deadline_ms: u64,
+    transmits: VecDeque<Bytes>,
+    requests: VecDeque<Request>,
+}
+
+impl Session {
+    /// A connection that has just been opened.
+    pub fn new(limits: Limits, now_ms: u64) -> Self {
+        Self {
+            limits,
+            phase: Phase::New,
+            origin: None,
+            lineage: Lineage::default(),
+            cursor: Seq(0),
+            in_flight: 0,
+            deadline_ms: now_ms + HELLO_MS_MAX,
+            transmits: VecDeque::new(),
+            requests: VecDeque::new(),
+        }
+    }
+
+    /// The author of Hello, once it was said.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
+    /// Whether Bye has been said: what is in [`Session::poll_transmit`] is the last.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// Whether the driver may read a frame: nothing is being opened, and not too many pushes wait for their acks.
+    pub fn wants_frame(&self) -> bool {
+        !matches!(self.phase, Phase::Opening(_) | Phase::Closed)
+            && self.in_flight < PUSHES_IN_FLIGHT_MAX
+            && self.requests.is_empty()
+    }
+
+    /// A message came in.
+    pub fn handle_message(&mut self, bytes: &[u8], now_ms: u64) {
+        self.deadline_ms = now_ms + SILENT_MS_MAX;
+        match ClientFrame::decode(bytes) {
+            Ok(frame) => self.handle_frame(frame, now_ms),
+            Err(error) => self.close_for(&error),
+        }
+    }
+
+    /// A message came in that is no frame at all: text, or over the limit.
+    pub fn handle_bad_message(&mut self, message: &str) {
+        self.close(ByeCode::Protocol, message, 0);
+    }
+
+    fn handle_frame(&mut self, frame: ClientFrame, now_ms: u64) {
+        match (&self.phase, frame) {
+            (Phase::Closed, _) => {}
+            (Phase::New, ClientFrame::Hello { version, token, dictionary, epoch, lineage, cursor, author, .. }) => {
+                if version != VERSION {
+                    let message = format!("version is {version}, this server speaks {VERSION}");
+                    return self.close(ByeCode::Version, &message, 0);
+                }
+                let lineage = epoch.map(|current| Lineage { past: lineage, current });
+                self.phase = Phase::Opening(Box::new(Hello { dictionary, lineage, cursor }));
+                self.origin = Some(Origin { role: Role::Reader, author });
+                self.requests.push_back(Request::Open { token });
+            }
+            (Phase::New, _) => self.close(ByeCode::Protocol, "the first frame must be Hello", 0),
+            (_, ClientFrame::Hello { .. }) => self.close(ByeCode::Protocol, "Hello was said before", 0),
+            (_, ClientFrame::Push { batch, ops }) => {
+                self.in_flight += 1;
+                let origin = self.expect_origin();
+                self.requests.push_back(Request::Push { batch, ops, origin });
+            }
+            (_, ClientFrame::Ping { client_ms }) => {
+                self.transmit(&ServerFrame::Pong { client_ms, server_ms: now_ms });
+            }
+            (_, ClientFrame::Presence { blob }) => self.requests.push_back(Request::Presence { blob: blob.into() }),
+            (_, ClientFrame::Resume { epoch, .. }) if epoch != self.lineage.current => {
+                self.close(ByeCode::Epoch, "the epoch of Resume has ended: connect again", 0);
+            }
+            (_, ClientFrame::Resume { cursor, .. }) => {
+                self.cursor = cursor;
+                self.read();
+            }
+            (_, ClientFrame::Resolve { id, resolution }) => {
+                let origin = self.expect_origin();
+                self.requests.push_back(Request::Resolve { id, resolution, origin });
+            }
+            (_, ClientFrame::Check) => self.requests.push_back(Request::Check),
+        }
+    }
+
+    fn expect_origin(&self) -> Origin {
+        self.origin.clone().expect("Hello comes first")
+    }
+
+    /// The dictionary is open, and its commits follow from this moment on.
+    pub fn handle_opened(&mut self, opened: Opened, now_ms: u64) {
+        let Phase::Opening(hello) = std::mem::replace(&mut self.phase, Phase::Closed) else { return };
+        let Opened { id, lineage, counters, role } = opened;
+        let from = match (hello.dictionary, &hello.lineage) {
+            (Some(dictionary), _) if dictionary != id => None,
+            (_, Some(client)) => fork(client, hello.cursor, &lineage, counters.head),
+            (_, None) => Some(Seq(0)),
+        };
+        // Who has nothing takes the snapshot, which is compressed and cached.
+        let tail = from.filter(|&from| from >= counters.horizon.seq && (from > Seq(0) || counters.head == Seq(0)));
+        self.transmit(&ServerFrame::Welcome {
+            version: VERSION,
+            role,
+            dictionary: id,
+            epoch: lineage.current,
+            lineage: lineage.past.clone(),
+            head: counters.head,
+            horizon: counters.horizon,
+            server_ms: now_ms,
+            mode: if tail.is_some() { Mode::Tail } else { Mode::Snapshot },
+            limits: self.limits,
+        });
+        if let Some(origin) = &mut self.origin {
+            origin.role = role;
+        }
+        self.lineage = lineage;
+        match tail {
+            None => self.phase = Phase::AwaitingResume,
+            Some(from) => {
+                self.cursor = from;
+                if from == counters.head { self.phase = Phase::Following } else { self.read() }
+            }
+        }
+    }
+
+    /// A push is on disk.
+    pub fn handle_pushed(&mut self, batch: u64, pushed: Pushed) {
+        self.in_flight -= 1;
+        if !self.is_closed() {
+            self.transmit(&ServerFrame::Ack { batch, seq: pushed.seq, exceptions: pushed.exceptions });
+        }
+    }
+
+    /// A commit was made. Commits come in their order; some may be missing.
+    pub fn handle_commit(&mut self, commit: &Broadcast) {
+        if !matches!(self.phase, Phase::Following) || commit.to <= self.cursor {
+            return;
+        }
+        if commit.prev == self.cursor {
+            self.cursor = commit.to;
+            self.transmits.extend(commit.frames.iter().cloned());
+        } else {
+            self.read();
+        }
+    }
+
+    /// Commits were missed.
+    pub fn handle_lagged(&mut self) {
+        if matches!(self.phase, Phase::Following) {
+            self.read();
+        }
+    }
+
+    /// A page was read. The driver sends what [`Session::poll_transmit`] has before it asks for the next request, so one
+    /// page a connection is in memory.
+    pub fn handle_page(&mut self, page: &Page) {
+        if !matches!(self.phase, Phase::Reading) {
+            return;
+        }
+        self.phase = Phase::Following;
+        let Page { after, changes, names, to, more } = page;
+        // A Resume may have moved the cursor meanwhile.
+        let continues = *after == self.cursor;
+        if continues {
+            self.transmits.extend(encode_deltas(changes, *after, *to, *more, names, &self.limits));
+            self.cursor = *to;
+        }
+        if *more || !continues {
+            self.read();
+        }
+    }
+
+    /// The counters were read.
+    pub fn handle_counters(&mut self, counters: &Counters) {
+        if !self.is_closed() {
+            self.transmit(&ServerFrame::Check(counters.check()));
+        }
+    }
+
+    /// Another connection's presence; encoded once for all who receive it.
+    pub fn handle_presence(&mut self, frame: Bytes) {
+        if matches!(self.phase, Phase::Following | Phase::Reading) {
+            self.transmits.push_back(frame);
+        }
+    }
+
+    /// When to call [`Session::handle_timeout`].
+    pub fn poll_timeout(&self) -> u64 {
+        self.deadline_ms
+    }
+
+    /// Time has passed: a connection that is silent for too long is closed.
+    pub fn handle_timeout(&mut self, now_ms: u64) {
+        if now_ms < self.deadline_ms || self.is_closed() {
+            return;
+        }
+        let what = if matches!(self.phase, Phase::New) { "no Hello" } else { "no frame" };
+        let limit_ms = if matches!(self.phase, Phase::New) { HELLO_MS_MAX } else { SILENT_MS_MAX };
+        self.close(ByeCode::Silent, &format!("{what} for {limit_ms} ms"), 0);
+    }
+
+    /// Ends the connection with a reason, after what is already waiting.
+    pub fn close(&mut self, code: ByeCode, message: &str, retry_after_ms: u64) {
+        if !self.is_closed() {
+            self.transmit(&ServerFrame::Bye { code, message: message.to_owned(), retry_after_ms });
+            self.requests.clear();
+            self.phase = Phase::Closed;
+        }
+    }
+
+    /// The next message to send.
+    pub fn poll_transmit(&mut self) -> Option<Bytes> {
+        self.transmits.pop_front()
+    }
+
+    /// The next thing to do.
+    pub fn poll_request(&mut self) -> Option<Request> {
+        self.requests.pop_front()
+    }
+
+    fn close_for(&mut self, error: &WireError) {
+        self.close(ByeCode::Protocol, &error.to_string(), 0);
+    }
+
+    fn read(&mut self) {
+        if !matches!(self.phase, Phase::Reading) {
+            self.phase = Phase::Reading;
+            self.requests.push_back(Request::Read { after: self.cursor });
+        }
+    }
+
+    fn transmit(&mut self, frame: &ServerFrame) {
+        self.transmits.push_back(frame.encode().into());
+    }
+}
+
+fn encode_deltas(changes: &[Change], prev: Seq, to: Seq, more: bool, names: &Names, limits: &Limits) -> Vec<Bytes> {
+    let deltas = Delta::pack(changes, prev, to, more, names, limits.frame_bytes());
+    deltas.into_iter().map(|delta| ServerFrame::Delta(delta).encode().into()).collect()
+}
