@@ -1,7 +1,5 @@
 //! An entry: what a dictionary holds of a key, and the order that decides which of two writes stays.
 
-use std::cmp::Ordering;
-
 use minicbor::{Decode, Encode};
 
 use crate::{author::AuthorId, stamp::Stamp, value::Value};
@@ -38,14 +36,17 @@ impl Entry {
         self.value.is_some()
     }
 
-    /// Whether this write stays when it meets `other`: the greater by stamp, then by the value's bytes, so that even two
-    /// writes with equal stamps converge. Equal writes do not beat each other.
+    /// What decides between this write and another to the same key.
+    pub fn rank(&self) -> Rank<'_> {
+        (self.stamp, self.value.as_ref())
+    }
+
+    /// Whether this write stays when it meets `other`. Equal writes do not beat each other.
     pub fn beats(&self, other: &Entry) -> bool {
-        order((self.stamp, self.value.as_ref()), (other.stamp, other.value.as_ref())).is_gt()
+        self.rank() > other.rank()
     }
 }
 
-/// The merge order of two writes to one key: total, and independent of the side that computes it.
-pub fn order(a: (Stamp, Option<&Value>), b: (Stamp, Option<&Value>)) -> Ordering {
-    a.cmp(&b)
-}
+/// The merge order of the writes to one key: the stamp, then the value's bytes, so that even two writes with equal stamps
+/// converge. The greater stays.
+pub type Rank<'a> = (Stamp, Option<&'a Value>);

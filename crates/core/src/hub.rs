@@ -313,6 +313,7 @@ impl Hub {
             Err(refused) => return Ok(Err(refused)),
         };
         let author = op.author.as_ref().unwrap_or(&from.author);
+        let recovered = op.recovered.is_some();
         let new = Entry { value, stamp: op.stamp, seq: batch.seq, author: author.id };
         let row = rows.entry(&key)?;
         if let Some(row) = &row
@@ -329,7 +330,7 @@ impl Hub {
             }
             self.set_name(rows, author)?;
             let conflict = (self.horizon_deleted(op)).then(|| self.purged_side());
-            self.set_entry(rows, batch, &key, new.clone(), Replaced::default(), op.recovered.is_some())?;
+            self.set_row(rows, batch, &key, Row { entry: new.clone(), index: 0, recovered, versions: 0 }, None)?;
             if let Some(loser) = conflict {
                 self.add_conflict(rows, batch, &key, new.into(), loser)?;
             }
@@ -347,8 +348,7 @@ impl Hub {
         rows.add_version(&key, loser, row.versions == VERSIONS_MAX)?;
         let versions = (row.versions + 1).min(VERSIONS_MAX);
         if wins {
-            let replaced = Replaced { row: Some(&row), versions };
-            self.set_entry(rows, batch, &key, new.clone(), replaced, op.recovered.is_some())?;
+            self.set_row(rows, batch, &key, Row { entry: new.clone(), index: 0, recovered, versions }, Some(&row))?;
         } else {
             rows.set_entry(&key, &Row { versions, ..row.clone() }, Some(row.place()))?;
         }
@@ -401,23 +401,22 @@ impl Hub {
         Side { value: None, stamp: Stamp::new(time, false, ReplicaId(0)), author: AuthorId(0) }
     }
 
-    fn set_entry<R: Rows>(
+    /// Sets the row of a key at the batch's next place.
+    fn set_row<R: Rows>(
         &mut self,
         rows: &mut R,
         batch: &mut Batch,
         key: &Key,
-        entry: Entry,
-        replaced: Replaced<'_>,
-        recovered: bool,
+        mut row: Row,
+        old: Option<&Row>,
     ) -> Result<(), R::Error> {
-        let old = replaced.row;
         if let Some(old) = old {
             self.state.digest.subtract(key, &old.entry);
             self.count(&old.entry, |n| n - 1);
         }
-        self.state.digest.add(key, &entry);
-        self.count(&entry, |n| n + 1);
-        let row = Row { entry, index: batch.next_index(), recovered, versions: replaced.versions };
+        self.state.digest.add(key, &row.entry);
+        self.count(&row.entry, |n| n + 1);
+        row.index = batch.next_index();
         rows.set_entry(key, &row, old.map(Row::place))?;
         self.entries.insert(key.clone(), row.entry);
         Ok(())
@@ -522,13 +521,6 @@ impl Batch {
         self.index += 1;
         self.index - 1
     }
-}
-
-/// What a new entry takes the place of.
-#[derive(Default)]
-struct Replaced<'a> {
-    row: Option<&'a Row>,
-    versions: u8,
 }
 
 /// Why an operation was not simply applied.

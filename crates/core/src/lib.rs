@@ -25,3 +25,7 @@ pub mod wire;
 
 pub mod hub;
 pub mod session;
+
+pub mod snapshot;
+
+pub mod client;

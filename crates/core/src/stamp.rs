@@ -40,6 +40,11 @@ impl HybridTime {
         Self(millis.min(Self::MAX >> Self::COUNTER_BITS) << Self::COUNTER_BITS)
     }
 
+    /// A time of its parts. Milliseconds beyond 48 bits saturate, and of the counter the low 15 bits count.
+    pub fn new(millis: u64, counter: u16) -> Self {
+        Self(Self::from_millis(millis).0 | u64::from(counter) & ((1 << Self::COUNTER_BITS) - 1))
+    }
+
     /// Milliseconds since 1970.
     pub fn millis(self) -> u64 {
         self.0 >> Self::COUNTER_BITS

@@ -1,0 +1,754 @@
+//! The client's end of a dictionary: a replica that writes at once, and agrees with the server when it can.
+//!
+//! It holds the **base** (what the server has confirmed, as of the cursor) and the **outbox** (what this replica wrote and
+//! the server has not confirmed). What it shows is the greater of both, key by key.
+//!
+//! It does no I/O. The driver
+//!
+//! 1. calls `handle_*` for what happened, with the time,
+//! 2. then drains [`Client::poll_action`], [`Client::poll_transmit`] and [`Client::poll_event`],
+//! 3. and comes back with [`Client::handle_timeout`] at [`Client::poll_timeout`].
+//!
+//! Times are milliseconds of the local clock, which may be wrong, and may jump: stamps follow the estimated server time.
+//!
+//! It ends in agreement: once connections last long enough for the outbox to be sent and the pages to be read, the outbox
+//! holds only rows that wait for their user, and the base equals the server's rows of the same seq.
+
+mod link;
+mod outbox;
+
+use std::collections::{BTreeSet, VecDeque};
+
+use link::Link;
+pub use link::{Action, Phase};
+use outbox::seen;
+pub use outbox::{Outbox, OutboxRow, RowState};
+
+use crate::{
+    author::{Author, Names},
+    conflict::Conflicts,
+    dictionary::Dictionary,
+    entry::{Entry, Seq},
+    key::Key,
+    limits::{CLOCK_AHEAD_MS_MAX, Limits, PUSHES_IN_FLIGHT_MAX},
+    lineage::{Lineage, fork},
+    snapshot::Snapshot,
+    stamp::{Clock, ReplicaId, Stamp},
+    value::{Value, ValueError},
+    wire::{
+        AckClass, AckCode, ByeCode, Change, Check, ClientFrame, Delta, DictionaryId, Exception, Horizon, Mode, Role,
+        ServerFrame, VERSION, WireError,
+    },
+};
+
+/// At most one snapshot in this time mends a base whose digest differs.
+pub const HEAL_MS_MIN: u64 = 600_000;
+
+/// What has changed; see [`Client::poll_event`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// What is shown of these keys, or how far their writes have come.
+    Entries(BTreeSet<Key>),
+    /// Everything may have changed.
+    Reset,
+    /// The conflict rows.
+    Conflicts,
+    /// The phase of the connection, or the outbox's count.
+    Status,
+    /// The server ended the connection with a reason.
+    Bye {
+        /// Why.
+        code: ByeCode,
+        /// What it says.
+        message: String,
+    },
+    /// What the server sent cannot be read.
+    Unreadable(String),
+    /// The base differed from the server's at the same seq, and is fetched anew.
+    Diverged,
+}
+
+/// What is shown of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown<'a> {
+    /// The value, or none after a remove.
+    pub value: Option<&'a Value>,
+    /// When and by which replica.
+    pub stamp: Stamp,
+    /// Who wrote it.
+    pub author: crate::author::AuthorId,
+    /// What the write waits for; none when it is confirmed.
+    pub pending: Option<RowState>,
+}
+
+/// Why an edit was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EditError {
+    /// The value is over the server's limit.
+    #[error(transparent)]
+    Value(#[from] ValueError),
+    /// The dictionary is full.
+    #[error("the dictionary has {0} entries, which is its limit")]
+    Full(u64),
+    /// This connection may not write.
+    #[error("this dictionary is open for reading only")]
+    ReadOnly,
+}
+
+/// The client's end of one dictionary.
+#[derive(Clone, Debug)]
+pub struct Client {
+    author: Author,
+    clock: Clock,
+    /// The server's clock minus the local one.
+    offset_ms: i64,
+    role: Role,
+    limits: Limits,
+
+    dictionary: Option<DictionaryId>,
+    lineage: Option<Lineage>,
+    horizon: Horizon,
+    /// Up to here the base has all changes; it may have some of later batches, in the middle of a catch-up.
+    applied: Seq,
+    /// The last seq at which the base was the server's state of one moment.
+    settled: Seq,
+    base: Dictionary,
+    names: Names,
+    conflicts: Conflicts,
+    outbox: Outbox,
+
+    link: Link,
+    resuming: bool,
+    next_batch: u64,
+    in_flight: VecDeque<(u64, Vec<(Key, Stamp)>)>,
+
+    check: Option<Check>,
+    verified: Option<Seq>,
+    /// Since it joined, the server has not been asked for its digest.
+    unverified: bool,
+    healed_at_ms: Option<u64>,
+    divergences: u64,
+
+    transmits: VecDeque<Vec<u8>>,
+    changed: BTreeSet<Key>,
+    events: VecDeque<Event>,
+}
+
+impl Client {
+    /// A replica that has nothing and connects at once.
+    pub fn new(replica: ReplicaId, author: Author, now_ms: u64) -> Self {
+        Self {
+            author,
+            clock: Clock::new(replica),
+            offset_ms: 0,
+            role: Role::Writer,
+            limits: Limits::default(),
+            dictionary: None,
+            lineage: None,
+            horizon: Horizon::default(),
+            applied: Seq(0),
+            settled: Seq(0),
+            base: Dictionary::new(),
+            names: Names::new(),
+            conflicts: Conflicts::default(),
+            outbox: Outbox::default(),
+            link: Link::new(now_ms),
+            resuming: false,
+            next_batch: 0,
+            in_flight: VecDeque::new(),
+            check: None,
+            verified: None,
+            unverified: true,
+            healed_at_ms: None,
+            divergences: 0,
+            transmits: VecDeque::new(),
+            changed: BTreeSet::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    // What it holds.
+
+    /// What is shown of a key; none if it never had an entry. O(log n).
+    pub fn shown(&self, key: &Key) -> Option<Shown<'_>> {
+        let base = self.base.entry(key.as_str());
+        let own = self.outbox.shown(key);
+        match (base, own) {
+            (Some(base), Some(own)) if base.rank() > own.rank() => Some(Shown::base(base)),
+            (_, Some(own)) => Some(Shown::outbox(own)),
+            (Some(base), None) => Some(Shown::base(base)),
+            (None, None) => None,
+        }
+    }
+
+    /// The value that is shown of a key. O(log n).
+    pub fn get(&self, key: &Key) -> Option<&Value> {
+        self.shown(key)?.value
+    }
+
+    /// The keys that are shown with a value, in order. O(n).
+    pub fn keys(&self) -> Vec<Key> {
+        let base = self.base.iter().map(|(key, _)| key);
+        if self.outbox.active() == 0 {
+            return base.cloned().collect();
+        }
+        let mut keys: Vec<Key> = base.chain(self.outbox.keys()).cloned().collect();
+        // Two sorted runs: one pass.
+        keys.sort();
+        keys.dedup();
+        keys.retain(|key| self.get(key).is_some());
+        keys
+    }
+
+    /// What the server has confirmed.
+    pub fn base(&self) -> &Dictionary {
+        &self.base
+    }
+
+    /// What this replica wrote and the server has not confirmed.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// The keys whose outbox rows changed since the last call, for whoever keeps a copy; call it after every step.
+    pub fn take_outbox_changes(&mut self) -> BTreeSet<Key> {
+        self.outbox.take_changed()
+    }
+
+    /// The conflict rows.
+    pub fn conflicts(&self) -> &Conflicts {
+        &self.conflicts
+    }
+
+    /// The names of the authors met so far.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Who writes here.
+    pub fn author(&self) -> &Author {
+        &self.author
+    }
+
+    /// Writes under another name from now on.
+    pub fn set_author(&mut self, author: Author) {
+        self.author = author;
+    }
+
+    /// What the server allows.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// How far the connection has come.
+    pub fn phase(&self) -> Phase {
+        self.link.phase
+    }
+
+    /// The cursor: the base is the server's state of this moment.
+    pub fn cursor(&self) -> Seq {
+        self.settled
+    }
+
+    /// Whether the base is complete for the connection: it follows, and is not in the middle of a catch-up.
+    pub fn is_settled(&self) -> bool {
+        self.link.phase == Phase::Following && self.settled == self.applied && !self.resuming
+    }
+
+    /// The last seq at which the digest equalled the server's.
+    pub fn verified(&self) -> Option<Seq> {
+        self.verified
+    }
+
+    /// How often it did not.
+    pub fn divergences(&self) -> u64 {
+        self.divergences
+    }
+
+    /// The server's clock minus the local one, as estimated.
+    pub fn offset_ms(&self) -> i64 {
+        self.offset_ms
+    }
+
+    // Editing.
+
+    /// What an edit that begins now will have seen of a key; pass it to [`Client::put`] when the edit is done.
+    pub fn begin(&self, key: &Key) -> Stamp {
+        let base = self.base.entry(key.as_str());
+        match self.outbox.shown(key) {
+            Some(own) if base.is_none_or(|base| base.rank() <= own.rank()) => own.seen[0],
+            _ => base.map_or(Stamp::ZERO, |base| base.stamp),
+        }
+    }
+
+    /// Writes a value: shown at once, sent when possible. `began` is what the editor was showing when editing began.
+    ///
+    /// # Errors
+    /// When the value or the dictionary is over the server's limits, or the server lets this client only read.
+    pub fn put(&mut self, key: &Key, value: Value, began: Stamp, now_ms: u64) -> Result<Stamp, EditError> {
+        value.check_size(self.limits.value_bytes)?;
+        let entries = self.base.live() + self.base.tombstones();
+        if entries >= self.limits.entries && self.shown(key).is_none() {
+            return Err(EditError::Full(self.limits.entries));
+        }
+        self.write(key, Some(value), began, now_ms)
+    }
+
+    /// Removes a key. Nothing is written if it shows no value.
+    ///
+    /// # Errors
+    /// When the server lets this client only read.
+    pub fn remove(&mut self, key: &Key, began: Stamp, now_ms: u64) -> Result<Option<Stamp>, EditError> {
+        if self.get(key).is_none() {
+            return Ok(None);
+        }
+        self.write(key, None, began, now_ms).map(Some)
+    }
+
+    fn write(&mut self, key: &Key, value: Option<Value>, began: Stamp, now_ms: u64) -> Result<Stamp, EditError> {
+        if self.role != Role::Writer {
+            return Err(EditError::ReadOnly);
+        }
+        let replaced = self.shown(key).map_or(Stamp::ZERO, |shown| shown.stamp);
+        let stamp = self.clock.stamp(self.server_ms(now_ms), replaced, value.is_some());
+        let row = OutboxRow {
+            value,
+            stamp,
+            seen: seen(began, self.outbox.row_of(key, stamp)),
+            author: self.author.clone(),
+            recovered: None,
+            sent: false,
+            state: RowState::Queued,
+        };
+        self.outbox.insert(key.clone(), row);
+        self.changed.insert(key.clone());
+        self.status_changed();
+        self.push();
+        Ok(stamp)
+    }
+
+    /// Lets a row of the outbox go that waits for its user. Returns whether there was one.
+    pub fn discard(&mut self, key: &Key, stamp: Stamp) -> bool {
+        let waits = self.outbox.row(key, stamp).is_some_and(|row| !row.state.is_active());
+        if waits {
+            self.outbox.remove(key, stamp);
+            self.changed.insert(key.clone());
+            self.status_changed();
+        }
+        waits
+    }
+
+    /// Asks the server to compare digests now, if it is connected.
+    pub fn verify(&mut self) {
+        if self.link.is_welcome() {
+            self.transmit(&ClientFrame::Check);
+        }
+    }
+
+    // What happened.
+
+    /// The socket is open.
+    pub fn handle_connected(&mut self, now_ms: u64) {
+        self.link.handle_connected(now_ms);
+        self.transmits.clear();
+        self.transmit(&ClientFrame::Hello {
+            version: VERSION,
+            token: None,
+            replica: self.clock.replica(),
+            dictionary: self.dictionary,
+            epoch: self.lineage.as_ref().map(|lineage| lineage.current),
+            lineage: self.lineage.as_ref().map_or(Vec::new(), |lineage| lineage.past.clone()),
+            cursor: self.settled,
+            client_ms: now_ms,
+            author: self.author.clone(),
+            capabilities: 0,
+        });
+        self.status_changed();
+    }
+
+    /// The socket is closed, or could not be opened. `random` spreads the next attempts.
+    pub fn handle_disconnected(&mut self, now_ms: u64, random: u64) {
+        self.link.handle_disconnected(now_ms, random);
+        self.in_flight.clear();
+        self.transmits.clear();
+        self.outbox.requeue(false);
+        (self.resuming, self.check) = (false, None);
+        self.status_changed();
+    }
+
+    /// The network is said to be back, or somebody looks at the page again.
+    pub fn handle_online(&mut self, now_ms: u64) {
+        self.link.handle_online(now_ms);
+    }
+
+    /// A binary message came. One that cannot be read ends the connection.
+    pub fn handle_message(&mut self, bytes: &[u8], now_ms: u64) {
+        self.link.handle_received();
+        let handled = ServerFrame::decode(bytes).and_then(|frame| self.handle_frame(frame, now_ms));
+        if let Err(error) = handled {
+            self.events.push_back(Event::Unreadable(error.to_string()));
+            self.link.disconnect();
+        }
+        self.push();
+    }
+
+    fn handle_frame(&mut self, frame: ServerFrame, now_ms: u64) -> Result<(), WireError> {
+        match frame {
+            ServerFrame::Welcome {
+                role, dictionary, epoch, lineage, head, horizon, server_ms, mode, limits, ..
+            } => {
+                if let Phase::Greeting { since_ms } = self.link.phase {
+                    self.set_offset(since_ms, server_ms, now_ms);
+                    self.link.handle_welcome(now_ms);
+                    (self.role, self.limits, self.horizon) = (role, limits, horizon);
+                    self.join(dictionary, ServerFrame::lineage(epoch, lineage), head, mode);
+                }
+            }
+            ServerFrame::Delta(delta) => self.handle_delta(delta, now_ms)?,
+            ServerFrame::Ack { batch, seq, exceptions } => self.handle_ack(batch, seq, &exceptions, now_ms),
+            ServerFrame::Check(check) => {
+                self.check = Some(check);
+                self.compare(now_ms);
+            }
+            ServerFrame::Horizon(horizon) => self.horizon = horizon,
+            ServerFrame::Pong { client_ms, server_ms } if client_ms > 0 => {
+                self.set_offset(client_ms, server_ms, now_ms);
+            }
+            ServerFrame::Bye { code, message, retry_after_ms } => {
+                self.link.retry_after(retry_after_ms);
+                self.link.disconnect();
+                self.events.push_back(Event::Bye { code, message });
+            }
+            ServerFrame::Pong { .. } | ServerFrame::Presence { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// The snapshot has come, as the server sent it.
+    pub fn handle_snapshot(&mut self, bytes: &[u8], now_ms: u64) {
+        if self.link.phase != Phase::Fetching {
+            return;
+        }
+        match Snapshot::decode(bytes) {
+            Ok(snapshot) if Some(snapshot.header.dictionary) != self.dictionary => {
+                self.handle_snapshot_failed("it is of another dictionary");
+            }
+            Ok(snapshot) => {
+                let epoch = snapshot.header.lineage.current;
+                if self.lineage.as_ref().is_none_or(|lineage| lineage.current != epoch) {
+                    return self.handle_snapshot_failed("it is of another epoch");
+                }
+                self.adopt(snapshot);
+                self.link.phase = Phase::Following;
+                self.resume();
+                self.compare(now_ms);
+                self.push();
+            }
+            Err(error) => self.handle_snapshot_failed(&error.to_string()),
+        }
+    }
+
+    /// The snapshot could not be had: connect again, and with that try again.
+    pub fn handle_snapshot_failed(&mut self, reason: &str) {
+        if self.link.phase == Phase::Fetching {
+            self.events.push_back(Event::Unreadable(format!("snapshot: {reason}")));
+            self.link.disconnect();
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now_ms: u64) {
+        if self.link.handle_timeout(now_ms) {
+            self.transmit(&ClientFrame::Ping { client_ms: now_ms });
+            if self.verified != Some(self.settled) {
+                self.verify();
+            }
+        }
+        if self.outbox.wake(now_ms) {
+            self.push();
+        }
+    }
+
+    // What follows of it.
+
+    /// When to call [`Client::handle_timeout`], if ever.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        self.link.poll_timeout().into_iter().chain(self.outbox.wakes_at()).min()
+    }
+
+    /// What the driver has to do next.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.link.poll_action()
+    }
+
+    /// The next message to send.
+    pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+        self.transmits.pop_front()
+    }
+
+    /// What has changed since the last call.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if !self.changed.is_empty() {
+            return Some(Event::Entries(std::mem::take(&mut self.changed)));
+        }
+        self.events.pop_front()
+    }
+
+    // How it agrees.
+
+    /// Finds the last point of history that is shared with the server, and goes on from there.
+    fn join(&mut self, dictionary: DictionaryId, server: Lineage, head: Seq, mode: Mode) {
+        let same = self.dictionary.is_none_or(|known| known == dictionary);
+        let new_epoch = self.lineage.as_ref().is_none_or(|known| known.current != server.current);
+        let mut complete = true;
+        if !same {
+            self.outbox.orphan();
+            self.start_over();
+        } else if let Some(known) = self.lineage.take()
+            && new_epoch
+        {
+            self.outbox.requeue(true);
+            complete = self.step_back(fork(&known, self.settled, &server, head));
+        }
+        self.applied = self.settled;
+        (self.verified, self.unverified) = (None, true);
+        self.dictionary = Some(dictionary);
+        self.lineage = Some(server);
+        if mode == Mode::Snapshot || !complete {
+            self.link.fetch();
+        } else if self.applied == head {
+            self.verify_once();
+        }
+        self.status_changed();
+    }
+
+    /// Goes back to the fork: what the base has above it, the server may have lost. Returns whether the base has the
+    /// server's state at the fork still.
+    fn step_back(&mut self, fork: Option<Seq>) -> bool {
+        let shared = fork.unwrap_or_default();
+        let lost: Vec<Key> =
+            self.base.entries().filter(|(_, entry)| entry.seq > shared).map(|(key, _)| key.clone()).collect();
+        self.outbox.lower_forks(shared);
+        for key in &lost {
+            let Some(entry) = self.base.forget(key) else { continue };
+            if self.role == Role::Writer {
+                let state = if fork.is_some() { RowState::Queued } else { RowState::Orphaned };
+                self.outbox.insert(key.clone(), self.recovered(entry, shared, state));
+            }
+        }
+        self.settled = self.settled.min(shared);
+        if !lost.is_empty() {
+            self.reset();
+        }
+        lost.is_empty() || self.role == Role::Writer
+    }
+
+    /// A confirmed write as a row of the outbox, with its own stamp: nobody else may have it any more.
+    fn recovered(&self, entry: Entry, fork: Seq, state: RowState) -> OutboxRow {
+        let name = self.names.get(&entry.author).cloned();
+        let name = name.unwrap_or_else(|| crate::author::AuthorName::generated(entry.author));
+        OutboxRow {
+            value: entry.value,
+            stamp: entry.stamp,
+            seen: vec![Stamp::ZERO],
+            author: Author { id: entry.author, name },
+            recovered: Some(fork),
+            sent: true,
+            state,
+        }
+    }
+
+    fn start_over(&mut self) {
+        self.base = Dictionary::new();
+        self.conflicts = Conflicts::default();
+        self.settled = Seq(0);
+        self.reset();
+    }
+
+    fn adopt(&mut self, snapshot: Snapshot) {
+        let Snapshot { header, base, names, conflicts } = snapshot;
+        (self.base, self.conflicts) = (base, conflicts);
+        self.names.extend(names);
+        (self.applied, self.settled) = (header.seq, header.seq);
+        self.horizon = header.horizon;
+        self.unverified = true;
+        self.outbox.release(header.seq);
+        self.reset();
+    }
+
+    fn handle_delta(&mut self, delta: Delta, now_ms: u64) -> Result<(), WireError> {
+        let (prev, to, more) = (delta.prev, delta.to, delta.more);
+        if self.link.phase != Phase::Following {
+            return Ok(());
+        }
+        if prev != self.applied {
+            if to > self.applied && !self.resuming {
+                self.resume();
+            }
+            return Ok(());
+        }
+        self.resuming = false;
+        self.names.extend(delta.authors.iter().map(|author| (author.id, author.name.clone())));
+        let mut conflicts = false;
+        for change in delta.into_changes()? {
+            match change {
+                Change::Entry(key, entry) => {
+                    self.changed.insert(key.clone());
+                    self.base.replace(key, entry);
+                }
+                Change::Conflict(conflict) => {
+                    conflicts = true;
+                    self.conflicts.set(conflict);
+                }
+            }
+        }
+        self.applied = to;
+        if !more {
+            self.settled = to;
+        }
+        if conflicts {
+            self.events.push_back(Event::Conflicts);
+        }
+        let released = self.outbox.release(self.applied);
+        if !released.is_empty() {
+            self.changed.extend(released);
+            self.status_changed();
+        }
+        self.verify_once();
+        self.compare(now_ms);
+        Ok(())
+    }
+
+    fn resume(&mut self) {
+        let Some(lineage) = &self.lineage else { return };
+        let epoch = lineage.current;
+        self.resuming = true;
+        self.applied = self.settled;
+        self.transmit(&ClientFrame::Resume { epoch, cursor: self.settled });
+    }
+
+    fn handle_ack(&mut self, batch: u64, seq: Seq, exceptions: &[Exception], now_ms: u64) {
+        let Some(position) = self.in_flight.iter().position(|(number, _)| *number == batch) else { return };
+        let (_, ops) = self.in_flight.remove(position).expect("it was just found");
+        let mut exceptions = exceptions.iter().peekable();
+        if let Some(server_ms) = exceptions.clone().find(|e| e.code == AckCode::ClockAhead).map(|e| e.data) {
+            self.offset_ms = server_ms as i64 - now_ms as i64;
+            self.clock.forget();
+        }
+        for (index, (key, stamp)) in (0..).zip(ops) {
+            let exception = exceptions.next_if(|exception| exception.index == index);
+            self.settle(&key, stamp, seq, exception, now_ms);
+            self.changed.insert(key);
+        }
+        self.outbox.release(self.applied);
+        self.status_changed();
+    }
+
+    /// What becomes of an operation that was answered, if no newer one has taken its place.
+    fn settle(&mut self, key: &Key, stamp: Stamp, seq: Seq, exception: Option<&Exception>, now_ms: u64) {
+        let Some(row) = self.outbox.row(key, stamp) else { return };
+        let state = match exception.map(|exception| (exception.code, exception.code.class(), exception.data)) {
+            None | Some((_, AckClass::Done, _)) => RowState::Acked(seq),
+            Some((code, AckClass::Held, data)) => RowState::Held { code, data },
+            Some((AckCode::ClockAhead, _, _)) if row.recovered.is_none() => return self.restamp(key, stamp, now_ms),
+            // It was confirmed once with this stamp: it waits until the server's clock has come so far.
+            Some((AckCode::ClockAhead, _, server_ms)) => {
+                let early_ms = stamp.millis().saturating_sub(server_ms + CLOCK_AHEAD_MS_MAX);
+                RowState::Waiting { until_ms: now_ms + early_ms.max(1000) }
+            }
+            Some((_, AckClass::Retry, wait_ms)) => RowState::Waiting { until_ms: now_ms + wait_ms },
+        };
+        self.outbox.set_state(key, stamp, state);
+    }
+
+    /// Nobody else can have seen a refused write, so it may get another stamp.
+    fn restamp(&mut self, key: &Key, stamp: Stamp, now_ms: u64) {
+        let Some(mut row) = self.outbox.remove(key, stamp) else { return };
+        let replaced = self.base.entry(key.as_str()).map_or(Stamp::ZERO, |entry| entry.stamp);
+        row.stamp = self.clock.stamp(self.server_ms(now_ms), replaced, row.value.is_some());
+        row.state = RowState::Queued;
+        self.outbox.insert(key.clone(), row);
+    }
+
+    /// Asks for the server's digest after a catch-up.
+    fn verify_once(&mut self) {
+        if self.is_settled() && std::mem::take(&mut self.unverified) {
+            self.verify();
+        }
+    }
+
+    /// Compares the digests, when the base has come to the seq of the server's.
+    fn compare(&mut self, now_ms: u64) {
+        let Some(check) = self.check.filter(|_| self.is_settled()) else { return };
+        if check.seq > self.settled {
+            return;
+        }
+        self.check = None;
+        if check.seq < self.settled {
+            // It has gone by, in the middle of a catch-up.
+            return self.verify();
+        }
+        if (check.digest, check.live) == (self.base.digest(), self.base.live()) {
+            self.verified = Some(check.seq);
+            return self.status_changed();
+        }
+        self.divergences += 1;
+        self.verified = None;
+        self.events.push_back(Event::Diverged);
+        if self.healed_at_ms.is_none_or(|at| now_ms >= at + HEAL_MS_MIN) {
+            self.healed_at_ms = Some(now_ms);
+            self.link.fetch();
+        }
+    }
+
+    /// Sends what is queued, as far as pushes may be in flight.
+    fn push(&mut self) {
+        while self.link.is_welcome() && self.in_flight.len() < PUSHES_IN_FLIGHT_MAX {
+            let (keys, ops): (Vec<_>, Vec<_>) = self.outbox.take_push().into_iter().unzip();
+            if ops.is_empty() {
+                return;
+            }
+            let batch = self.next_batch;
+            self.next_batch += 1;
+            let stamps = ops.iter().map(|op| op.stamp);
+            self.in_flight.push_back((batch, keys.into_iter().zip(stamps).collect()));
+            self.transmit(&ClientFrame::Push { batch, ops });
+        }
+    }
+
+    fn server_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_add_signed(self.offset_ms)
+    }
+
+    /// The server's clock was read between `sent_ms` and now: half way, as Cristian's algorithm has it.
+    fn set_offset(&mut self, sent_ms: u64, server_ms: u64, now_ms: u64) {
+        let half_ms = now_ms.saturating_sub(sent_ms) / 2;
+        self.offset_ms = server_ms as i64 + half_ms as i64 - now_ms as i64;
+    }
+
+    fn transmit(&mut self, frame: &ClientFrame) {
+        self.transmits.push_back(frame.encode());
+    }
+
+    fn reset(&mut self) {
+        self.changed.clear();
+        self.events.push_back(Event::Reset);
+    }
+
+    fn status_changed(&mut self) {
+        if self.events.back() != Some(&Event::Status) {
+            self.events.push_back(Event::Status);
+        }
+    }
+}
+
+impl<'a> Shown<'a> {
+    fn base(entry: &'a Entry) -> Self {
+        Self { value: entry.value.as_ref(), stamp: entry.stamp, author: entry.author, pending: None }
+    }
+
+    fn outbox(row: &'a OutboxRow) -> Self {
+        Self { value: row.value.as_ref(), stamp: row.stamp, author: row.author.id, pending: Some(row.state) }
+    }
+}

@@ -1,0 +1,298 @@
+//! The outbox: what this replica wrote and the server has not confirmed.
+//!
+//! One row a (replica, key): a newer write of the same replica to the same key takes the older's place. A row leaves when
+//! its stamp is acknowledged **and** the base has reached the ack's seq, so that the shown state never goes back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    author::Author,
+    entry::{Rank, Seq},
+    key::Key,
+    limits::{PUSH_BYTES_MAX, PUSH_OPS_MAX, SEEN_MAX},
+    stamp::Stamp,
+    value::Value,
+    wire::{AckCode, Op},
+};
+
+/// An unconfirmed write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// The value; none removes.
+    pub value: Option<Value>,
+    /// When and by which replica.
+    pub stamp: Stamp,
+    /// What [`Op::seen`] will say.
+    pub seen: Vec<Stamp>,
+    /// Who wrote it.
+    pub author: Author,
+    /// The fork, for a write that was confirmed once and that the server has lost.
+    pub recovered: Option<Seq>,
+    /// Whether a server may have got it.
+    pub sent: bool,
+    /// What it waits for.
+    pub state: RowState,
+}
+
+/// What an outbox row waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowState {
+    /// To be sent.
+    Queued,
+    /// An ack.
+    Sent,
+    /// The base to reach this seq.
+    Acked(Seq),
+    /// A time, to be sent again.
+    Waiting {
+        /// By the local clock.
+        until_ms: u64,
+    },
+    /// Its user: the server refused it for good. It is not shown.
+    Held {
+        /// Why.
+        code: AckCode,
+        /// See [`crate::wire::Exception::data`].
+        data: u64,
+    },
+    /// Its user: it belongs to a dictionary that has been deleted, or whose history shares nothing with it. Not shown.
+    Orphaned,
+}
+
+impl RowState {
+    /// Whether the row counts in the shown state, and is on its way.
+    pub fn is_active(self) -> bool {
+        !matches!(self, Self::Held { .. } | Self::Orphaned)
+    }
+}
+
+impl OutboxRow {
+    /// What decides between this write and another to the same key.
+    pub fn rank(&self) -> Rank<'_> {
+        (self.stamp, self.value.as_ref())
+    }
+
+    fn to_op(&self, key: &Key) -> Op {
+        Op {
+            key: key.as_str().to_owned(),
+            value: self.value.as_ref().map(|value| value.as_str().to_owned()),
+            stamp: self.stamp,
+            seen: self.seen.clone(),
+            flags: 0,
+            author: Some(self.author.clone()),
+            recovered: self.recovered,
+        }
+    }
+
+    fn bytes(&self, key: &Key) -> usize {
+        key.as_str().len() + self.value.as_ref().map_or(0, |v| v.as_str().len()) + 17 * self.seen.len() + 128
+    }
+}
+
+/// The unconfirmed writes by key.
+#[derive(Clone, Debug, Default)]
+pub struct Outbox {
+    rows: BTreeMap<Key, Vec<OutboxRow>>,
+    queued: BTreeSet<(Stamp, Key)>,
+    waiting: BTreeSet<(u64, Stamp, Key)>,
+    acked: BTreeSet<(Seq, Stamp, Key)>,
+    active: usize,
+    inactive: usize,
+    changed: BTreeSet<Key>,
+}
+
+impl Outbox {
+    /// Adds a row. It takes the place of the one of the same replica and key, unless that has a greater stamp.
+    pub fn insert(&mut self, key: Key, row: OutboxRow) {
+        if let Some(old) = self.row_of(&key, row.stamp) {
+            if old.stamp > row.stamp {
+                return;
+            }
+            let stamp = old.stamp;
+            self.remove(&key, stamp);
+        }
+        self.index(&key, row.stamp, row.state, true);
+        self.changed.insert(key.clone());
+        self.rows.entry(key).or_default().push(row);
+    }
+
+    /// Takes a row out.
+    pub fn remove(&mut self, key: &Key, stamp: Stamp) -> Option<OutboxRow> {
+        let rows = self.rows.get_mut(key)?;
+        let position = rows.iter().position(|row| row.stamp == stamp)?;
+        let row = rows.swap_remove(position);
+        if rows.is_empty() {
+            self.rows.remove(key);
+        }
+        self.index(key, stamp, row.state, false);
+        self.changed.insert(key.clone());
+        Some(row)
+    }
+
+    /// Sets what a row waits for, if it is still there.
+    pub fn set_state(&mut self, key: &Key, stamp: Stamp, state: RowState) {
+        let Some(row) = self.rows.get_mut(key).and_then(|rows| rows.iter_mut().find(|row| row.stamp == stamp)) else {
+            return;
+        };
+        let old = std::mem::replace(&mut row.state, state);
+        row.sent |= state == RowState::Sent;
+        self.index(key, stamp, old, false);
+        self.index(key, stamp, state, true);
+        self.changed.insert(key.clone());
+    }
+
+    fn index(&mut self, key: &Key, stamp: Stamp, state: RowState, present: bool) {
+        fn set<T: Ord>(index: &mut BTreeSet<T>, item: T, present: bool) {
+            if present {
+                index.insert(item);
+            } else {
+                index.remove(&item);
+            }
+        }
+        let count = if state.is_active() { &mut self.active } else { &mut self.inactive };
+        *count = if present { *count + 1 } else { *count - 1 };
+        match state {
+            RowState::Queued => set(&mut self.queued, (stamp, key.clone()), present),
+            RowState::Waiting { until_ms } => set(&mut self.waiting, (until_ms, stamp, key.clone()), present),
+            RowState::Acked(seq) => set(&mut self.acked, (seq, stamp, key.clone()), present),
+            RowState::Sent | RowState::Held { .. } | RowState::Orphaned => {}
+        }
+    }
+
+    /// The rows of a key.
+    pub fn rows(&self, key: &Key) -> &[OutboxRow] {
+        self.rows.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// A row by key and stamp.
+    pub fn row(&self, key: &Key, stamp: Stamp) -> Option<&OutboxRow> {
+        self.rows(key).iter().find(|row| row.stamp == stamp)
+    }
+
+    /// The row of the replica in `stamp`.
+    pub fn row_of(&self, key: &Key, stamp: Stamp) -> Option<&OutboxRow> {
+        self.rows(key).iter().find(|row| row.stamp.replica() == stamp.replica())
+    }
+
+    /// The greatest row of a key that is shown.
+    pub fn shown(&self, key: &Key) -> Option<&OutboxRow> {
+        let active = self.rows(key).iter().filter(|row| row.state.is_active());
+        active.max_by(|a, b| a.rank().cmp(&b.rank()))
+    }
+
+    /// All rows in key order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &OutboxRow)> {
+        self.rows.iter().flat_map(|(key, rows)| rows.iter().map(move |row| (key, row)))
+    }
+
+    /// The keys that have rows, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.rows.keys()
+    }
+
+    /// How many rows are on their way.
+    pub fn active(&self) -> usize {
+        self.active
+    }
+
+    /// How many rows wait for their user.
+    pub fn inactive(&self) -> usize {
+        self.inactive
+    }
+
+    /// The keys whose rows changed since the last call, for whoever keeps a copy of the outbox.
+    pub fn take_changed(&mut self) -> BTreeSet<Key> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// The next operations to send in the order of their stamps, at least one and at most a Push's worth, which are now
+    /// sent. Empty if nothing is queued.
+    pub fn take_push(&mut self) -> Vec<(Key, Op)> {
+        let (mut ops, mut bytes) = (Vec::new(), 0);
+        for (stamp, key) in &self.queued {
+            let row = self.row(key, *stamp).expect("a queued row is there");
+            bytes += row.bytes(key);
+            if ops.len() == PUSH_OPS_MAX || (!ops.is_empty() && bytes > PUSH_BYTES_MAX) {
+                break;
+            }
+            ops.push((key.clone(), row.to_op(key)));
+        }
+        for (key, op) in &ops {
+            self.set_state(key, op.stamp, RowState::Sent);
+        }
+        ops
+    }
+
+    /// Takes out the rows whose acks the base has reached. Returns their keys.
+    pub fn release(&mut self, reached: Seq) -> Vec<Key> {
+        let mut released = Vec::new();
+        while let Some((seq, stamp, key)) = self.acked.first().cloned()
+            && seq <= reached
+        {
+            self.remove(&key, stamp);
+            released.push(key);
+        }
+        released
+    }
+
+    /// Queues the rows whose time has come. Returns whether there were any.
+    pub fn wake(&mut self, now_ms: u64) -> bool {
+        let mut woken = false;
+        while let Some((until_ms, stamp, key)) = self.waiting.first().cloned()
+            && until_ms <= now_ms
+        {
+            self.set_state(&key, stamp, RowState::Queued);
+            woken = true;
+        }
+        woken
+    }
+
+    /// When the first waiting row's time comes.
+    pub fn wakes_at(&self) -> Option<u64> {
+        self.waiting.first().map(|(until_ms, ..)| *until_ms)
+    }
+
+    /// Queues what had been sent, since its acks cannot come any more; and what had been acknowledged, if that is void.
+    pub fn requeue(&mut self, acks_are_void: bool) {
+        let again = |row: &OutboxRow| match row.state {
+            RowState::Sent => true,
+            RowState::Acked(_) => acks_are_void,
+            _ => false,
+        };
+        self.transition(again, RowState::Queued);
+    }
+
+    /// Takes everything that is on its way out of the shown state.
+    pub fn orphan(&mut self) {
+        self.transition(|row| row.state.is_active(), RowState::Orphaned);
+    }
+
+    fn transition(&mut self, of: impl Fn(&OutboxRow) -> bool, to: RowState) {
+        let rows: Vec<_> = self.iter().filter(|(_, row)| of(row)).map(|(key, row)| (key.clone(), row.stamp)).collect();
+        for (key, stamp) in rows {
+            self.set_state(&key, stamp, to);
+        }
+    }
+
+    /// Lowers the forks of recovered rows: more of the shared history is gone.
+    pub fn lower_forks(&mut self, fork: Seq) {
+        for row in self.rows.values_mut().flatten() {
+            row.recovered = row.recovered.map(|old| old.min(fork));
+        }
+    }
+}
+
+/// What an operation that replaces `own` has seen, when editing began at `began`.
+pub(super) fn seen(began: Stamp, own: Option<&OutboxRow>) -> Vec<Stamp> {
+    let mut seen = vec![began];
+    if let Some(own) = own {
+        seen.extend(own.seen.iter().skip(1).copied());
+        if own.sent {
+            seen.push(own.stamp);
+        }
+    }
+    // The newest matter: an older one is already below what the server has.
+    let excess = seen.len().saturating_sub(SEEN_MAX);
+    seen.drain(1..1 + excess);
+    seen
+}
