@@ -17,7 +17,7 @@ use crate::server::{self, Config};
 pub(super) struct Serve {
     /// Address to listen on; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS", env = "KEYBOOK_LISTEN", default_value = "127.0.0.1:3000")]
-    listen: SocketAddr,
+    pub(super) listen: SocketAddr,
 
     /// Folder that holds the data, made when it is missing
     #[arg(long, value_name = "FOLDER", env = "KEYBOOK_DATA", default_value = "./data")]
@@ -29,11 +29,6 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    #[cfg(test)]
-    pub(super) fn listen(&self) -> SocketAddr {
-        self.listen
-    }
-
     /// Refuses to open the dictionaries to a network by accident.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.open || self.listen.ip().is_loopback() {
