@@ -361,6 +361,13 @@ impl Session {
         }
     }
 
+    /// The driver has not been reading for a while, and the client may wonder: says that the server lives.
+    pub fn handle_keepalive(&mut self, now_ms: u64) {
+        if !self.is_closed() {
+            self.transmit(&ServerFrame::Pong { client_ms: 0, server_ms: now_ms });
+        }
+    }
+
     /// When to call [`Session::handle_timeout`].
     pub fn poll_timeout(&self) -> u64 {
         self.deadline_ms
