@@ -16,7 +16,7 @@ use std::{
 
 use redb::{Database, DatabaseError, ReadOnlyDatabase, StorageBackend};
 
-use super::{CACHE_BYTES, StoreError, open::read_format};
+use super::{CACHE_BYTES, open::read_format};
 
 /// What is wrong with a file.
 #[derive(Debug)]

@@ -1,8 +1,6 @@
 //! Reading: each function opens a read transaction of its own, which sees one moment of what is committed and neither
 //! waits for the writer nor makes it wait.
 
-use std::ops::RangeInclusive;
-
 use keybook_core::{
     author::{AuthorId, AuthorName, Names},
     conflict::{Conflict, ConflictId},
@@ -11,6 +9,7 @@ use keybook_core::{
     key::{DictionaryName, Key},
     lineage::{Lineage, PastEpoch},
     session::Page,
+    snapshot::{Encoder, Header},
     wire::{Change, DictionaryId},
 };
 use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
@@ -19,8 +18,8 @@ use super::{
     Store, StoreError,
     tables::{
         self, AUTHORS, BY_SEQ, CONFLICTS, Changed, Corrupt, DICTIONARIES, ENTRIES, Number, STATES, WRITES,
-        decode_changed, decode_conflict, decode_conflict_key, decode_dictionary, decode_entry_key, decode_name,
-        decode_place, decode_row, decode_state, decode_writes,
+        decode_author, decode_changed, decode_conflict, decode_conflict_key, decode_dictionary, decode_entry_key,
+        decode_name, decode_place, decode_row, decode_state, decode_writes,
     },
 };
 
@@ -108,6 +107,29 @@ impl Store {
         Ok(FirstEntries { dictionary, entries })
     }
 
+    /// The snapshot of a dictionary, as it is sent, and its seq. O(entries).
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) fn snapshot(&self, name: &DictionaryName) -> Result<(Seq, Vec<u8>), StoreError> {
+        let moment = self.moment()?;
+        let (number, Dictionary { id, lineage, counters, .. }) = moment.dictionary(name)?;
+        let State { head, horizon, digest, .. } = counters;
+        let names = moment.names()?;
+        let header = Header { dictionary: id, lineage, seq: head, horizon, digest };
+        let (mut encoder, mut bytes) = Encoder::new(&header, &names);
+        let mut conflicts = Vec::new();
+        if let Some(number) = number {
+            for row in moment.entries(number)? {
+                let (key, entry) = row?;
+                bytes.extend(encoder.entry(&key, &entry).unwrap_or_default());
+            }
+            conflicts = moment.conflicts(number)?;
+        }
+        bytes.extend(encoder.finish(conflicts.iter()));
+        Ok((head, bytes))
+    }
+
     fn moment(&self) -> Result<Moment<'_>, StoreError> {
         let transaction = self.database.begin_read()?;
         Ok(Moment {
@@ -182,6 +204,26 @@ impl Moment<'_> {
             let (key, row) = row?;
             Ok((decode_entry_key(key.value())?, decode_row(row.value())?.entry))
         }))
+    }
+
+    /// The conflict rows, oldest first.
+    fn conflicts(&self, number: Number) -> Result<Vec<Conflict>, StoreError> {
+        let ids = [(Seq(0), 0), (LAST_PLACE.seq, LAST_PLACE.index)].map(|(seq, index)| ConflictId { seq, index });
+        let [first, last] = ids.map(|id| number.conflict(id));
+        let rows = self.conflicts.range(&first[..]..=&last[..])?.map(|row| {
+            let (key, row) = row?;
+            Ok(decode_conflict(decode_conflict_key(key.value())?, row.value())?)
+        });
+        rows.collect()
+    }
+
+    /// The names of all authors, of whatever dictionary.
+    fn names(&self) -> Result<Names, StoreError> {
+        let rows = self.authors.iter()?.map(|row| {
+            let (id, name) = row?;
+            Ok((decode_author(id.value())?, decode_name(name.value())?))
+        });
+        rows.collect()
     }
 
     fn name(&self, id: AuthorId) -> Result<AuthorName, StoreError> {

@@ -158,7 +158,8 @@ impl HubRows for Rows<'_, '_> {
         let versions = &mut self.tables.versions;
         if full {
             let [first, last] = [Stamp::ZERO, Stamp::MAX].map(|stamp| self.number.version(key, stamp));
-            let lowest = versions.range(&first[..]..=&last[..])?.next().transpose()?.map(|(row, _)| row.value().to_vec());
+            let lowest =
+                versions.range(&first[..]..=&last[..])?.next().transpose()?.map(|(row, _)| row.value().to_vec());
             if let Some(lowest) = lowest {
                 versions.remove(&lowest[..])?;
             }

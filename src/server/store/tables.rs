@@ -95,8 +95,7 @@ pub(super) const CONFLICTS: Table = TableDefinition::new("conflicts");
 pub(super) const AUTHORS: Table = TableDefinition::new("authors");
 
 /// All tables, which the first migration makes.
-pub(super) const ALL: [Table; 9] =
-    [META, DICTIONARIES, STATES, WRITES, ENTRIES, BY_SEQ, VERSIONS, CONFLICTS, AUTHORS];
+pub(super) const ALL: [Table; 9] = [META, DICTIONARIES, STATES, WRITES, ENTRIES, BY_SEQ, VERSIONS, CONFLICTS, AUTHORS];
 
 /// A dictionary in the keys of its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -327,6 +326,13 @@ pub(super) fn decode_conflict_key(key: &[u8]) -> Result<ConflictId, Corrupt> {
     fields.end(id)
 }
 
+/// The key of a row of [`AUTHORS`].
+pub(super) fn decode_author(key: &[u8]) -> Result<AuthorId, Corrupt> {
+    let mut fields = Fields::new("authors", key);
+    let id = AuthorId(fields.u64()?);
+    fields.end(id)
+}
+
 pub(super) fn decode_name(bytes: &[u8]) -> Result<AuthorName, Corrupt> {
     let name = std::str::from_utf8(bytes).map_err(|_| Corrupt { table: "authors" })?;
     Ok(AuthorName::new(name))
@@ -449,7 +455,10 @@ mod tests {
             let conflict = Conflict { id, seq: Seq(6), key: key.clone(), winner, loser, resolution };
             let bytes = encode_conflict(&conflict);
             assert_eq!(decode_conflict(id, &bytes), Ok(conflict));
-            assert_eq!(decode_conflict(id, &bytes[..bytes.len() - key.as_str().len()]), Err(Corrupt { table: "conflicts" }));
+            assert_eq!(
+                decode_conflict(id, &bytes[..bytes.len() - key.as_str().len()]),
+                Err(Corrupt { table: "conflicts" })
+            );
         }
         assert_eq!(decode_changed(&encode_changed_entry(&key)), Ok(Changed::Entry(key)));
         assert_eq!(decode_changed(&encode_changed_conflict(id)), Ok(Changed::Conflict(id)));
