@@ -47,7 +47,7 @@ use self::{
     feeds::{ConnectionNumber, Feeds},
     snapshots::Snapshots,
     store::Store,
-    writer::Writer,
+    writer::{Writer, WriterThread},
 };
 
 /// Serves on `listener` until `shutdown` completes. Then it accepts no more, commits and answers what it has taken, says
@@ -64,21 +64,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
     let address = listener.local_addr().map_err(RunError::Listener)?;
-    let (id, epoch) = (random(), Epoch(random()));
-    let store = Arc::new(Store::open(&config.data, id, epoch)?);
-    let feeds = Arc::<Feeds>::default();
-    let (writer, thread) = Writer::start(store.clone(), feeds.clone(), config.limits, config.disk_reserve_bytes)
-        .map_err(RunError::Thread)?;
-    let patience = config.patience;
-    let shared = Arc::new(Shared {
-        config,
-        store,
-        feeds,
-        writer: writer.clone(),
-        snapshots: Snapshots::default(),
-        stop: watch::Sender::new(Stop::No),
-        connections: AtomicU64::new(0),
-    });
+    let stop_timeout = config.patience.stop;
+    let (shared, thread) = Shared::open(config)?;
 
     let mut stopping = shared.stop.subscribe();
     let stopped = async move {
@@ -91,7 +78,7 @@ pub async fn run(
     let reason = tokio::select! {
         served = &mut server => return served.map_err(RunError::Listener),
         () = shutdown => Stop::Shutdown,
-        () = writer.failed() => Stop::Failed,
+        () = shared.writer.failed() => Stop::Failed,
     };
 
     info!("stopping");
@@ -102,11 +89,11 @@ pub async fn run(
         shared.stop.closed().await;
         served
     };
-    match timeout(patience.stop, ended).await {
+    match timeout(stop_timeout, ended).await {
         Ok(served) => served.map_err(RunError::Listener)?,
-        Err(_) => warn!("stopped with connections still open after {:?}", patience.stop),
+        Err(_) => warn!("stopped with connections still open after {stop_timeout:?}"),
     }
-    writer.stop().await;
+    shared.writer.stop().await;
     spawn_blocking(|| thread.join()).await.map_err(|_| RunError::WriterPanicked)?.map_err(RunError::Writer)
 }
 
@@ -133,6 +120,17 @@ struct Shared {
 }
 
 impl Shared {
+    /// Opens the data folder, and starts the writer.
+    fn open(config: Config) -> Result<(Arc<Self>, WriterThread), RunError> {
+        let store = Arc::new(Store::open(&config.data, random(), Epoch(random()))?);
+        let feeds = Arc::<Feeds>::default();
+        let (writer, thread) = Writer::start(store.clone(), feeds.clone(), config.limits, config.disk_reserve_bytes)
+            .map_err(RunError::Thread)?;
+        let (snapshots, stop) = (Snapshots::default(), watch::Sender::new(Stop::No));
+        let shared = Self { config, store, feeds, writer, snapshots, stop, connections: AtomicU64::new(0) };
+        Ok((Arc::new(shared), thread))
+    }
+
     /// Reads from the store on a thread that may block.
     async fn read<T: Send + 'static>(
         &self,
