@@ -10,6 +10,8 @@ mod probe;
 mod read;
 mod rows;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
