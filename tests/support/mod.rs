@@ -177,6 +177,11 @@ impl Raw {
         self.send_message(Message::Binary(bytes.into())).await;
     }
 
+    /// Sends a frame; false when the connection is gone.
+    pub async fn try_send(&mut self, frame: &ClientFrame) -> bool {
+        soon("sending", self.socket.send(Message::Binary(frame.encode().into()))).await.is_ok()
+    }
+
     pub async fn send_message(&mut self, message: Message) {
         soon("sending", self.socket.send(message)).await.unwrap();
     }

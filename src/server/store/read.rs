@@ -91,6 +91,7 @@ impl Store {
     ///
     /// # Errors
     /// When the store fails.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the page"))]
     pub(crate) fn first_entries(&self, name: &DictionaryName, count: usize) -> Result<FirstEntries, StoreError> {
         let moment = self.moment()?;
         let (number, dictionary) = moment.dictionary(name)?;
