@@ -338,9 +338,9 @@ impl World {
         let ids: Vec<u64> = self.connections.keys().copied().collect();
         let Some(&id) = self.rng.choice(&ids) else { return self.fetch() };
         if self.rng.bool() {
-            self.deliver_to_server(id)
+            self.deliver_to_server(id);
         } else {
-            self.deliver_to_client(id)
+            self.deliver_to_client(id);
         }
         self.fetch();
     }
