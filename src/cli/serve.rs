@@ -23,6 +23,10 @@ pub(super) struct Serve {
     #[arg(long, value_name = "FOLDER", env = "KEYBOOK_DATA", default_value = "./data")]
     data: PathBuf,
 
+    /// A name under which people reach the server, besides localhost and addresses; may be given several times
+    #[arg(long = "host", value_name = "NAME", env = "KEYBOOK_HOST", value_delimiter = ',')]
+    hosts: Vec<String>,
+
     /// Listen beyond this machine too: whoever reaches the address reads and writes every dictionary
     #[arg(long, env = "KEYBOOK_OPEN", value_parser = BoolishValueParser::new())]
     open: bool,
@@ -52,7 +56,7 @@ impl Serve {
             let listener =
                 TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {}", self.listen))?;
             let shutdown = stop_signal().context("cannot wait for signals")?;
-            server::run(listener, Config { data: self.data }, shutdown).await?;
+            server::run(listener, Config { hosts: self.hosts, ..Config::new(self.data) }, shutdown).await?;
             Ok(())
         })
     }
