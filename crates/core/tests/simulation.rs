@@ -27,7 +27,7 @@ fn run(seeds: impl Iterator<Item = u64>) -> Tally {
         match catch_unwind(AssertUnwindSafe(|| World::new(seed, plan(seed)).run())) {
             Ok(one) => tally.add(&one),
             Err(panic) => {
-                eeprintln!("failed; replay with KEYBOOK_SEED={seed}");
+                eprintln!("failed; replay with KEYBOOK_SEED={seed}");
                 resume_unwind(panic);
             }
         }
