@@ -79,7 +79,7 @@ impl Group {
     }
 
     pub fn shown(&self, index: usize, name: &str) -> Option<&str> {
-        self.members[index].client.get(&super::key(name)).map(|value| value.as_str())
+        self.members[index].client.get(&super::key(name)).map(keybook_core::value::Value::as_str)
     }
 
     /// The server is set to `store`, and started.
@@ -141,19 +141,13 @@ impl Group {
             return moved;
         }
         let Some(session) = &mut member.session else { return moved };
-        while let Some(message) = member.client.poll_transmit() {
+        if let Some(message) = member.client.poll_transmit() {
             member.sent_bytes += message.len();
             member.sent.push(ClientFrame::decode(&message).unwrap());
             session.handle_message(&message, now_ms);
             self.serve(index);
-            moved = true;
-            if self.members[index].session.is_none() {
-                return moved;
-            }
             return true;
         }
-        let member = &mut self.members[index];
-        let Some(session) = &mut member.session else { return moved };
         while let Some(message) = session.poll_transmit() {
             member.received_bytes += message.len();
             member.client.handle_message(&message, local_ms);
