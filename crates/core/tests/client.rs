@@ -1,0 +1,371 @@
+//! The client's stories: what it shows, what it sends, and how it finds back.
+
+mod support;
+
+use keybook_core::{
+    author::AuthorId,
+    client::{Action, Client, EditError, Event, Phase, RowState},
+    entry::{Entry, Seq},
+    limits::{Limits, PUSHES_IN_FLIGHT_MAX},
+    stamp::{ReplicaId, Stamp},
+    value::Value,
+    wire::{AckCode, ClientFrame, Delta, DictionaryId, Op, Role, ServerFrame},
+};
+use support::{author, key, pair::Group, put_stamp, value};
+
+fn group(clients: u64) -> Group {
+    Group::new(clients, Limits::default())
+}
+
+fn assert_agreement(group: &Group) {
+    let server = group.store.dictionary();
+    for member in &group.members {
+        assert_eq!(member.client.base().digest(), server.digest());
+        assert_eq!(member.client.outbox().active(), 0);
+        assert_eq!(member.client.verified().is_some(), member.client.is_settled());
+    }
+}
+
+#[test]
+fn an_edit_shows_at_once_and_everywhere_after_the_commit() {
+    let mut group = group(2);
+    group.put(0, "k", "1");
+    assert_eq!((group.shown(0, "k"), group.shown(1, "k")), (Some("1"), None));
+    let pending = group.client(0).shown(&key("k")).unwrap().pending;
+    assert_eq!(pending, Some(RowState::Sent));
+    group.settle();
+    assert_eq!(group.shown(1, "k"), Some("1"));
+    let shown = group.client(0).shown(&key("k")).unwrap();
+    assert_eq!((shown.pending, shown.author), (None, AuthorId(1)));
+    assert_eq!(group.client(1).names()[&AuthorId(1)].as_str(), author(1).name.as_str());
+    assert_agreement(&group);
+}
+
+#[test]
+fn edits_made_offline_merge_on_reconnect() {
+    let mut group = group(2);
+    group.put(0, "a", "0");
+    group.settle();
+    group.disconnect();
+    group.put(0, "a", "1");
+    group.put(0, "b", "1");
+    group.put(1, "c", "2");
+    assert_eq!(group.client(0).outbox().active(), 2);
+    group.connected = true;
+    group.pass(60_000);
+    for index in 0..2 {
+        assert_eq!(["a", "b", "c"].map(|name| group.shown(index, name)), [Some("1"), Some("1"), Some("2")]);
+    }
+    assert_agreement(&group);
+}
+
+/// While one types, another changes the same key: what was typed wins, and the other's value is not lost.
+#[test]
+fn what_was_shown_when_editing_began_decides_the_conflict() {
+    let mut group = group(2);
+    group.put(0, "k", "1");
+    group.settle();
+    let began = group.client(0).begin(&key("k"));
+    group.put(1, "k", "2");
+    group.settle();
+    let now_ms = group.local_ms(0);
+    group.client(0).put(&key("k"), value("3"), began, now_ms).unwrap();
+    group.settle();
+    assert_eq!((group.shown(0, "k"), group.shown(1, "k")), (Some("3"), Some("3")));
+    for member in &group.members {
+        let losers: Vec<_> = member.client.conflicts().open().map(|conflict| conflict.loser.value.clone()).collect();
+        assert_eq!(losers, [Some(value("2"))]);
+        assert!(member.events.contains(&Event::Conflicts));
+    }
+}
+
+#[test]
+fn nobody_conflicts_with_oneself() {
+    let mut group = group(1);
+    for n in 0..20 {
+        group.put(0, "k", &n.to_string());
+    }
+    group.settle();
+    group.put(0, "k", "20");
+    group.settle();
+    group.disconnect();
+    group.put(0, "k", "21");
+    group.put(0, "k", "22");
+    group.connected = true;
+    group.pass(60_000);
+    assert_eq!(group.shown(0, "k"), Some("22"));
+    assert_eq!(group.client(0).conflicts().iter().count(), 0);
+}
+
+#[test]
+fn a_clock_far_ahead_is_corrected_and_the_order_kept() {
+    let mut group = group(2);
+    // Offline from the beginning, so that no Welcome has told it.
+    group.disconnect();
+    group.members[0].skew_ms = 3 * 3_600_000;
+    let far_ms = group.local_ms(0);
+    group.members[0].client = Client::new(ReplicaId(9), author(9), far_ms);
+    group.put(0, "a", "1");
+    group.put(0, "b", "2");
+    group.connected = true;
+    group.settle();
+    group.pass(60_000);
+    let stamp = |name: &str| group.store.entries[&key(name)].entry.stamp;
+    assert!(stamp("a") < stamp("b"));
+    assert!(stamp("b").millis() <= group.now_ms);
+    assert_agreement(&group);
+    group.put(0, "a", "3");
+    group.settle();
+    assert_eq!(group.shown(1, "a"), Some("3"));
+}
+
+#[test]
+fn a_clock_far_behind_wins_over_what_it_saw() {
+    let mut group = group(2);
+    group.put(1, "k", "1");
+    group.settle();
+    group.members[0].skew_ms = -3 * 3_600_000;
+    group.put(0, "k", "2");
+    group.settle();
+    assert_eq!(group.shown(1, "k"), Some("2"));
+    assert_eq!(group.client(1).conflicts().iter().count(), 0);
+}
+
+#[test]
+fn what_the_server_refuses_for_good_is_held_and_not_shown() {
+    let limits = Limits { entries: 1, ..Limits::default() };
+    let mut group = Group::new(2, limits);
+    // Both are within the limit as far as they know.
+    group.put(0, "a", "1");
+    group.put(1, "b", "2");
+    group.settle();
+    assert_eq!((group.shown(1, "b"), group.members[1].client.outbox().inactive()), (None, 1));
+    let (held, row) = group.client(1).outbox().iter().next().map(|(key, row)| (key.clone(), row.clone())).unwrap();
+    assert_eq!(row.state, RowState::Held { code: AckCode::Full, data: 1 });
+    assert_eq!(row.value, Some(value("2")));
+    assert!(group.client(1).discard(&held, row.stamp));
+    assert!(!group.client(1).discard(&held, row.stamp));
+    let now_ms = group.local_ms(1);
+    let refused = group.client(1).put(&key("c"), value("3"), Stamp::ZERO, now_ms);
+    assert_eq!(refused, Err(EditError::Full(1)));
+    let large = Value::from_text(&"x".repeat(65_536));
+    let refused = group.client(1).put(&key("a"), large, Stamp::ZERO, now_ms).unwrap_err();
+    assert_eq!(refused.to_string(), "value is 65538 bytes, limit is 65536");
+    assert_agreement(&group);
+}
+
+#[test]
+fn pushes_are_split_by_count_and_bytes_and_bounded_in_flight() {
+    let mut group = group(1);
+    group.disconnect();
+    for n in 0..1300 {
+        group.put(0, &n.to_string(), "1");
+    }
+    let large = format!("\"{}\"", "x".repeat(60_000));
+    for n in 0..20 {
+        group.put(0, &format!("large {n}"), &large);
+    }
+    group.members[0].sent.clear();
+    group.connected = true;
+    group.pass(60_000);
+    let pushes: Vec<usize> = group.members[0].sent.iter().filter_map(ops).map(<[Op]>::len).collect();
+    assert_eq!(pushes.iter().sum::<usize>(), 1320);
+    assert_eq!(&pushes[..2], [512, 512]);
+    assert!(pushes[3..].iter().all(|&ops| ops <= 3), "three values of 60 000 bytes at most: {pushes:?}");
+    assert_agreement(&group);
+}
+
+fn ops(frame: &ClientFrame) -> Option<&[Op]> {
+    match frame {
+        ClientFrame::Push { ops, .. } => Some(ops),
+        _ => None,
+    }
+}
+
+#[test]
+fn without_acks_pushes_stop() {
+    let mut group = group(1);
+    for n in 0..20 {
+        group.put(0, &n.to_string(), "1");
+    }
+    let sent = std::iter::from_fn(|| group.client(0).poll_transmit()).count();
+    assert_eq!(sent, PUSHES_IN_FLIGHT_MAX);
+}
+
+#[test]
+fn a_missing_delta_is_asked_for() {
+    let mut group = group(2);
+    group.put(0, "a", "1");
+    group.settle();
+    let gap = Delta { prev: Seq(7), to: Seq(8), ..Delta::default() };
+    let now_ms = group.local_ms(1);
+    group.members[1].sent.clear();
+    for _ in 0..2 {
+        group.client(1).handle_message(&ServerFrame::Delta(gap.clone()).encode(), now_ms);
+    }
+    group.settle();
+    let resumes = group.members[1].sent.iter().filter(|frame| matches!(frame, ClientFrame::Resume { .. })).count();
+    assert_eq!(resumes, 1, "one Resume for any number of Deltas that do not fit");
+    group.put(0, "b", "2");
+    group.settle();
+    assert_eq!(group.shown(1, "b"), Some("2"));
+    assert_agreement(&group);
+}
+
+#[test]
+fn what_cannot_be_read_ends_the_connection_and_loses_nothing() {
+    let mut group = group(1);
+    group.put(0, "k", "1");
+    let now_ms = group.local_ms(0);
+    group.client(0).handle_message(b"nonsense", now_ms);
+    group.settle();
+    assert!(group.members[0].events.iter().any(|event| matches!(event, Event::Unreadable(_))));
+    group.pass(60_000);
+    assert_eq!(group.shown(0, "k"), Some("1"));
+    assert_agreement(&group);
+}
+
+#[test]
+fn a_difference_is_found_counted_and_mended() {
+    let mut group = group(2);
+    group.put(0, "k", "1");
+    group.settle();
+    let plant = |group: &mut Group| {
+        let entry = Entry { value: Some(value("666")), stamp: put_stamp(1, 1), seq: Seq(1), author: AuthorId(1) };
+        let mut wrong = group.store.page(Seq(0), 100);
+        wrong.changes = vec![keybook_core::wire::Change::Entry(key("k"), entry)];
+        let (cursor, now_ms) = (group.client(1).cursor(), group.local_ms(1));
+        let delta = Delta::pack(&wrong.changes, cursor, cursor, false, &wrong.names, 10_000).remove(0);
+        group.client(1).handle_message(&ServerFrame::Delta(delta).encode(), now_ms);
+        group.client(1).verify();
+    };
+    plant(&mut group);
+    assert_eq!(group.shown(1, "k"), Some("666"));
+    group.settle();
+    assert_eq!((group.shown(1, "k"), group.members[1].client.divergences()), (Some("1"), 1));
+    assert_agreement(&group);
+    // A second one at once is counted, but does not fetch again and again.
+    let fetches = group.members[1].fetches;
+    plant(&mut group);
+    group.settle();
+    assert_eq!((group.client(1).divergences(), group.members[1].fetches), (2, fetches));
+}
+
+#[test]
+fn a_rolled_back_server_is_healed_by_its_clients() {
+    let mut group = group(3);
+    group.put(0, "a", "1");
+    group.settle();
+    let backup = group.store.clone();
+    group.put(1, "a", "2");
+    group.put(1, "b", "3");
+    group.settle();
+    group.restart(backup, 2);
+    group.pass(60_000);
+    assert_eq!(group.store.state.live, 2);
+    for index in 0..3 {
+        assert_eq!((group.shown(index, "a"), group.shown(index, "b")), (Some("2"), Some("3")));
+        assert_eq!(group.client(index).conflicts().iter().count(), 0);
+    }
+    assert_eq!(group.store.entries[&key("b")].entry.author, AuthorId(2), "the author stays");
+    assert_eq!(group.members.iter().map(|member| member.fetches).sum::<usize>(), 0, "without a full resync");
+    assert_agreement(&group);
+}
+
+#[test]
+fn a_reader_of_a_rolled_back_server_takes_a_snapshot() {
+    let mut group = group(2);
+    group.put(0, "a", "1");
+    group.settle();
+    let backup = group.store.clone();
+    group.put(0, "a", "2");
+    group.settle();
+    group.role = Role::Reader;
+    group.restart(backup, 2);
+    group.pass(60_000);
+    assert_eq!((group.shown(0, "a"), group.shown(1, "a")), (Some("1"), Some("1")));
+    assert!(group.members.iter().all(|member| member.fetches == 1));
+    let now_ms = group.local_ms(0);
+    let refused = group.client(0).put(&key("a"), value("3"), Stamp::ZERO, now_ms);
+    assert_eq!(refused, Err(EditError::ReadOnly));
+    assert_agreement(&group);
+}
+
+#[test]
+fn nothing_is_pushed_to_another_dictionary_of_the_same_name() {
+    let mut group = group(1);
+    group.put(0, "a", "1");
+    group.settle();
+    group.disconnect();
+    group.put(0, "b", "2");
+    group.id = DictionaryId(78);
+    let mut empty = support::store::Store::default();
+    empty.start(keybook_core::lineage::Epoch(5));
+    group.restart(empty, 6);
+    group.pass(60_000);
+    assert_eq!(group.store.state.live, 0);
+    assert_eq!((group.shown(0, "a"), group.shown(0, "b")), (None, None));
+    let states: Vec<_> = group.client(0).outbox().iter().map(|(key, row)| (key.to_string(), row.state)).collect();
+    assert_eq!(states, [("b".to_owned(), RowState::Orphaned)], "kept for its user");
+}
+
+/// Promise 4: a reconnect costs what changed, not what there is.
+#[test]
+fn reconnecting_costs_what_changed() {
+    let mut group = group(2);
+    for n in 0..10_000 {
+        group.put(0, &format!("key number {n}"), "\"a value\"");
+    }
+    group.settle();
+    let member = &mut group.members[1];
+    member.session = None;
+    member.client.handle_disconnected(group.now_ms, 0);
+    for n in 0..10 {
+        group.put(0, &format!("key number {}", n * 100), "\"another\"");
+    }
+    let member = &mut group.members[1];
+    (member.sent_bytes, member.received_bytes) = (0, 0);
+    group.pass(1000);
+    let member = &group.members[1];
+    assert_eq!(member.fetches, 0);
+    let moved = member.sent_bytes + member.received_bytes;
+    assert!(moved < 4096, "{moved} bytes");
+    assert_agreement(&group);
+}
+
+#[test]
+fn a_new_client_takes_the_snapshot_and_the_tail() {
+    let mut group = group(1);
+    for n in 0..1000 {
+        group.put(0, &n.to_string(), "1");
+    }
+    group.settle();
+    let mut late = Group::new(1, Limits::default()).members.remove(0);
+    late.client = Client::new(ReplicaId(2), author(2), group.now_ms);
+    group.members.push(late);
+    group.settle();
+    assert_eq!((group.members[1].fetches, group.client(1).keys().len()), (1, 1000));
+    assert_agreement(&group);
+}
+
+#[test]
+fn the_link_pings_gives_up_and_backs_off_within_bounds() {
+    let mut client = Client::new(ReplicaId(1), author(1), 0);
+    assert_eq!(client.poll_action(), Some(Action::Connect));
+    let mut now_ms = 0;
+    for attempt in 0..20 {
+        client.handle_disconnected(now_ms, u64::MAX - attempt);
+        let Phase::Waiting { until_ms } = client.phase() else { panic!("it waits") };
+        assert!(until_ms - now_ms <= 30_000.min(500 << attempt.min(16)));
+        now_ms = until_ms;
+        client.handle_timeout(now_ms);
+        assert_eq!(client.poll_action(), Some(Action::Connect));
+    }
+    client.handle_connected(now_ms);
+    assert_eq!(client.poll_timeout(), Some(now_ms + 10_000), "Hello is answered, or it is dead");
+    client.handle_timeout(now_ms + 10_000);
+    assert_eq!(client.poll_action(), Some(Action::Disconnect));
+    client.handle_disconnected(now_ms, 1 << 40);
+    client.handle_online(now_ms);
+    assert_eq!(client.poll_action(), Some(Action::Connect), "back online it does not wait");
+}

@@ -1,0 +1,193 @@
+//! One server and clients that reach it at once and without faults: for stories, where the simulator is for storms.
+
+use keybook_core::{
+    client::{Action, Client, Event},
+    hub::{Hub, Pushed},
+    limits::Limits,
+    lineage::Epoch,
+    session::{Broadcast, Opened, Request, Session},
+    stamp::ReplicaId,
+    wire::{ClientFrame, DictionaryId, Role},
+};
+
+use super::{author, store::Store};
+
+/// A client with its connection.
+pub struct Member {
+    pub client: Client,
+    /// The server's end, while connected.
+    pub session: Option<Session>,
+    /// Added to the time that the client sees.
+    pub skew_ms: i64,
+    /// What the client sent and received since the last look, in bytes.
+    pub sent_bytes: usize,
+    pub received_bytes: usize,
+    pub sent: Vec<ClientFrame>,
+    pub events: Vec<Event>,
+    pub fetches: usize,
+}
+
+/// The server, and its clients.
+pub struct Group {
+    pub store: Store,
+    hub: Hub,
+    pub limits: Limits,
+    pub members: Vec<Member>,
+    pub now_ms: u64,
+    pub role: Role,
+    /// What the server says it is.
+    pub id: DictionaryId,
+    /// While false, what a client sends stays with it.
+    pub connected: bool,
+}
+
+impl Group {
+    pub fn new(clients: u64, limits: Limits) -> Self {
+        let mut store = Store::default();
+        store.start(Epoch(1));
+        let now_ms = 1_800_000_000_000;
+        let member = |n| Member {
+            client: Client::new(ReplicaId(n), author(n), now_ms),
+            session: None,
+            skew_ms: 0,
+            sent_bytes: 0,
+            received_bytes: 0,
+            sent: Vec::new(),
+            events: Vec::new(),
+            fetches: 0,
+        };
+        let (hub, id) = (store.hub(limits), super::store::DICTIONARY);
+        let members = (1..=clients).map(member).collect();
+        let mut group = Self { store, hub, limits, members, now_ms, role: Role::Writer, id, connected: true };
+        group.settle();
+        group
+    }
+
+    pub fn client(&mut self, index: usize) -> &mut Client {
+        &mut self.members[index].client
+    }
+
+    pub fn local_ms(&self, index: usize) -> u64 {
+        self.now_ms.saturating_add_signed(self.members[index].skew_ms)
+    }
+
+    pub fn put(&mut self, index: usize, name: &str, json: &str) {
+        let (key, now_ms) = (super::key(name), self.local_ms(index));
+        let client = self.client(index);
+        let began = client.begin(&key);
+        client.put(&key, super::value(json), began, now_ms).unwrap();
+    }
+
+    pub fn shown(&self, index: usize, name: &str) -> Option<&str> {
+        self.members[index].client.get(&super::key(name)).map(keybook_core::value::Value::as_str)
+    }
+
+    /// The server is set to `store`, and started.
+    pub fn restart(&mut self, store: Store, epoch: u64) {
+        self.disconnect();
+        self.store = store;
+        self.store.start(Epoch(epoch));
+        self.hub = self.store.hub(self.limits);
+        self.connected = true;
+    }
+
+    pub fn disconnect(&mut self) {
+        self.connected = false;
+        for index in 0..self.members.len() {
+            let now_ms = self.local_ms(index);
+            self.members[index].session = None;
+            self.members[index].client.handle_disconnected(now_ms, 0);
+        }
+    }
+
+    /// Passes time, and lets everything that follows happen.
+    pub fn pass(&mut self, ms: u64) {
+        self.now_ms += ms;
+        self.settle();
+    }
+
+    /// Delivers until nothing is under way.
+    pub fn settle(&mut self) {
+        while (0..self.members.len()).map(|index| self.step(index)).fold(false, |any, moved| any | moved) {}
+    }
+
+    fn step(&mut self, index: usize) -> bool {
+        let (now_ms, local_ms) = (self.now_ms, self.local_ms(index));
+        let member = &mut self.members[index];
+        let mut moved = false;
+        if member.client.poll_timeout().is_some_and(|at| at <= local_ms) {
+            member.client.handle_timeout(local_ms);
+        }
+        while let Some(action) = member.client.poll_action() {
+            moved = true;
+            match action {
+                Action::Connect if self.connected => {
+                    member.session = Some(Session::new(self.limits, now_ms));
+                    member.client.handle_connected(local_ms);
+                }
+                Action::Connect => member.client.handle_disconnected(local_ms, 1),
+                Action::Disconnect => {
+                    member.session = None;
+                    member.client.handle_disconnected(local_ms, 1);
+                }
+                Action::FetchSnapshot => {
+                    member.fetches += 1;
+                    member.client.handle_snapshot(&self.store.snapshot(), local_ms);
+                }
+            }
+        }
+        member.events.extend(std::iter::from_fn(|| member.client.poll_event()));
+        if !self.connected {
+            return moved;
+        }
+        let Some(session) = &mut member.session else { return moved };
+        if let Some(message) = member.client.poll_transmit() {
+            member.sent_bytes += message.len();
+            member.sent.push(ClientFrame::decode(&message).unwrap());
+            session.handle_message(&message, now_ms);
+            self.serve(index);
+            return true;
+        }
+        while let Some(message) = session.poll_transmit() {
+            member.received_bytes += message.len();
+            member.client.handle_message(&message, local_ms);
+            moved = true;
+        }
+        moved
+    }
+
+    fn serve(&mut self, index: usize) {
+        while let Some(request) = self.members[index].session.as_mut().and_then(Session::poll_request) {
+            let session = self.members[index].session.as_mut().expect("it just asked");
+            match request {
+                Request::Open { .. } => {
+                    let opened = Opened { id: self.id, role: self.role, ..self.store.opened() };
+                    session.handle_opened(opened, self.now_ms);
+                }
+                Request::Push { batch, ops, origin } => {
+                    let Ok(pushed) = self.hub.push(&mut self.store, &origin, &ops, self.now_ms);
+                    self.finish(index, Some((batch, pushed)));
+                }
+                Request::Resolve { id, resolution, origin } => {
+                    let Ok(_) = self.hub.resolve(&mut self.store, &origin, id, resolution);
+                    self.finish(index, None);
+                }
+                Request::Read { after } => session.handle_page(&self.store.page(after, 100)),
+                Request::Check => session.handle_counters(&self.store.state),
+                Request::Presence { .. } => {}
+            }
+        }
+    }
+
+    fn finish(&mut self, index: usize, pushed: Option<(u64, Pushed)>) {
+        let Ok(commit) = self.hub.finish(&mut self.store);
+        if let (Some((batch, pushed)), Some(session)) = (pushed, &mut self.members[index].session) {
+            session.handle_pushed(batch, pushed);
+        }
+        let Some(commit) = commit else { return };
+        let broadcast = Broadcast::new(&commit, &self.limits);
+        for session in self.members.iter_mut().filter_map(|member| member.session.as_mut()) {
+            session.handle_commit(&broadcast);
+        }
+    }
+}
