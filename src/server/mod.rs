@@ -35,9 +35,10 @@ use std::{
     },
 };
 
+use axum::serve::ListenerExt;
 use keybook_core::lineage::Epoch;
 use tokio::{net::TcpListener, sync::watch, task::spawn_blocking, time::timeout};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 pub use self::{
     config::{Config, Patience},
@@ -72,6 +73,12 @@ pub async fn run(
         // An error: nobody is left who could stop.
         let _ = stopping.wait_for(|&stop| stop != Stop::No).await;
     };
+    // A frame is a whole thought: nothing is gained by waiting for more of it.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!("a connection answers late: {error}");
+        }
+    });
     let server = axum::serve(listener, router::router(shared.clone())).with_graceful_shutdown(stopped);
     let mut server = pin!(server.into_future());
     info!("serving {} at http://{address}", shared.store.path().display());

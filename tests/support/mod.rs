@@ -61,8 +61,14 @@ impl Server {
         Self::start_in(tempfile::tempdir().unwrap(), change).await
     }
 
+    /// Starts one over a folder that another has left.
     pub async fn start_in(folder: TempDir, change: impl FnOnce(&mut Config)) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0".parse().unwrap(), folder, change).await
+    }
+
+    /// Starts one where another was, so that its clients find it.
+    pub async fn start_at(address: SocketAddr, folder: TempDir, change: impl FnOnce(&mut Config)) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut config = Config::new(folder.path());
         change(&mut config);
