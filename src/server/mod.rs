@@ -130,7 +130,7 @@ impl Shared {
     /// Opens the data folder, and starts the writer.
     fn open(config: Config) -> Result<(Arc<Self>, WriterThread), RunError> {
         let store = Arc::new(Store::open(&config.data, random(), Epoch(random()))?);
-        let feeds = Arc::<Feeds>::default();
+        let feeds = Arc::new(Feeds::new(config.feed_events));
         let (writer, thread) = Writer::start(store.clone(), feeds.clone(), config.limits, config.disk_reserve_bytes)
             .map_err(RunError::Thread)?;
         let (snapshots, stop) = (Snapshots::default(), watch::Sender::new(Stop::No));

@@ -302,12 +302,10 @@ impl Raw {
     /// The reason of the server's end of the connection; skips other frames. Nothing comes after it.
     pub async fn bye(&mut self) -> (ByeCode, String, u64) {
         loop {
-            match self.receive().await.expect("Bye comes before the end") {
-                ServerFrame::Bye { code, message, retry_after_ms } => {
-                    assert_eq!(self.receive().await, None, "Bye is the last frame");
-                    return (code, message, retry_after_ms);
-                }
-                _ => {}
+            let frame = self.receive().await.expect("Bye comes before the end");
+            if let ServerFrame::Bye { code, message, retry_after_ms } = frame {
+                assert_eq!(self.receive().await, None, "Bye is the last frame");
+                return (code, message, retry_after_ms);
             }
         }
     }

@@ -16,7 +16,7 @@ use keybook_core::{
 use tokio::{
     net::TcpStream,
     task::JoinHandle,
-    time::{Instant, sleep_until},
+    time::sleep,
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async,
@@ -46,7 +46,7 @@ struct Driver {
     shared: Arc<Shared>,
     address: Address,
     socket: Option<Halves>,
-    connecting: Option<Task<Result<Socket, tungstenite::Error>>>,
+    connecting: Option<Task<Result<Box<Socket>, tungstenite::Error>>>,
     fetching: Option<Task<Result<Bytes, FetchError>>>,
 }
 
@@ -91,7 +91,7 @@ async fn output<T>(task: &mut Option<Task<T>>) -> T {
 /// What a step waited for.
 enum Happening {
     Woken,
-    Connected(Result<Socket, tungstenite::Error>),
+    Connected(Result<Box<Socket>, tungstenite::Error>),
     Fetched(Result<Bytes, FetchError>),
     Received(Option<Result<Message, tungstenite::Error>>),
     /// The socket takes another message, or it is gone.
@@ -242,12 +242,12 @@ impl Driver {
     }
 }
 
-async fn connect(address: Address) -> Result<Socket, tungstenite::Error> {
+async fn connect(address: Address) -> Result<Box<Socket>, tungstenite::Error> {
     let stream = TcpStream::connect(address.authority()).await?;
     // A frame is a whole thought: nothing is gained by waiting for more of it.
     stream.set_nodelay(true)?;
     let mut request = format!("ws://{}{}", address.authority(), address.path("socket")).into_client_request()?;
     request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
     let (socket, _) = client_async(request, stream).await?;
-    Ok(socket)
+    Ok(Box::new(socket))
 }

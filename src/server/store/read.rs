@@ -1,6 +1,8 @@
 //! Reading: each function opens a read transaction of its own, which sees one moment of what is committed and neither
 //! waits for the writer nor makes it wait.
 
+use std::collections::btree_map;
+
 use keybook_core::{
     author::{AuthorId, AuthorName, Names},
     conflict::{Conflict, ConflictId},
@@ -237,8 +239,8 @@ impl Moment<'_> {
 
     fn learn_names(&self, change: &Change, names: &mut Names) -> Result<(), StoreError> {
         for id in change.authors() {
-            if !names.contains_key(&id) {
-                names.insert(id, self.name(id)?);
+            if let btree_map::Entry::Vacant(vacant) = names.entry(id) {
+                vacant.insert(self.name(id)?);
             }
         }
         Ok(())
