@@ -6,14 +6,13 @@ use axum::{
     http::{HeaderValue, Request, header},
     response::Response,
 };
+use keybook_core::key::DictionaryName;
 use leptos::{hydration::AutoReload, nonce::use_nonce, prelude::*};
 use leptos_axum::{ResponseOptions, render_app_to_stream_with_context};
 
 use super::{
     assets::{OPTIONS, PageFiles},
-    errors,
-    name::DictionaryName,
-    policy,
+    errors, policy,
 };
 use crate::app::App;
 
@@ -49,7 +48,7 @@ fn set_headers() {
 }
 
 fn document(name: &DictionaryName) -> impl IntoView + use<> {
-    let title = format!("{} · Keybook", name.as_str());
+    let title = format!("{name} · Keybook");
     let PageFiles { script, wasm, style } = PageFiles::find();
     view! {
         <!DOCTYPE html>

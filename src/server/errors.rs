@@ -6,9 +6,10 @@ use axum::{
     http::StatusCode,
     response::{Html, IntoResponse, Response},
 };
+use keybook_core::key::NameError;
 use leptos::prelude::*;
 
-use super::{assets::PageFiles, document, name::NameError};
+use super::{assets::PageFiles, document};
 
 /// Nothing has this address.
 pub(super) fn not_found() -> Response {

@@ -7,7 +7,6 @@ mod assets;
 mod config;
 mod document;
 mod errors;
-mod name;
 mod policy;
 mod router;
 

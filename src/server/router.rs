@@ -1,7 +1,7 @@
 //! Which address leads where.
 
+use any_spawner::Executor;
 use axum::{Router, middleware, routing::get};
-use leptos::task::Executor;
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use super::{assets, document, errors, policy};
@@ -14,10 +14,7 @@ pub(super) fn router() -> Router {
         .route("/", get(document::main))
         .route("/d/{name}", get(document::dictionary))
         .layer(CompressionLayer::new());
-    let state = Router::new()
-        .route("/livez", get(alive))
-        .route("/readyz", get(alive))
-        .route("/healthz", get(alive));
+    let state = Router::new().route("/livez", get(alive)).route("/readyz", get(alive)).route("/healthz", get(alive));
     guarded(Router::new().merge(pages).merge(state).fallback(assets::serve))
 }
 
