@@ -1,0 +1,26 @@
+# The first command of a clone: `make run`. What is missing is set up by scripts/setup.sh.
+
+TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/keybook/tools
+export PATH := $(TOOLS)/bin:$(TOOLS)/node_modules/.bin:$(PATH)
+
+.PHONY: run test dev bench
+
+# Build for release and serve on 127.0.0.1:3000.
+run:
+	scripts/setup.sh run
+	cargo leptos build --release --precompress
+	exec $(or $(CARGO_TARGET_DIR),target)/release/keybook serve
+
+# Everything that CI checks.
+test:
+	scripts/setup.sh test
+	scripts/test.sh
+
+# Serve a debug build, built again and reloaded at each change. Names without hashes, or each build would add files.
+dev:
+	scripts/setup.sh run
+	LEPTOS_HASH_FILES=false cargo leptos watch
+
+# Comparisons with peers.
+bench:
+	cargo bench --package keybook-bench

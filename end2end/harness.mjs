@@ -1,0 +1,156 @@
+// What the browser tests stand on: the real server on a free port, and a real Chromium that tolerates no error.
+//
+// A test takes what it needs and everything is taken down with it. Nothing here sleeps or retries: each wait is for a
+// thing that the server or the page says of itself.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import http from "node:http";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const binary = path.resolve(root, process.env.CARGO_TARGET_DIR ?? "target", "release/keybook");
+const results = path.join(root, "end2end/results");
+
+/** How long a server may take to serve or to end, in milliseconds: far above what it takes, far below CI's patience. */
+const patience = 20_000;
+
+/** The release binary with a data folder of its own, which outlives each process of it. */
+export class Server {
+  #process;
+  #data;
+  #log = "";
+
+  /** Starts one on a free port; it is killed when the test ends. */
+  static async start(test) {
+    const server = new Server();
+    server.#data = await mkdtemp(path.join(tmpdir(), "keybook-test-"));
+    test.after(async () => {
+      await server.kill();
+      await rm(server.#data, { recursive: true });
+    });
+    await server.#launch("127.0.0.1:0");
+    return server;
+  }
+
+  /** Ends the process at once, as a power cut would. */
+  async kill() {
+    await this.#end("SIGKILL");
+  }
+
+  /** Asks the process to stop and returns its exit code. */
+  async stop() {
+    return this.#end("SIGTERM");
+  }
+
+  /** Starts again after `kill` or `stop`, on the same port and data. */
+  async restart() {
+    assert.equal(this.#process, undefined, "the server still runs");
+    await this.#launch(new URL(this.url).host);
+  }
+
+  /** All that the server logged, over all its processes. */
+  get log() {
+    return this.#log;
+  }
+
+  async #launch(address) {
+    const environment = Object.entries(process.env).filter(([name]) => !/^(KEYBOOK|LEPTOS)_|^RUST_LOG$/.test(name));
+    // Another directory than the repository's: the binary has to bring its files along.
+    const child = spawn(binary, ["serve", "--listen", address, "--data", this.#data], {
+      cwd: this.#data,
+      env: Object.fromEntries(environment),
+      stdio: ["ignore", "inherit", "pipe"],
+    });
+    this.#process = child;
+    this.url = await new Promise((resolve, reject) => {
+      const fail = (why) => reject(new Error(`the server ${why}:\n${this.#log}`));
+      const timer = setTimeout(() => fail(`did not serve within ${patience} ms`), patience);
+      child.once("error", (error) => fail(`cannot be started: ${error.message}`));
+      child.once("exit", (code, signal) => fail(`ended with ${code ?? signal}`));
+      createInterface({ input: child.stderr }).on("line", (line) => {
+        this.#log += `${line}\n`;
+        const serving = /serving .* at (http:\S+)/.exec(line);
+        if (serving) {
+          clearTimeout(timer);
+          resolve(serving[1]);
+        }
+      });
+    });
+  }
+
+  async #end(signal) {
+    const child = this.#process;
+    this.#process = undefined;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return child?.exitCode;
+    const exit = once(child, "exit", { signal: AbortSignal.timeout(patience) });
+    child.kill(signal);
+    return (await exit)[0];
+  }
+}
+
+/** Starts Chromium with a fresh profile; it is closed when the test ends. */
+export async function startBrowser(test) {
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--headless",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+  test.after(() => browser.close());
+  return browser;
+}
+
+/**
+ * Opens a page in a context of its own, as somebody else's browser would be.
+ *
+ * Whatever the page writes to the console as an error, and each exception that nobody catches, fails the test when it
+ * ends, unless one of `allowed` matches it. Other options are Playwright's for a context.
+ */
+export async function openPage(test, browser, { allowed = [], ...options } = {}) {
+  const context = await browser.newContext(options);
+  const page = await context.newPage();
+  const problems = [];
+  const report = (text) => allowed.some((pattern) => pattern.test(text)) || problems.push(text);
+  page.on("console", (message) => message.type() === "error" && report(`console: ${message.text()}`));
+  page.on("pageerror", (error) => report(`exception: ${error.stack ?? error}`));
+  test.after(async () => {
+    await context.close();
+    assert.deepEqual(problems, [], "the page reported errors");
+  });
+  return page;
+}
+
+/** Goes to an address and waits until the page reacts. */
+export async function visit(page, url) {
+  const response = await page.goto(url);
+  await page.locator("body[data-hydrated]").waitFor();
+  return response;
+}
+
+/** Takes a picture of the page for people to look at. */
+export async function screenshot(page, name) {
+  await mkdir(results, { recursive: true });
+  await page.screenshot({ path: path.join(results, `${name}.png`) });
+}
+
+/** Fetches an address as it comes over the wire: unlike `fetch`, this does not undo the encoding. */
+export async function fetchRaw(url, headers = {}) {
+  const request = http.get(url, { headers });
+  const [response] = await once(request, "response");
+  const body = Buffer.concat(await response.toArray());
+  return { status: response.statusCode, headers: response.headers, body };
+}

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Installs what is missing, says what it installs, and skips what is there:
+#
+#   scripts/setup.sh run     what building and serving need
+#   scripts/setup.sh test    that, and what the tests need: cargo-nextest, playwright-core, Chromium and a font
+#
+# Tools of fixed versions go to ~/.cache/keybook/tools, which all clones share; Chromium comes from apt. Assumed, and not
+# installed: rustup, gcc, g++, make, Node 20 or later with npm.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+rust=1.95.0
+wasm_bindgen=0.2.129 # the same as in Cargo.toml
+cargo_leptos=0.3.10  # the last one for Rust 1.95
+cargo_nextest=0.9.143
+binaryen=132
+
+tools=${XDG_CACHE_HOME:-$HOME/.cache}/keybook/tools
+export PATH=$tools/bin:$tools/node_modules/.bin:$PATH
+
+main() {
+    case ${1:-} in
+        run) building ;;
+        test) building && testing ;;
+        *) fail "usage: scripts/setup.sh run|test" ;;
+    esac
+}
+
+building() {
+    for program in rustup gcc g++ make node npm; do
+        has "$program" || fail "$program is missing: Keybook needs rustup, gcc, g++, make, and Node 20 with npm"
+    done
+    node --eval 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' ||
+        fail "Node $(node --version) is too old: Keybook needs Node 20 or later"
+
+    if ! rustup toolchain list | grep -q "^$rust-"; then
+        say "Rust $rust, which rustup does not have yet"
+        rustup toolchain install "$rust" --profile minimal --component clippy,rustfmt
+    fi
+    if ! rustup target list --toolchain "$rust" --installed | grep -qx wasm32-unknown-unknown; then
+        say "the wasm32-unknown-unknown target of Rust $rust"
+        rustup target add --toolchain "$rust" wasm32-unknown-unknown
+    fi
+    cargo_tool wasm-bindgen-cli "$wasm_bindgen" wasm-bindgen --version
+    cargo_tool cargo-leptos "$cargo_leptos" cargo leptos --version -- --features no_downloads
+    if ! has_version "$binaryen" wasm-opt --version; then
+        say "binaryen $binaryen (wasm-opt)"
+        npm install --prefix "$tools" --no-save --no-audit --no-fund "binaryen@$binaryen.0.0"
+    fi
+}
+
+testing() {
+    cargo_tool cargo-nextest "$cargo_nextest" cargo nextest --version
+    local playwright
+    playwright=$(node --print 'require("./end2end/package.json").devDependencies["playwright-core"]')
+    if ! grep -qs "\"version\": \"$playwright\"" end2end/node_modules/playwright-core/package.json; then
+        say "playwright-core $playwright"
+        npm ci --prefix end2end --no-audit --no-fund
+    fi
+    if [[ -z ${CHROMIUM:-} ]] && ! has chromium; then
+        apt_install chromium
+    fi
+    if ! has fc-list || [[ -z $(fc-list) ]]; then
+        apt_install fontconfig fonts-dejavu-core
+    fi
+}
+
+# cargo_tool PACKAGE VERSION COMMAND... [-- INSTALL OPTION...]
+# These run for seconds, so they are compiled in haste: their own release profiles take a quarter of an hour more.
+cargo_tool() {
+    local package=$1 version=$2 command=()
+    shift 2
+    while (($#)) && [[ $1 != -- ]]; do
+        command+=("$1")
+        shift
+    done
+    has_version "$version" "${command[@]}" && return
+    say "$package $version"
+    env -u CARGO_TARGET_DIR \
+        CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+        CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_DEBUG=0 \
+        cargo "+$rust" install --locked --root "$tools" "$package@$version" "${@:2}"
+}
+
+apt_install() {
+    local as_root=()
+    say "$* (apt)"
+    if ((EUID != 0)); then
+        has sudo || fail "installing $* needs root: run 'apt-get install $*' as root, then try again"
+        as_root=(sudo)
+    fi
+    "${as_root[@]}" apt-get update
+    "${as_root[@]}" apt-get install --yes --no-install-recommends "$@"
+}
+
+has() { command -v "$1" >/dev/null; }
+
+# Whether the output of a command holds a version as a word of its own.
+has_version() {
+    local version=$1
+    shift
+    "$@" 2>/dev/null | grep -qwF -- "$version"
+}
+
+say() { printf 'setup: installing %s\n' "$*"; }
+
+fail() {
+    printf 'setup: %s\n' "$*" >&2
+    exit 1
+}
+
+main "$@"

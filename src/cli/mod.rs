@@ -1,0 +1,63 @@
+//! The command line: what it accepts, and which exit code comes of it. Each subcommand is a file.
+
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use self::serve::Serve;
+
+/// Does what the command line asks.
+///
+/// The exit code is 0 when it is done and 1 when it failed, with the reason on standard error. A wrong command line ends
+/// the process here, with its usage and exit code 2.
+pub fn run() -> ExitCode {
+    let Arguments { command, serve } = Arguments::parse();
+    let Command::Serve(serve) = command.unwrap_or(Command::Serve(serve));
+    if let Err(refusal) = serve.check() {
+        Arguments::command().error(clap::error::ErrorKind::ValueValidation, refusal).exit();
+    }
+    match serve.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("keybook: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A shared dictionary that many people and programs edit at once, online or off.
+#[derive(Parser)]
+#[command(name = "keybook", version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the dictionaries of a folder; this is what runs when no command is named
+    Serve(Serve),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_is_what_runs_when_nothing_is_named() {
+        for line in [&["keybook", "--listen", "127.0.0.1:0"][..], &["keybook", "serve", "--listen", "127.0.0.1:0"]] {
+            let Arguments { command, serve } = Arguments::parse_from(line);
+            let Command::Serve(serve) = command.unwrap_or(Command::Serve(serve));
+            assert_eq!(serve.listen().to_string(), "127.0.0.1:0", "{line:?}");
+        }
+    }
+}

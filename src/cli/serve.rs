@@ -1,0 +1,76 @@
+//! `keybook serve`.
+
+use std::{future::Future, io, io::IsTerminal, net::SocketAddr, path::PathBuf};
+
+use anyhow::Context;
+use clap::{Args, builder::BoolishValueParser};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tracing_subscriber::EnvFilter;
+
+use crate::server::{self, Config};
+
+/// The options of `keybook serve`.
+#[derive(Args)]
+pub(super) struct Serve {
+    /// Address to listen on; port 0 picks a free one
+    #[arg(long, value_name = "ADDRESS", env = "KEYBOOK_LISTEN", default_value = "127.0.0.1:3000")]
+    listen: SocketAddr,
+
+    /// Folder that holds the data, made when it is missing
+    #[arg(long, value_name = "FOLDER", env = "KEYBOOK_DATA", default_value = "./data")]
+    data: PathBuf,
+
+    /// Listen beyond this machine too: whoever reaches the address reads and writes every dictionary
+    #[arg(long, env = "KEYBOOK_OPEN", value_parser = BoolishValueParser::new())]
+    open: bool,
+}
+
+impl Serve {
+    #[cfg(test)]
+    pub(super) fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Refuses to open the dictionaries to a network by accident.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.open || self.listen.ip().is_loopback() {
+            return Ok(());
+        }
+        Err(format!(
+            "{} is not a loopback address: whoever reaches it could read and write every dictionary. \
+             Add --open if that is meant.",
+            self.listen
+        ))
+    }
+
+    /// Serves until the process is asked to stop.
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal())
+            .init();
+        tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(async {
+            let listener =
+                TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {}", self.listen))?;
+            let shutdown = stop_signal().context("cannot wait for signals")?;
+            server::run(listener, Config { data: self.data }, shutdown).await?;
+            Ok(())
+        })
+    }
+}
+
+/// Ends with the first SIGTERM or SIGINT. Listening begins with the call, not with the first poll.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

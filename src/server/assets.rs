@@ -1,0 +1,144 @@
+//! The page's own files: its WebAssembly, style and icon, as `cargo leptos build` left them in the site folder.
+//!
+//! A release binary carries them in itself and runs from any directory; a debug build reads them from the folder, so
+//! that `cargo leptos watch` need not build the server again for a new style. Without a site folder (plain `cargo test`)
+//! there are no files, and pages are served without life.
+
+use std::sync::LazyLock;
+
+use axum::{
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use leptos::config::{LeptosOptions, get_config_from_str};
+use rust_embed::{EmbeddedFile, RustEmbed};
+
+use super::errors;
+
+/// What `cargo leptos` and the server agree on: names and ports.
+pub(super) static OPTIONS: LazyLock<LeptosOptions> = LazyLock::new(|| {
+    get_config_from_str(include_str!("../../Leptos.toml"))
+        .expect("Leptos.toml is the build's own, and any LEPTOS_ variable is set by cargo leptos")
+});
+
+/// How a file may be encoded, the best first: its name in HTTP, and the suffix that precompression gives a file.
+const ENCODINGS: [(&str, &str); 2] = [("br", "br"), ("gzip", "gz")];
+
+/// The length of the MD5 in base64 that `cargo leptos` puts into a file's name.
+const HASH_LENGTH: usize = 22;
+
+#[derive(RustEmbed)]
+#[folder = "target/site"]
+#[allow_missing = true]
+struct Site;
+
+/// The addresses of the files that a document names.
+pub(super) struct PageFiles {
+    pub(super) script: String,
+    pub(super) wasm: String,
+    pub(super) style: String,
+}
+
+impl PageFiles {
+    /// Finds the files by their names, hashed or not, so that no list of hashes can disagree with what is served.
+    pub(super) fn find() -> Self {
+        let LeptosOptions { output_name, site_pkg_dir, .. } = &*OPTIONS;
+        let stem = format!("{site_pkg_dir}/{output_name}.");
+        let find = |extension: &str| {
+            let hashed = Site::iter().find(|path| {
+                path.strip_prefix(&stem)
+                    .and_then(|rest| rest.strip_suffix(extension))
+                    .is_some_and(|hash| hash.len() == HASH_LENGTH + 1)
+            });
+            hashed.map_or_else(|| format!("/{stem}{extension}"), |path| format!("/{path}"))
+        };
+        Self { script: find("js"), wasm: find("wasm"), style: find("css") }
+    }
+}
+
+/// Serves a file, in the best encoding that the client accepts, or the page that says there is none.
+pub(super) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    let path = uri.path().trim_start_matches('/');
+    let reads = matches!(method, Method::GET | Method::HEAD);
+    let Some(file) = reads.then(|| Site::get(path)).flatten() else {
+        return errors::not_found();
+    };
+    let media_type = file.metadata.mimetype().to_owned();
+    let (encoding, file) = encoded(path, &headers).map_or((None, file), |(name, file)| (Some(name), file));
+
+    // Each encoding has its own tag, as RFC 9110 section 8.8.3 asks of different bytes.
+    let tag = entity_tag(&file);
+    let unchanged = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let mut response =
+        if unchanged { StatusCode::NOT_MODIFIED.into_response() } else { file.data.into_owned().into_response() };
+    let answer = response.headers_mut();
+    let cache = if is_hashed(path) { "public, max-age=31536000, immutable" } else { "no-cache" };
+    answer.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    answer.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    answer.insert(header::ETAG, HeaderValue::try_from(tag).expect("a tag is quoted hexadecimal"));
+    answer.insert(header::CONTENT_TYPE, HeaderValue::try_from(media_type).expect("a media type is ASCII"));
+    if let Some(encoding) = encoding {
+        answer.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+    }
+    response
+}
+
+fn encoded(path: &str, headers: &HeaderMap) -> Option<(&'static str, EmbeddedFile)> {
+    let accepted = headers.get(header::ACCEPT_ENCODING)?.to_str().ok()?;
+    ENCODINGS
+        .into_iter()
+        .filter(|(name, _)| accepts(accepted, name))
+        .find_map(|(name, suffix)| Some((name, Site::get(&format!("{path}.{suffix}"))?)))
+}
+
+/// Whether an Accept-Encoding names `encoding` with a weight above zero (RFC 9110, section 12.5.3). Wildcards count as
+/// not named: the file as it is will always do.
+fn accepts(accepted: &str, encoding: &str) -> bool {
+    accepted.split(',').any(|item| {
+        let (name, weight) = item.split_once(';').unwrap_or((item, "q=1"));
+        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+        name.trim().eq_ignore_ascii_case(encoding) && weight.is_some_and(|weight| weight > 0.0)
+    })
+}
+
+/// Whether the name of the file changes with its bytes: `name.hash.extension` in the folder of the build's output.
+fn is_hashed(path: &str) -> bool {
+    path.strip_prefix(&*OPTIONS.site_pkg_dir).and_then(|path| path.strip_prefix('/')).is_some_and(|name| {
+        let parts: Vec<&str> = name.split('.').collect();
+        matches!(parts[..], [_, hash, _] if hash.len() == HASH_LENGTH)
+    })
+}
+
+fn entity_tag(file: &EmbeddedFile) -> String {
+    // 128 bits of the SHA-256 name a file well enough.
+    let hash = u128::from_be_bytes(*file.metadata.sha256_hash().first_chunk().expect("32 bytes hold 16"));
+    format!("\"{hash:032x}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encoding_counts_only_when_it_is_accepted() {
+        let check = |accepted: &str, expected: [bool; 2]| {
+            assert_eq!(ENCODINGS.map(|(name, _)| accepts(accepted, name)), expected, "{accepted}");
+        };
+        check("gzip, deflate, br, zstd", [true, true]);
+        check("gzip", [false, true]);
+        check("GZIP;q=0.5, br; q=0", [false, true]);
+        check("br;q=0.000", [false, false]);
+        check("brotli, *", [false, false]);
+        check("", [false, false]);
+    }
+
+    #[test]
+    fn only_a_hashed_name_is_kept_for_ever() {
+        let check = |path: &str, expected: bool| assert_eq!(is_hashed(path), expected, "{path}");
+        check("pkg/keybook.8kF0sbCXhd5mWz0UHuVXzA.wasm", true);
+        check("pkg/keybook.wasm", false);
+        check("pkg/snippets/glue/inline0.js", false);
+        check("favicon.svg", false);
+        check("other/keybook.8kF0sbCXhd5mWz0UHuVXzA.wasm", false);
+    }
+}

@@ -1,0 +1,94 @@
+//! The documents: what surrounds the application, and the scripts that bring it to life.
+
+use axum::{
+    body::Body,
+    extract::{Path, rejection::PathRejection},
+    http::{HeaderValue, Request, header},
+    response::Response,
+};
+use keybook_core::key::DictionaryName;
+use leptos::{hydration::AutoReload, nonce::use_nonce, prelude::*};
+use leptos_axum::{ResponseOptions, render_app_to_stream_with_context};
+
+use super::{
+    assets::{OPTIONS, PageFiles},
+    errors, policy,
+};
+use crate::app::App;
+
+/// The dictionary that `/` shows.
+const MAIN: &str = "main";
+
+/// `/`
+pub(super) async fn main(request: Request<Body>) -> Response {
+    let name = DictionaryName::parse(MAIN).expect("a valid name");
+    render(name, request).await
+}
+
+/// `/d/{name}`
+pub(super) async fn dictionary(name: Result<Path<String>, PathRejection>, request: Request<Body>) -> Response {
+    // Percent-encoded bytes that are not UTF-8 name nothing that could be shown again.
+    let Ok(Path(name)) = name else { return errors::not_found() };
+    match DictionaryName::parse(&name) {
+        Ok(name) => render(name, request).await,
+        Err(error) => errors::bad_name(&error),
+    }
+}
+
+async fn render(name: DictionaryName, request: Request<Body>) -> Response {
+    let handler = render_app_to_stream_with_context(set_headers, move || document(&name));
+    handler(request).await
+}
+
+fn set_headers() {
+    let nonce = use_nonce().expect("leptos_axum provides one");
+    let response = expect_context::<ResponseOptions>();
+    response.insert_header(header::CONTENT_SECURITY_POLICY, policy::for_document(&nonce));
+    response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+}
+
+fn document(name: &DictionaryName) -> impl IntoView + use<> {
+    let title = format!("{name} · Keybook");
+    let PageFiles { script, wasm, style } = PageFiles::find();
+    view! {
+        <!DOCTYPE html>
+        <html lang="en">
+            <head>
+                {head(title, style)}
+                <AutoReload options=OPTIONS.clone() />
+                {hydration(script, wasm)}
+            </head>
+            <body>
+                <App />
+            </body>
+        </html>
+    }
+}
+
+/// What the head of every page has, an error's too.
+pub(super) fn head(title: String, style: String) -> impl IntoView {
+    view! {
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta name="color-scheme" content="light dark" />
+        <title>{title}</title>
+        <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
+        <link rel="stylesheet" href=style />
+    }
+}
+
+/// Our own in place of Leptos' HydrationScripts, which looks for the hashes in a file beside the executable.
+///
+/// The WebAssembly's address is handed over: the glue's own idea of it is stale when the WebAssembly alone has changed,
+/// since the glue then keeps its name, and caches keep it for ever.
+fn hydration(script: String, wasm: String) -> impl IntoView {
+    let nonce = use_nonce();
+    let start = format!(
+        "import({script:?}).then(async page => {{ await page.default({{ module_or_path: {wasm:?} }}); page.hydrate(); }});"
+    );
+    view! {
+        <link rel="modulepreload" href=script nonce=nonce.clone() />
+        <link rel="preload" href=wasm r#as="fetch" r#type="application/wasm" crossorigin="anonymous" />
+        <script type="module" nonce=nonce inner_html=start></script>
+    }
+}

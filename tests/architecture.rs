@@ -1,0 +1,224 @@
+//! The rules of the house that a machine can check: who may import whom, and files that have to agree.
+//!
+//! The rules read source text, not types: an alias could hide from them. They are there against drift, not malice.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Code below `scope` must not name `module`, unless it is below one of `except`.
+struct Rule {
+    scope: &'static str,
+    module: &'static str,
+    except: &'static [&'static str],
+}
+
+const fn never(scope: &'static str, module: &'static str) -> Rule {
+    Rule { scope, module, except: &[] }
+}
+
+const fn only(except: &'static [&'static str], module: &'static str) -> Rule {
+    Rule { scope: "", module, except }
+}
+
+/// main → server, cli → app → core; browser → app::model → core; client → core.
+const RULES: &[Rule] = &[
+    never("src/app", "browser"),
+    never("src/app", "cli"),
+    never("src/app", "server"),
+    never("src/app", "keybook_client"),
+    never("src/browser", "cli"),
+    never("src/browser", "server"),
+    never("src/browser", "keybook_client"),
+    never("src/server", "browser"),
+    never("src/server", "cli"),
+    never("src/cli", "browser"),
+    never("crates/core", "keybook"),
+    never("crates/core", "keybook_client"),
+    never("crates/client", "keybook"),
+    // One place for each thing that could be exchanged.
+    only(&["src/server/store", "src/server/store.rs"], "redb"),
+    only(&["src/server"], "axum"),
+    only(&["src/browser"], "web_sys"),
+    // Core is pure: time, randomness and sockets are arguments.
+    never("crates/core/src", "SystemTime"),
+    never("crates/core/src", "Instant"),
+    never("crates/core/src", "rand"),
+    never("crates/core/src", "getrandom"),
+    never("crates/core/src", "tokio"),
+    never("crates/core/src", "wasm_bindgen"),
+    never("crates/core/src", "fs"),
+    never("crates/core/src", "net"),
+];
+
+#[test]
+fn imports_follow_the_arrows() {
+    let sources: Vec<(String, String)> = files()
+        .into_iter()
+        .filter(|path| path.ends_with(".rs") && path.contains("src/"))
+        .map(|path| (path.clone(), fs::read_to_string(root().join(path)).unwrap()))
+        .collect();
+    assert!(sources.iter().any(|(path, _)| path == "src/main.rs"), "the sources are found");
+    let violations: Vec<String> = sources.iter().flat_map(|(path, source)| violations(path, source)).collect();
+    assert!(violations.is_empty(), "{violations:#?}");
+}
+
+#[test]
+fn a_planted_violation_is_found() {
+    let check = |path: &str, source: &str, expected: bool| {
+        let found = violations(path, source);
+        assert_eq!(!found.is_empty(), expected, "{path}: {source}: {found:?}");
+    };
+    check("src/app/page.rs", "use crate::server::Config;", true);
+    check("src/app/page.rs", "use crate::{\n    app::model,\n    browser,\n};", true);
+    check("src/app/page.rs", "fn f() { super::super::server::run() }", true);
+    check("src/app/page.rs", "//! What the server::run serves.\nlet server = \"browser::go\";", false);
+    check("src/server/router.rs", "use axum::Router;", false);
+    check("src/cli/serve.rs", "fn f(router: axum::Router) {}", true);
+    check("src/server/store/tables.rs", "use redb::Database;", false);
+    check("src/server/writer.rs", "use redb::Database;", true);
+    check("src/server/writer.rs", "fn f(store: Redb, redb_error: u8) {}", false);
+    check("src/browser/socket.rs", "use web_sys::WebSocket;", false);
+    check("src/app/page.rs", "use leptos::{prelude::*, web_sys};", true);
+    check("crates/core/src/clock.rs", "let now = std::time::Instant::now();", true);
+    check("crates/core/src/clock.rs", "use std::{collections::BTreeMap, time::SystemTime};", true);
+    check("crates/core/src/clock.rs", "/* std::time::Instant */ let brand = 'r'; // rand::random()", false);
+    check("crates/core/src/clock.rs", "let text = \"a \\\" quote\"; rand::random()", true);
+}
+
+#[test]
+fn the_options_of_leptos_agree() {
+    let options = |path: &str| {
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        text.parse::<toml::Table>().unwrap()["package"]["metadata"]["leptos"].clone()
+    };
+    assert_eq!(options("Leptos.toml"), options("Cargo.toml"));
+}
+
+/// A clone has to build wherever it is, from whichever mirror its owner has set up.
+#[test]
+fn no_file_names_the_host_of_a_package_registry() {
+    // In two parts each, or this file would name them.
+    let hosts = [
+        ["index.crates", ".io"],
+        ["static.crates", ".io"],
+        ["registry.npmjs", ".org"],
+        ["registry.yarnpkg", ".com"],
+        ["deb.debian", ".org"],
+        ["proxy.golang", ".org"],
+        ["pypi", ".org"],
+    ]
+    .map(|parts| parts.concat());
+    for path in files() {
+        let bytes = fs::read(root().join(&path)).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        for host in &hosts {
+            assert!(!text.contains(host), "{path} names {host}");
+        }
+        assert!(!(path.ends_with("package-lock.json") && text.contains("\"resolved\"")), "{path} names a registry");
+    }
+}
+
+/// Each rule that `source`, as the file at `path`, breaks.
+fn violations(path: &str, source: &str) -> Vec<String> {
+    let named = named(&code(source));
+    RULES
+        .iter()
+        .filter(|rule| Path::new(path).starts_with(rule.scope))
+        .filter(|rule| !rule.except.iter().any(|except| Path::new(path).starts_with(except)))
+        .filter(|rule| named.contains(rule.module))
+        .map(|rule| format!("{path} names {}", rule.module))
+        .collect()
+}
+
+/// The words of `code` that are part of a path (`a::b`) or of an import.
+fn named(code: &str) -> BTreeSet<&str> {
+    let mut named = BTreeSet::new();
+    for statement in code.split_inclusive(';') {
+        let import = statement.trim_start().trim_start_matches("pub ").starts_with("use ")
+            || statement.contains("\nuse ")
+            || statement.contains(" use ");
+        let mut before = "";
+        let mut rest = statement;
+        while let Some(start) = rest.find(is_word) {
+            let (gap, from) = rest.split_at(start);
+            let (word, after) = from.split_at(from.find(|c| !is_word(c)).unwrap_or(from.len()));
+            if import || after.starts_with("::") || (!before.is_empty() && gap == "::") {
+                named.insert(word);
+            }
+            (before, rest) = (word, after);
+        }
+    }
+    named
+}
+
+fn is_word(character: char) -> bool {
+    character.is_alphanumeric() || character == '_'
+}
+
+/// The source without its comments and the contents of its strings. A rough reading: raw strings with quotes in them and
+/// nested comments are beyond it.
+fn code(source: &str) -> String {
+    let mut code = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(character) = rest.chars().next() {
+        let skipped = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if rest.starts_with("'\"'") {
+            3
+        } else if character == '"' {
+            string_length(rest)
+        } else {
+            code.push(character);
+            character.len_utf8()
+        };
+        rest = &rest[skipped..];
+    }
+    code
+}
+
+/// The length of the string literal that `text` begins with, its quotes included.
+fn string_length(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, character) in text.char_indices().skip(1) {
+        match character {
+            '"' if !escaped => return at + 1,
+            '\\' => escaped = !escaped,
+            _ => escaped = false,
+        }
+    }
+    text.len()
+}
+
+/// Every file of the repository, as a path from its root with `/` between its parts.
+///
+/// Cargo.lock is left out: it names its registry's index by an identifier that looks like an address and is none.
+fn files() -> Vec<String> {
+    const SKIPPED: &[&str] = &[".git", "target", "data", "node_modules", "end2end/results", "Cargo.lock"];
+    let mut files = Vec::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(root().join(&folder)).unwrap() {
+            let entry = entry.unwrap();
+            let path = folder.join(entry.file_name());
+            if SKIPPED.iter().any(|skipped| path.ends_with(skipped)) {
+                continue;
+            }
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(path);
+            } else {
+                files.push(path.to_str().expect("file names are UTF-8").replace('\\', "/"));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

@@ -1,0 +1,109 @@
+//! The program as whoever starts it sees it: what it prints, and how it ends.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+};
+
+fn keybook(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keybook"));
+    for variable in ["KEYBOOK_LISTEN", "KEYBOOK_DATA", "KEYBOOK_OPEN", "RUST_LOG"] {
+        command.env_remove(variable);
+    }
+    command.args(arguments).stderr(Stdio::piped());
+    command
+}
+
+/// A data folder of the test's own, below cargo's target folder.
+fn data(test: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(test)
+}
+
+/// A server that runs until it is dropped, and the address from its log.
+struct Server {
+    process: Child,
+    address: String,
+    log: BufReader<std::process::ChildStderr>,
+}
+
+impl Server {
+    fn start(mut command: Command) -> Self {
+        let mut process = command.spawn().unwrap();
+        let mut log = BufReader::new(process.stderr.take().unwrap());
+        let mut line = String::new();
+        log.read_line(&mut line).unwrap();
+        let address = line.trim_end().split_once(" at http://").unwrap_or_else(|| panic!("no address in {line:?}")).1;
+        Self { process, address: address.to_owned(), log }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only for a process that has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn check(output: &Output, code: i32, message: &str) {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    assert!(error.contains(message), "no {message:?} in {error:?}");
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    for (arguments, message) in [
+        (&["--listen", "0.0.0.0:0"][..], "0.0.0.0:0 is not a loopback address"),
+        (&["serve", "--listen", "[::]:0"], "Add --open"),
+        (&["serve", "--listen", "here"], "invalid value 'here' for '--listen <ADDRESS>'"),
+        (&["fly"], "'fly'"),
+    ] {
+        check(&keybook(arguments).output().unwrap(), 2, message);
+    }
+}
+
+#[test]
+fn variables_stand_in_for_options() {
+    let refused = keybook(&["serve"]).env("KEYBOOK_LISTEN", "0.0.0.0:0").output().unwrap();
+    check(&refused, 2, "0.0.0.0:0 is not a loopback address");
+
+    let mut command = keybook(&["serve"]);
+    command.env("KEYBOOK_LISTEN", "0.0.0.0:0").env("KEYBOOK_OPEN", "1").env("KEYBOOK_DATA", data("variables"));
+    let server = Server::start(command);
+    assert!(server.address.starts_with("0.0.0.0:"), "{}", server.address);
+    assert!(data("variables").is_dir());
+}
+
+#[test]
+fn a_taken_port_ends_with_1_and_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = keybook(&["--listen", &address]).env("KEYBOOK_DATA", data("taken")).output().unwrap();
+    check(&output, 1, &format!("cannot listen on {address}"));
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_made_ends_with_1_and_is_named() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml/data");
+    let output = keybook(&["--listen", "127.0.0.1:0", "--data", folder]).output().unwrap();
+    check(&output, 1, folder);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_to_stop_ends_with_0() {
+    for signal in ["TERM", "INT"] {
+        let mut command = keybook(&["--listen", "127.0.0.1:0"]);
+        command.env("KEYBOOK_DATA", data("signals"));
+        let mut server = Server::start(command);
+        let sent = Command::new("kill").args(["-s", signal, &server.process.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let mut log = String::new();
+        server.log.read_to_string(&mut log).unwrap();
+        assert_eq!(server.process.wait().unwrap().code(), Some(0), "{signal}: {log}");
+        assert!(log.contains("stopping"), "{log}");
+    }
+}
