@@ -1,6 +1,6 @@
 // What the browser tests stand on: the real server on a free port, and a real Chromium that tolerates no error.
 //
-// A test takes what it needs and everything is taken down with it. Nothing here sleeps or retries: each wait is for a
+// A test takes what it needs, and all of it is taken down when the test ends. Nothing here sleeps or retries: each wait is for a
 // thing that the server or the page says of itself.
 
 import assert from "node:assert/strict";
@@ -21,6 +21,28 @@ const results = path.join(root, "end2end/results");
 /** How long a server may take to serve or to end, in milliseconds: far above what it takes, far below CI's patience. */
 const patience = 20_000;
 
+const teardowns = new WeakMap();
+
+/**
+ * Runs `teardown` when the test ends. The last one runs first, so that nothing loses what it stands on (a page sees its
+ * server die otherwise), and each runs even if another has failed.
+ */
+function atEnd(test, teardown) {
+  if (teardowns.has(test)) {
+    teardowns.get(test).unshift(teardown);
+    return;
+  }
+  const stack = [teardown];
+  teardowns.set(test, stack);
+  test.after(async () => {
+    const failures = [];
+    for (const each of stack) {
+      await Promise.resolve(each()).catch((failure) => failures.push(failure));
+    }
+    if (failures.length > 0) throw failures.length === 1 ? failures[0] : new AggregateError(failures);
+  });
+}
+
 /** The release binary with a data folder of its own, which outlives each process of it. */
 export class Server {
   #process;
@@ -31,7 +53,7 @@ export class Server {
   static async start(test) {
     const server = new Server();
     server.#data = await mkdtemp(path.join(tmpdir(), "keybook-test-"));
-    test.after(async () => {
+    atEnd(test, async () => {
       await server.kill();
       await rm(server.#data, { recursive: true });
     });
@@ -66,23 +88,21 @@ export class Server {
     const child = spawn(binary, ["serve", "--listen", address, "--data", this.#data], {
       cwd: this.#data,
       env: Object.fromEntries(environment),
-      stdio: ["ignore", "inherit", "pipe"],
+      stdio: ["ignore", "ignore", "pipe"],
     });
     this.#process = child;
+    let timer;
     this.url = await new Promise((resolve, reject) => {
       const fail = (why) => reject(new Error(`the server ${why}:\n${this.#log}`));
-      const timer = setTimeout(() => fail(`did not serve within ${patience} ms`), patience);
+      timer = setTimeout(() => fail(`did not serve within ${patience} ms`), patience);
       child.once("error", (error) => fail(`cannot be started: ${error.message}`));
       child.once("exit", (code, signal) => fail(`ended with ${code ?? signal}`));
       createInterface({ input: child.stderr }).on("line", (line) => {
         this.#log += `${line}\n`;
-        const serving = /serving .* at (http:\S+)/.exec(line);
-        if (serving) {
-          clearTimeout(timer);
-          resolve(serving[1]);
-        }
+        const serving = /serving .* at (http:\S+)$/.exec(line);
+        if (serving) resolve(serving[1]);
       });
-    });
+    }).finally(() => clearTimeout(timer));
   }
 
   async #end(signal) {
@@ -110,7 +130,7 @@ export async function startBrowser(test) {
       "--disable-sync",
     ],
   });
-  test.after(() => browser.close());
+  atEnd(test, () => browser.close());
   return browser;
 }
 
@@ -127,7 +147,7 @@ export async function openPage(test, browser, { allowed = [], ...options } = {})
   const report = (text) => allowed.some((pattern) => pattern.test(text)) || problems.push(text);
   page.on("console", (message) => message.type() === "error" && report(`console: ${message.text()}`));
   page.on("pageerror", (error) => report(`exception: ${error.stack ?? error}`));
-  test.after(async () => {
+  atEnd(test, async () => {
     await context.close();
     assert.deepEqual(problems, [], "the page reported errors");
   });

@@ -21,7 +21,10 @@ export PATH=$tools/bin:$tools/node_modules/.bin:$PATH
 main() {
     case ${1:-} in
         run) building ;;
-        test) building && testing ;;
+        test)
+            building
+            testing
+            ;;
         *) fail "usage: scripts/setup.sh run|test" ;;
     esac
 }
@@ -33,11 +36,11 @@ building() {
     node --eval 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' ||
         fail "Node $(node --version) is too old: Keybook needs Node 20 or later"
 
-    if ! rustup toolchain list | grep -q "^$rust-"; then
+    if ! rustup toolchain list | grep "^$rust-" >/dev/null; then
         say "Rust $rust, which rustup does not have yet"
         rustup toolchain install "$rust" --profile minimal --component clippy,rustfmt
     fi
-    if ! rustup target list --toolchain "$rust" --installed | grep -qx wasm32-unknown-unknown; then
+    if ! rustup target list --toolchain "$rust" --installed | grep -x wasm32-unknown-unknown >/dev/null; then
         say "the wasm32-unknown-unknown target of Rust $rust"
         rustup target add --toolchain "$rust" wasm32-unknown-unknown
     fi
@@ -90,16 +93,17 @@ apt_install() {
         as_root=(sudo)
     fi
     "${as_root[@]}" apt-get update
-    "${as_root[@]}" apt-get install --yes --no-install-recommends "$@"
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@"
 }
 
 has() { command -v "$1" >/dev/null; }
 
-# Whether the output of a command holds a version as a word of its own.
+# Whether the output of a command holds a version as a word of its own. (Not grep -q: it would leave at the first match,
+# and pipefail blames the command for the pipe that broke.)
 has_version() {
     local version=$1
     shift
-    "$@" 2>/dev/null | grep -qwF -- "$version"
+    "$@" 2>/dev/null | grep -wF -- "$version" >/dev/null
 }
 
 say() { printf 'setup: installing %s\n' "$*"; }

@@ -79,7 +79,7 @@ fn a_planted_violation_is_found() {
     check("src/cli/serve.rs", "fn f(router: axum::Router) {}", true);
     check("src/server/store/tables.rs", "use redb::Database;", false);
     check("src/server/writer.rs", "use redb::Database;", true);
-    check("src/server/writer.rs", "fn f(store: Redb, redb_error: u8) {}", false);
+    check("src/server/writer.rs", "fn f(store: Redb, redb_error: u8) -> impl Fn() + use<> { redb }", false);
     check("src/browser/socket.rs", "use web_sys::WebSocket;", false);
     check("src/app/page.rs", "use leptos::{prelude::*, web_sys};", true);
     check("crates/core/src/clock.rs", "let now = std::time::Instant::now();", true);
@@ -123,7 +123,8 @@ fn no_file_names_the_host_of_a_package_registry() {
 
 /// Each rule that `source`, as the file at `path`, breaks.
 fn violations(path: &str, source: &str) -> Vec<String> {
-    let named = named(&code(source));
+    let code = code(source);
+    let named = named(&code);
     RULES
         .iter()
         .filter(|rule| Path::new(path).starts_with(rule.scope))
@@ -136,20 +137,18 @@ fn violations(path: &str, source: &str) -> Vec<String> {
 /// The words of `code` that are part of a path (`a::b`) or of an import.
 fn named(code: &str) -> BTreeSet<&str> {
     let mut named = BTreeSet::new();
-    for statement in code.split_inclusive(';') {
-        let import = statement.trim_start().trim_start_matches("pub ").starts_with("use ")
-            || statement.contains("\nuse ")
-            || statement.contains(" use ");
-        let mut before = "";
-        let mut rest = statement;
-        while let Some(start) = rest.find(is_word) {
-            let (gap, from) = rest.split_at(start);
-            let (word, after) = from.split_at(from.find(|c| !is_word(c)).unwrap_or(from.len()));
-            if import || after.starts_with("::") || (!before.is_empty() && gap == "::") {
-                named.insert(word);
-            }
-            (before, rest) = (word, after);
+    let mut importing = false;
+    let mut rest = code;
+    while let Some(start) = rest.find(is_word) {
+        let (gap, from) = rest.split_at(start);
+        let (word, after) = from.split_at(from.find(|c| !is_word(c)).unwrap_or(from.len()));
+        // `use<>` in a return type captures lifetimes and imports nothing.
+        let begins_import = word == "use" && !after.starts_with('<');
+        importing = begins_import || (importing && !gap.contains(';'));
+        if importing || gap.ends_with("::") || after.starts_with("::") {
+            named.insert(word);
         }
+        rest = after;
     }
     named
 }

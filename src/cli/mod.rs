@@ -57,7 +57,7 @@ mod tests {
         for line in [&["keybook", "--listen", "127.0.0.1:0"][..], &["keybook", "serve", "--listen", "127.0.0.1:0"]] {
             let Arguments { command, serve } = Arguments::parse_from(line);
             let Command::Serve(serve) = command.unwrap_or(Command::Serve(serve));
-            assert_eq!(serve.listen().to_string(), "127.0.0.1:0", "{line:?}");
+            assert_eq!(serve.listen.to_string(), "127.0.0.1:0", "{line:?}");
         }
     }
 }

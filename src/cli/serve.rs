@@ -17,11 +17,15 @@ use crate::server::{self, Config};
 pub(super) struct Serve {
     /// Address to listen on; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS", env = "KEYBOOK_LISTEN", default_value = "127.0.0.1:3000")]
-    listen: SocketAddr,
+    pub(super) listen: SocketAddr,
 
     /// Folder that holds the data, made when it is missing
     #[arg(long, value_name = "FOLDER", env = "KEYBOOK_DATA", default_value = "./data")]
     data: PathBuf,
+
+    /// A name under which people reach the server, besides localhost and addresses; may be given several times
+    #[arg(long = "host", value_name = "NAME", env = "KEYBOOK_HOST", value_delimiter = ',')]
+    hosts: Vec<String>,
 
     /// Listen beyond this machine too: whoever reaches the address reads and writes every dictionary
     #[arg(long, env = "KEYBOOK_OPEN", value_parser = BoolishValueParser::new())]
@@ -29,11 +33,6 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    #[cfg(test)]
-    pub(super) fn listen(&self) -> SocketAddr {
-        self.listen
-    }
-
     /// Refuses to open the dictionaries to a network by accident.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.open || self.listen.ip().is_loopback() {
@@ -57,7 +56,7 @@ impl Serve {
             let listener =
                 TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {}", self.listen))?;
             let shutdown = stop_signal().context("cannot wait for signals")?;
-            server::run(listener, Config { data: self.data }, shutdown).await?;
+            server::run(listener, Config { hosts: self.hosts, ..Config::new(self.data) }, shutdown).await?;
             Ok(())
         })
     }

@@ -7,7 +7,7 @@
 use std::sync::LazyLock;
 
 use axum::{
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderMap, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use leptos::config::{LeptosOptions, get_config_from_str};
@@ -69,18 +69,18 @@ pub(super) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Respo
     // Each encoding has its own tag, as RFC 9110 section 8.8.3 asks of different bytes.
     let tag = entity_tag(&file);
     let unchanged = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
-    let mut response =
-        if unchanged { StatusCode::NOT_MODIFIED.into_response() } else { file.data.into_owned().into_response() };
-    let answer = response.headers_mut();
-    let cache = if is_hashed(path) { "public, max-age=31536000, immutable" } else { "no-cache" };
-    answer.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
-    answer.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    answer.insert(header::ETAG, HeaderValue::try_from(tag).expect("a tag is quoted hexadecimal"));
-    answer.insert(header::CONTENT_TYPE, HeaderValue::try_from(media_type).expect("a media type is ASCII"));
-    if let Some(encoding) = encoding {
-        answer.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+    let about = [
+        (header::CONTENT_TYPE, &*media_type),
+        (header::CACHE_CONTROL, if is_hashed(path) { "public, max-age=31536000, immutable" } else { "no-cache" }),
+        (header::ETAG, &tag),
+        (header::VARY, "accept-encoding"),
+    ];
+    let encoding = encoding.map(|name| [(header::CONTENT_ENCODING, name)]);
+    if unchanged {
+        (StatusCode::NOT_MODIFIED, about, encoding, ()).into_response()
+    } else {
+        (about, encoding, file.data).into_response()
     }
-    response
 }
 
 fn encoded(path: &str, headers: &HeaderMap) -> Option<(&'static str, EmbeddedFile)> {

@@ -1,82 +1,181 @@
-//! The server: pages, their files and, for programs, the state of the process.
+//! The server: pages, their files, the sockets of replicas and what is behind them.
 //!
 //! It takes its listener and its stop signal, so that a test runs it on port 0 and ends it when it likes. It knows of no
 //! command line and no environment.
+//!
+//! A write goes from a [`socket`] through the queue of the [`writer`] into the [`store`]; when it is on the disk, an answer
+//! goes back and the [`feeds`] tell everyone who follows the dictionary.
+
+mod config;
+mod router;
 
 mod assets;
-mod config;
 mod document;
 mod errors;
+mod hosts;
 mod policy;
-mod router;
+mod problem;
+
+mod snapshots;
+mod socket;
+
+mod clock;
+mod disk;
+mod feeds;
+mod store;
+mod writer;
 
 use std::{
     future::{Future, IntoFuture},
     io,
-    path::PathBuf,
-    time::Duration,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use tokio::{net::TcpListener, sync::oneshot, time::sleep};
+use keybook_core::lineage::Epoch;
+use tokio::{net::TcpListener, sync::watch, task::spawn_blocking, time::timeout};
 use tracing::{info, warn};
 
-pub use self::config::Config;
+pub use self::{
+    config::{Config, Patience},
+    store::{Corrupt, FORMAT, OpenError, StoreError},
+};
+use self::{
+    feeds::{ConnectionNumber, Feeds},
+    snapshots::Snapshots,
+    store::Store,
+    writer::Writer,
+};
 
-/// How long requests that are under way may take to end after the stop signal: a client that stopped reading must not
-/// keep the process alive, and whoever supervises it kills it soon after (systemd in 90 s, Kubernetes in 30 s).
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Serves on `listener` until `shutdown` completes, then lets the requests under way end.
+/// Serves on `listener` until `shutdown` completes. Then it accepts no more, commits and answers what it has taken, says
+/// Bye to the sockets, and lets requests under way end.
 ///
 /// Logs its address once it accepts connections.
 ///
 /// # Errors
 ///
-/// [`RunError`] says what could not be used.
+/// [`RunError`] says what could not be used. What was acknowledged before is on the disk in any case.
 pub async fn run(
     listener: TcpListener,
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
-    std::fs::create_dir_all(&config.data)
-        .map_err(|source| RunError::DataFolder { path: config.data.clone(), source })?;
     let address = listener.local_addr().map_err(RunError::Listener)?;
-
-    let (stopping, stop_begun) = oneshot::channel::<()>();
-    let server = axum::serve(listener, router::router()).with_graceful_shutdown(async move {
-        shutdown.await;
-        info!("stopping");
-        drop(stopping);
+    let (id, epoch) = (random(), Epoch(random()));
+    let store = Arc::new(Store::open(&config.data, id, epoch)?);
+    let feeds = Arc::<Feeds>::default();
+    let (writer, thread) = Writer::start(store.clone(), feeds.clone(), config.limits, config.disk_reserve_bytes)
+        .map_err(RunError::Thread)?;
+    let patience = config.patience;
+    let shared = Arc::new(Shared {
+        config,
+        store,
+        feeds,
+        writer: writer.clone(),
+        snapshots: Snapshots::default(),
+        stop: watch::Sender::new(Stop::No),
+        connections: AtomicU64::new(0),
     });
-    let timeout = async {
-        // Nothing is ever sent: the channel closes when the stop begins.
-        let _closed = stop_begun.await;
-        sleep(STOP_TIMEOUT).await;
+
+    let mut stopping = shared.stop.subscribe();
+    let stopped = async move {
+        // An error: nobody is left who could stop.
+        let _ = stopping.wait_for(|&stop| stop != Stop::No).await;
+    };
+    let server = axum::serve(listener, router::router(shared.clone())).with_graceful_shutdown(stopped);
+    let mut server = pin!(server.into_future());
+    info!("serving {} at http://{address}", shared.store.path().display());
+    let reason = tokio::select! {
+        served = &mut server => return served.map_err(RunError::Listener),
+        () = shutdown => Stop::Shutdown,
+        () = writer.failed() => Stop::Failed,
     };
 
-    info!("serving {} at http://{address}", config.data.display());
-    tokio::select! {
-        served = server.into_future() => served.map_err(RunError::Listener),
-        () = timeout => {
-            warn!("stopped with requests still under way after {} s", STOP_TIMEOUT.as_secs());
-            Ok(())
+    info!("stopping");
+    shared.stop.send_replace(reason);
+    let ended = async {
+        let served = server.await;
+        // Upgraded connections are the server's no more.
+        shared.stop.closed().await;
+        served
+    };
+    match timeout(patience.stop, ended).await {
+        Ok(served) => served.map_err(RunError::Listener)?,
+        Err(_) => warn!("stopped with connections still open after {:?}", patience.stop),
+    }
+    writer.stop().await;
+    spawn_blocking(|| thread.join()).await.map_err(|_| RunError::WriterPanicked)?.map_err(RunError::Writer)
+}
+
+/// Whether the server stops, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    No,
+    /// It was asked to.
+    Shutdown,
+    /// It cannot write any more.
+    Failed,
+}
+
+/// What the handlers share.
+struct Shared {
+    config: Config,
+    store: Arc<Store>,
+    feeds: Arc<Feeds>,
+    writer: Writer,
+    snapshots: Snapshots,
+    /// Each connection holds a receiver while it lives.
+    stop: watch::Sender<Stop>,
+    connections: AtomicU64,
+}
+
+impl Shared {
+    /// Reads from the store on a thread that may block.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.store.clone();
+        match spawn_blocking(move || read(&store)).await {
+            Ok(read) => read,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and this task with it.
+                Err(_) => std::future::pending().await,
+            },
         }
     }
+
+    fn next_connection(&self) -> ConnectionNumber {
+        ConnectionNumber(self.connections.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+/// A random number of the system's.
+fn random() -> u64 {
+    getrandom::u64().expect("every system that runs this has random numbers")
 }
 
 /// Why the server could not run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The data folder neither exists nor can be made.
-    #[error("cannot use the data folder {path}", path = path.display())]
-    DataFolder {
-        /// The folder as it was configured.
-        path: PathBuf,
-        /// What the file system said.
-        source: io::Error,
-    },
+    /// The data folder cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// The listener failed.
     #[error("cannot accept connections")]
     Listener(#[source] io::Error),
+    /// The system has no thread to give.
+    #[error("cannot start the writer's thread")]
+    Thread(#[source] io::Error),
+    /// A commit failed. What was acknowledged is on the disk; what was not may be.
+    #[error("cannot write")]
+    Writer(#[source] StoreError),
+    /// A fault in the program ended the writer.
+    #[error("the writer broke: the fault is ours")]
+    WriterPanicked,
 }

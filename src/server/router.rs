@@ -1,21 +1,39 @@
 //! Which address leads where.
 
+use std::sync::Arc;
+
 use any_spawner::Executor;
-use axum::{Router, middleware, routing::get};
+use axum::{
+    Router,
+    extract::State,
+    http::StatusCode,
+    middleware,
+    routing::{any, get},
+};
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
-use super::{assets, document, errors, policy};
+use super::{Shared, assets, document, errors, hosts, policy, snapshots, socket};
 
 /// All routes of the server.
-pub(super) fn router() -> Router {
+pub(super) fn router(server: Arc<Shared>) -> Router {
     // Leptos renders by tasks, and asks for the executor once a process. Set already means set to the same.
     let _ = Executor::init_tokio();
     let pages = Router::new()
         .route("/", get(document::main))
         .route("/d/{name}", get(document::dictionary))
         .layer(CompressionLayer::new());
-    let state = Router::new().route("/livez", get(alive)).route("/readyz", get(alive)).route("/healthz", get(alive));
-    guarded(Router::new().merge(pages).merge(state).fallback(assets::serve))
+    let dictionary = Router::new()
+        .route("/snapshot", get(snapshots::serve).layer(CompressionLayer::new()))
+        .route("/socket", any(socket::open));
+    let state = Router::new().route("/livez", get(alive)).route("/readyz", get(ready)).route("/healthz", get(ready));
+    let router = Router::new()
+        .merge(pages)
+        .merge(state)
+        .nest("/api/v1/dictionaries/{name}", dictionary)
+        .fallback(assets::serve)
+        .layer(middleware::from_fn_with_state(server.clone(), hosts::guard))
+        .with_state(server);
+    guarded(router)
 }
 
 /// What every response gets, whoever made it: a designed page when its handler panicked, and the security headers.
@@ -23,9 +41,18 @@ fn guarded(router: Router) -> Router {
     router.layer(CatchPanicLayer::custom(errors::panicked)).layer(middleware::map_response(policy::apply))
 }
 
-/// The process serves as soon as it answers at all.
+/// The process lives when it answers at all.
 async fn alive() -> &'static str {
     "ok\n"
+}
+
+/// It is of use while it can write.
+async fn ready(State(server): State<Arc<Shared>>) -> (StatusCode, &'static str) {
+    if server.writer.is_working() {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the server cannot write and stops\n")
+    }
 }
 
 #[cfg(test)]

@@ -76,6 +76,18 @@ impl Conflicts {
         }
     }
 
+    /// Goes back to how the rows were at `fork`: a server that has lost what came after knows them so. Returns whether any
+    /// changed.
+    pub fn step_back(&mut self, fork: Seq) -> bool {
+        let above = |conflict: &Conflict| conflict.seq > fork;
+        let changed = self.0.values().any(above);
+        self.0.retain(|id, _| id.seq <= fork);
+        for conflict in self.0.values_mut().filter(|conflict| above(conflict)) {
+            (conflict.seq, conflict.resolution) = (conflict.id.seq, Resolution::Open);
+        }
+        changed
+    }
+
     /// A row by its name.
     pub fn get(&self, id: ConflictId) -> Option<&Conflict> {
         self.0.get(&id)

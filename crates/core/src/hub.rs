@@ -325,7 +325,7 @@ impl Hub {
             return Ok(Err(Refused { code: AckCode::ClockAhead, data: now_ms }));
         }
         let Some(row) = row else {
-            if let Err(refused) = self.admit_new(&new) {
+            if let Err(refused) = self.admit_new(op, &new) {
                 return Ok(Err(refused));
             }
             self.set_name(rows, author)?;
@@ -377,22 +377,27 @@ impl Hub {
     }
 
     /// Whether a key without an entry may get this one.
-    fn admit_new(&self, new: &Entry) -> Result<(), Refused> {
+    fn admit_new(&self, op: &Op, new: &Entry) -> Result<(), Refused> {
         let State { horizon, live, tombstones, .. } = self.state;
-        match new {
-            _ if !new.is_live() => Err(AckCode::Duplicate.into()),
-            _ if new.stamp.millis() <= horizon.time_ms => Err(AckCode::Parked.into()),
-            _ if live + tombstones >= self.limits.entries => {
-                Err(Refused { code: AckCode::Full, data: self.limits.entries })
-            }
-            _ => Ok(()),
+        let purged = new.stamp.millis() <= horizon.time_ms;
+        let full = live + tombstones >= self.limits.entries;
+        if new.is_live() {
+            return match () {
+                () if purged => Err(AckCode::Parked.into()),
+                () if full => Err(Refused { code: AckCode::Full, data: self.limits.entries }),
+                () => Ok(()),
+            };
         }
+        // A remove of nothing leaves nothing. But if its writer had seen an entry, the server has lost that with a rollback,
+        // and who still has it will bring it back: the tombstone must be there first.
+        let had_entry = op.recovered.is_some() || op.seen.iter().any(|&stamp| stamp != Stamp::ZERO);
+        if had_entry && !purged && !full { Ok(()) } else { Err(AckCode::Duplicate.into()) }
     }
 
     /// Whether an operation on a key without an entry had seen one, whose tombstone has been purged since.
     fn horizon_deleted(&self, op: &Op) -> bool {
-        let seen = op.seen.first().copied().unwrap_or_default();
-        self.state.horizon.seq > Seq(0) && seen != Stamp::ZERO && op.recovered.is_none()
+        let purges = self.state.horizon.seq > Seq(0);
+        purges && op.value.is_some() && first_seen(op) != Stamp::ZERO && op.recovered.is_none()
     }
 
     /// The remove whose tombstone is gone: when and by whom is not known any more.
@@ -485,10 +490,15 @@ fn latest_admitted(now_ms: u64, row: Option<&Row>) -> HybridTime {
     row.map_or(by_clock, |row| by_clock.max(row.entry.stamp.time().plus_millis(1)))
 }
 
+/// The stamp of the confirmed entry that was shown when editing began; zero if there was none.
+fn first_seen(op: &Op) -> Stamp {
+    op.seen.first().copied().unwrap_or_default()
+}
+
 /// Whether the writer of `op` had not seen what is there, and wrote something else.
 fn conflicts(op: &Op, row: &Row, new: &Entry) -> bool {
     let there = &row.entry;
-    let seen = there.stamp <= op.seen.first().copied().unwrap_or_default() || op.seen.contains(&there.stamp);
+    let seen = there.stamp <= first_seen(op) || op.seen.contains(&there.stamp);
     let one_history = op.recovered.is_some_and(|fork| row.recovered || there.seq <= fork);
     !seen && !one_history && there.value != new.value && there.stamp != new.stamp
 }

@@ -26,6 +26,21 @@ pub const HELLO_MS_MAX: u64 = 10_000;
 /// A connection that sends nothing for this long is closed; hidden tabs' timers run once a minute.
 pub const SILENT_MS_MAX: u64 = 90_000;
 
+/// How long a session waits for its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For Hello, in milliseconds.
+    pub hello_ms: u64,
+    /// For any frame after it, in milliseconds.
+    pub silent_ms: u64,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { hello_ms: HELLO_MS_MAX, silent_ms: SILENT_MS_MAX }
+    }
+}
+
 /// A commit as it is sent: encoded once, shared by all who receive it.
 #[derive(Clone, Debug)]
 pub struct Broadcast {
@@ -140,6 +155,7 @@ struct Hello {
 #[derive(Debug)]
 pub struct Session {
     limits: Limits,
+    patience: Patience,
     phase: Phase,
     origin: Option<Origin>,
     lineage: Lineage,
@@ -155,14 +171,20 @@ pub struct Session {
 impl Session {
     /// A connection that has just been opened.
     pub fn new(limits: Limits, now_ms: u64) -> Self {
+        Self::with_patience(limits, Patience::default(), now_ms)
+    }
+
+    /// The same, with another patience than the default.
+    pub fn with_patience(limits: Limits, patience: Patience, now_ms: u64) -> Self {
         Self {
             limits,
+            patience,
             phase: Phase::New,
             origin: None,
             lineage: Lineage::default(),
             cursor: Seq(0),
             in_flight: 0,
-            deadline_ms: now_ms + HELLO_MS_MAX,
+            deadline_ms: now_ms + patience.hello_ms,
             transmits: VecDeque::new(),
             requests: VecDeque::new(),
         }
@@ -187,7 +209,7 @@ impl Session {
 
     /// A message came in.
     pub fn handle_message(&mut self, bytes: &[u8], now_ms: u64) {
-        self.deadline_ms = now_ms + SILENT_MS_MAX;
+        self.deadline_ms = now_ms + self.patience.silent_ms;
         match ClientFrame::decode(bytes) {
             Ok(frame) => self.handle_frame(frame, now_ms),
             Err(error) => self.close_for(&error),
@@ -339,6 +361,13 @@ impl Session {
         }
     }
 
+    /// The driver has not been reading for a while, and the client may wonder: says that the server lives.
+    pub fn handle_keepalive(&mut self, now_ms: u64) {
+        if !self.is_closed() {
+            self.transmit(&ServerFrame::Pong { client_ms: 0, server_ms: now_ms });
+        }
+    }
+
     /// When to call [`Session::handle_timeout`].
     pub fn poll_timeout(&self) -> u64 {
         self.deadline_ms
@@ -349,8 +378,9 @@ impl Session {
         if now_ms < self.deadline_ms || self.is_closed() {
             return;
         }
-        let what = if matches!(self.phase, Phase::New) { "no Hello" } else { "no frame" };
-        let limit_ms = if matches!(self.phase, Phase::New) { HELLO_MS_MAX } else { SILENT_MS_MAX };
+        let Patience { hello_ms, silent_ms } = self.patience;
+        let (what, limit_ms) =
+            if matches!(self.phase, Phase::New) { ("no Hello", hello_ms) } else { ("no frame", silent_ms) };
         self.close(ByeCode::Silent, &format!("{what} for {limit_ms} ms"), 0);
     }
 

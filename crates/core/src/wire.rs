@@ -559,7 +559,7 @@ impl Change {
     }
 
     /// About what it takes in a frame, never less.
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         let value = |value: &Option<Value>| value.as_ref().map_or(0, |v| v.as_str().len());
         let author = 96;
         match self {

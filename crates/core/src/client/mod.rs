@@ -114,6 +114,9 @@ pub struct Client {
     /// The last seq at which the base was the server's state of one moment.
     settled: Seq,
     base: Dictionary,
+    /// Keys whose confirmed entries were taken back at a fork, and are in the outbox until the server has said what it has
+    /// of them. Until then the base lacks them.
+    taken_back: BTreeSet<Key>,
     names: Names,
     conflicts: Conflicts,
     outbox: Outbox,
@@ -150,6 +153,7 @@ impl Client {
             applied: Seq(0),
             settled: Seq(0),
             base: Dictionary::new(),
+            taken_back: BTreeSet::new(),
             names: Names::new(),
             conflicts: Conflicts::default(),
             outbox: Outbox::default(),
@@ -540,11 +544,16 @@ impl Client {
                 self.outbox.insert(key.clone(), self.recovered(entry, shared, state));
             }
         }
+        if self.conflicts.step_back(shared) {
+            self.events.push_back(Event::Conflicts);
+        }
         self.settled = self.settled.min(shared);
+        let complete = lost.is_empty() || self.role == Role::Writer;
         if !lost.is_empty() {
+            self.taken_back.extend(lost);
             self.reset();
         }
-        lost.is_empty() || self.role == Role::Writer
+        complete
     }
 
     /// A confirmed write as a row of the outbox, with its own stamp: nobody else may have it any more.
@@ -564,6 +573,7 @@ impl Client {
 
     fn start_over(&mut self) {
         self.base = Dictionary::new();
+        self.taken_back.clear();
         self.conflicts = Conflicts::default();
         self.settled = Seq(0);
         self.reset();
@@ -572,6 +582,7 @@ impl Client {
     fn adopt(&mut self, snapshot: Snapshot) {
         let Snapshot { header, base, names, conflicts } = snapshot;
         (self.base, self.conflicts) = (base, conflicts);
+        self.taken_back.clear();
         self.names.extend(names);
         (self.applied, self.settled) = (header.seq, header.seq);
         self.horizon = header.horizon;
@@ -645,16 +656,18 @@ impl Client {
             self.changed.insert(key);
         }
         self.outbox.release(self.applied);
+        self.compare(now_ms);
         self.status_changed();
     }
 
     /// What becomes of an operation that was answered, if no newer one has taken its place.
     fn settle(&mut self, key: &Key, stamp: Stamp, seq: Seq, exception: Option<&Exception>, now_ms: u64) {
         let Some(row) = self.outbox.row(key, stamp) else { return };
+        let recovered = row.recovered.is_some();
         let state = match exception.map(|exception| (exception.code, exception.code.class(), exception.data)) {
             None | Some((_, AckClass::Done, _)) => RowState::Acked(seq),
             Some((code, AckClass::Held, data)) => RowState::Held { code, data },
-            Some((AckCode::ClockAhead, _, _)) if row.recovered.is_none() => return self.restamp(key, stamp, now_ms),
+            Some((AckCode::ClockAhead, _, _)) if !recovered => return self.restamp(key, stamp, now_ms),
             // It was confirmed once with this stamp: it waits until the server's clock has come so far.
             Some((AckCode::ClockAhead, _, server_ms)) => {
                 let early_ms = stamp.millis().saturating_sub(server_ms + CLOCK_AHEAD_MS_MAX);
@@ -663,6 +676,10 @@ impl Client {
             Some((_, AckClass::Retry, wait_ms)) => RowState::Waiting { until_ms: now_ms + wait_ms },
         };
         self.outbox.set_state(key, stamp, state);
+        if recovered && !state.is_active() && self.link.phase == Phase::Following {
+            // The server will not take it back, so the base needs what the server has.
+            self.link.fetch();
+        }
     }
 
     /// Nobody else can have seen a refused write, so it may get another stamp.
@@ -684,7 +701,8 @@ impl Client {
     /// Compares the digests, when the base has come to the seq of the server's.
     fn compare(&mut self, now_ms: u64) {
         let Some(check) = self.check.filter(|_| self.is_settled()) else { return };
-        if check.seq > self.settled {
+        self.taken_back.retain(|key| self.outbox.shown(key).is_some());
+        if check.seq > self.settled || !self.taken_back.is_empty() {
             return;
         }
         self.check = None;

@@ -1,0 +1,144 @@
+//! A look at a data file that cannot change it.
+//!
+//! Opening a file for writing writes: redb marks it as open, and recovers it after a crash. So before a file is opened,
+//! it is opened here, on a backend that keeps in memory what redb writes. A file that is of a newer version, truncated,
+//! or something else altogether is found out without a byte of it being touched.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use redb::{Database, DatabaseError, ReadOnlyDatabase, StorageBackend};
+
+use super::{CACHE_BYTES, open::read_format};
+
+/// What is wrong with a file.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// Another process has it.
+    Locked,
+    /// Not redb's, or damaged.
+    Unreadable(String),
+}
+
+/// The format of a data file, read without changing the file. `None` if it is a file of redb that is not Keybook's.
+pub(super) fn probe(path: &Path) -> Result<Option<u32>, Fault> {
+    // Who opens a file only to read it finds the lock of who writes to it.
+    match ReadOnlyDatabase::open(path) {
+        Err(DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch) => return Err(Fault::Locked),
+        // That it is damaged, or has to be recovered, is found in more depth below.
+        Ok(_) | Err(_) => {}
+    }
+    // redb panics on some damaged files. Nothing is shared with it but the file, which it cannot write.
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        let overlay = Overlay::new(File::open(path)?)?;
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(overlay)?;
+        Ok::<_, Box<dyn std::error::Error>>(read_format(&database)?)
+    }));
+    match opened {
+        Ok(Ok(format)) => Ok(format),
+        Ok(Err(error)) => Err(Fault::Unreadable(error.to_string())),
+        Err(_) => Err(Fault::Unreadable("it does not make sense".to_owned())),
+    }
+}
+
+/// A file that is only read, below pages that were written.
+#[derive(Debug)]
+struct Overlay {
+    file: File,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    length: u64,
+    /// Written bytes by page number.
+    pages: BTreeMap<u64, [u8; PAGE]>,
+}
+
+const PAGE: usize = 4096;
+
+impl Overlay {
+    fn new(file: File) -> io::Result<Self> {
+        let length = file.metadata()?.len();
+        Ok(Self { file, state: Mutex::new(State { length, pages: BTreeMap::new() }) })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A page as it is in the file; zeros behind its end.
+    fn read_page(&self, number: u64) -> io::Result<[u8; PAGE]> {
+        let mut page = [0; PAGE];
+        let mut filled = 0;
+        while filled < PAGE {
+            match self.file.read_at(&mut page[filled..], number * PAGE as u64 + filled as u64)? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        Ok(page)
+    }
+}
+
+/// The pages that a range of bytes touches: number, offset in the page, and where in the range it begins and ends.
+fn pages(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        let at = offset + done as u64;
+        let (number, start) = (at / PAGE as u64, (at % PAGE as u64) as usize);
+        let range = done..length.min(done + PAGE - start);
+        done = range.end;
+        (!range.is_empty()).then_some((number, start, range))
+    })
+}
+
+impl StorageBackend for Overlay {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.state().length)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let state = self.state();
+        if offset.checked_add(out.len() as u64).is_none_or(|end| end > state.length) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        for (number, start, range) in pages(offset, out.len()) {
+            let page = match state.pages.get(&number) {
+                Some(page) => *page,
+                None => self.read_page(number)?,
+            };
+            out[range.clone()].copy_from_slice(&page[start..start + range.len()]);
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.state().length = length;
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut state = self.state();
+        for (number, start, range) in pages(offset, data.len()) {
+            let mut page = match state.pages.get(&number) {
+                Some(page) => *page,
+                None => self.read_page(number)?,
+            };
+            page[start..start + range.len()].copy_from_slice(&data[range]);
+            state.pages.insert(number, page);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,222 @@
+//! The rows of a dictionary in the open write transaction, as the hub wants them.
+
+use std::collections::HashMap;
+
+use keybook_core::{
+    author::{Author, AuthorId, AuthorName},
+    conflict::{Conflict, ConflictId, Side},
+    entry::Seq,
+    hub::{Place, Row, Rows as HubRows, State},
+    key::{DictionaryName, Key},
+    lineage::PastEpoch,
+    stamp::Stamp,
+    wire::DictionaryId,
+};
+use redb::{ReadableTable, WriteTransaction};
+
+use super::{
+    StoreError,
+    tables::{
+        self, AUTHORS, BY_SEQ, CONFLICTS, DICTIONARIES, ENTRIES, META, Number, STATES, VERSIONS, WRITES,
+        decode_conflict, decode_conflict_key, decode_dictionary, decode_name, decode_row, decode_u32,
+        encode_changed_conflict, encode_changed_entry, encode_conflict, encode_dictionary, encode_row, encode_state,
+        encode_version, encode_writes,
+    },
+};
+
+type Table<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
+
+/// A write transaction over any number of dictionaries. Without [`Transaction::commit`] nothing of it remains.
+pub(crate) struct Transaction(WriteTransaction);
+
+impl Transaction {
+    pub(super) fn new(transaction: WriteTransaction) -> Self {
+        Self(transaction)
+    }
+
+    /// The tables, open once for the whole transaction.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) fn tables(&self) -> Result<Tables<'_>, StoreError> {
+        let open = |table: tables::Table| self.0.open_table(table);
+        let meta = open(META)?;
+        let numbers_given = meta.get(&b"numbers"[..])?.map(|row| decode_u32(row.value())).transpose()?;
+        Ok(Tables {
+            meta,
+            dictionaries: open(DICTIONARIES)?,
+            states: open(STATES)?,
+            writes: open(WRITES)?,
+            entries: open(ENTRIES)?,
+            by_seq: open(BY_SEQ)?,
+            versions: open(VERSIONS)?,
+            conflicts: open(CONFLICTS)?,
+            authors: open(AUTHORS)?,
+            numbers: HashMap::new(),
+            numbers_given: numbers_given.unwrap_or(0),
+        })
+    }
+
+    /// Makes it durable: when this returns, a loss of power loses nothing of it.
+    ///
+    /// # Errors
+    /// When the store fails. What is on the disk is then unknown: the store must not be used again.
+    pub(crate) fn commit(self) -> Result<(), StoreError> {
+        Ok(self.0.commit()?)
+    }
+}
+
+/// The open tables of a [`Transaction`].
+pub(crate) struct Tables<'t> {
+    meta: Table<'t>,
+    dictionaries: Table<'t>,
+    states: Table<'t>,
+    writes: Table<'t>,
+    entries: Table<'t>,
+    by_seq: Table<'t>,
+    versions: Table<'t>,
+    conflicts: Table<'t>,
+    authors: Table<'t>,
+    /// The dictionaries met in this transaction.
+    numbers: HashMap<DictionaryName, Number>,
+    /// With those of the new ones among them, which are used up even if nothing is written under them.
+    numbers_given: u32,
+}
+
+impl<'t> Tables<'t> {
+    /// The rows of a dictionary. One that does not exist is made when its state is set.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) fn rows(&mut self, name: &DictionaryName) -> Result<Rows<'_, 't>, StoreError> {
+        let number = match self.numbers.get(name) {
+            Some(&number) => number,
+            None => {
+                let number = self.find_number(name)?;
+                self.numbers.insert(name.clone(), number);
+                number
+            }
+        };
+        Ok(Rows { name: name.clone(), number, tables: self })
+    }
+
+    fn find_number(&mut self, name: &DictionaryName) -> Result<Number, StoreError> {
+        if let Some(row) = self.dictionaries.get(name.as_str().as_bytes())? {
+            return Ok(decode_dictionary(row.value())?.0);
+        }
+        self.numbers_given += 1;
+        Ok(Number(self.numbers_given - 1))
+    }
+}
+
+/// The rows of one dictionary.
+pub(crate) struct Rows<'a, 't> {
+    name: DictionaryName,
+    number: Number,
+    tables: &'a mut Tables<'t>,
+}
+
+impl Rows<'_, '_> {
+    fn remove_place(&mut self, place: Place) -> Result<(), StoreError> {
+        let removed = self.tables.by_seq.remove(&self.number.place(place)[..])?;
+        debug_assert!(removed.is_some(), "each row has a place");
+        Ok(())
+    }
+
+    /// The keys of this dictionary's conflict rows.
+    fn conflict_range(&self) -> std::ops::RangeInclusive<[u8; 14]> {
+        let [first, last] = [(Seq(0), 0), (Seq(u64::MAX), u16::MAX)]
+            .map(|(seq, index)| self.number.conflict(ConflictId { seq, index }));
+        first..=last
+    }
+}
+
+impl HubRows for Rows<'_, '_> {
+    type Error = StoreError;
+
+    fn entry(&mut self, key: &Key) -> Result<Option<Row>, StoreError> {
+        let row = self.tables.entries.get(&self.number.entry(key.as_str())[..])?;
+        Ok(row.map(|row| decode_row(row.value())).transpose()?)
+    }
+
+    fn set_entry(&mut self, key: &Key, row: &Row, replaced: Option<Place>) -> Result<(), StoreError> {
+        self.tables.entries.insert(&self.number.entry(key.as_str())[..], &encode_row(row)[..])?;
+        if replaced != Some(row.place()) {
+            if let Some(place) = replaced {
+                self.remove_place(place)?;
+            }
+            self.tables.by_seq.insert(&self.number.place(row.place())[..], &encode_changed_entry(key)[..])?;
+        }
+        Ok(())
+    }
+
+    fn has_version(&mut self, key: &Key, stamp: Stamp) -> Result<bool, StoreError> {
+        Ok(self.tables.versions.get(&self.number.version(key, stamp)[..])?.is_some())
+    }
+
+    fn add_version(&mut self, key: &Key, version: &Side, full: bool) -> Result<(), StoreError> {
+        let versions = &mut self.tables.versions;
+        if full {
+            let [first, last] = [Stamp::ZERO, Stamp::MAX].map(|stamp| self.number.version(key, stamp));
+            let lowest =
+                versions.range(&first[..]..=&last[..])?.next().transpose()?.map(|(row, _)| row.value().to_vec());
+            if let Some(lowest) = lowest {
+                versions.remove(&lowest[..])?;
+            }
+        }
+        versions.insert(&self.number.version(key, version.stamp)[..], &encode_version(version)[..])?;
+        Ok(())
+    }
+
+    fn conflict(&mut self, id: ConflictId) -> Result<Option<Conflict>, StoreError> {
+        let row = self.tables.conflicts.get(&self.number.conflict(id)[..])?;
+        Ok(row.map(|row| decode_conflict(id, row.value())).transpose()?)
+    }
+
+    fn set_conflict(&mut self, conflict: &Conflict, replaced: Option<Place>) -> Result<(), StoreError> {
+        if let Some(place) = replaced {
+            self.remove_place(place)?;
+        }
+        let id = conflict.id;
+        self.tables.conflicts.insert(&self.number.conflict(id)[..], &encode_conflict(conflict)[..])?;
+        self.tables.by_seq.insert(&self.number.place(conflict.place())[..], &encode_changed_conflict(id)[..])?;
+        Ok(())
+    }
+
+    fn drop_oldest_conflict(&mut self) -> Result<(), StoreError> {
+        let range = self.conflict_range();
+        let oldest = match self.tables.conflicts.range(&range.start()[..]..=&range.end()[..])?.next().transpose()? {
+            Some((key, row)) => decode_conflict(decode_conflict_key(key.value())?, row.value())?,
+            None => return Ok(()),
+        };
+        self.remove_place(oldest.place())?;
+        self.tables.conflicts.remove(&self.number.conflict(oldest.id)[..])?;
+        Ok(())
+    }
+
+    fn name(&mut self, id: AuthorId) -> Result<Option<AuthorName>, StoreError> {
+        let row = self.tables.authors.get(&id.0.to_be_bytes()[..])?;
+        Ok(row.map(|row| decode_name(row.value())).transpose()?)
+    }
+
+    fn set_name(&mut self, author: &Author) -> Result<(), StoreError> {
+        self.tables.authors.insert(&author.id.0.to_be_bytes()[..], author.name.as_str().as_bytes())?;
+        Ok(())
+    }
+
+    fn set_state(&mut self, id: DictionaryId, state: &State) -> Result<(), StoreError> {
+        self.tables.states.insert(&self.number.key()[..], &encode_state(state)[..])?;
+        let name = self.name.as_str().as_bytes();
+        if self.tables.dictionaries.get(name)?.is_none() {
+            self.tables.dictionaries.insert(name, &encode_dictionary(self.number, id)[..])?;
+            let given = self.tables.numbers_given.to_be_bytes();
+            self.tables.meta.insert(&b"numbers"[..], &given[..])?;
+        }
+        Ok(())
+    }
+
+    fn set_writes(&mut self, writes: &[PastEpoch]) -> Result<(), StoreError> {
+        self.tables.writes.insert(&self.number.key()[..], &encode_writes(writes)[..])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,490 @@
+//! Every table of the data file, with its keys and values byte by byte.
+//!
+//! Numbers are unsigned and big-endian, so that the order of the bytes is the order of the numbers. Texts are UTF-8 and
+//! end where the row ends, unless a length or a terminator is said. redb sees byte strings only: what a byte means is
+//! decided here, so that neither a version of redb nor of the compiler can change it. docs/storage.md explains the file.
+//!
+//! Each row of a dictionary begins with the dictionary's number. So its rows lie together, and no name is a prefix of
+//! another's.
+
+use keybook_core::{
+    author::{AuthorId, AuthorName},
+    conflict::{Conflict, ConflictId, Resolution, Side},
+    digest::Digest,
+    entry::{Entry, Seq},
+    hub::{Place, Row, State},
+    key::Key,
+    lineage::{Epoch, PastEpoch},
+    stamp::Stamp,
+    value::Value,
+    wire::{DictionaryId, Horizon},
+};
+use redb::TableDefinition;
+
+/// A table of byte strings.
+pub(super) type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+/// What concerns the whole file.
+///
+/// | key | value |
+/// | --- | --- |
+/// | `format` | 4 bytes: [`FORMAT`](super::FORMAT) |
+/// | `store` | 8 bytes: the store's random id |
+/// | `starts` | 8 bytes each: the epochs of the last 1024 starts, oldest first |
+/// | `numbers` | 4 bytes: how many dictionary numbers have been given out |
+pub(super) const META: Table = TableDefinition::new("meta");
+
+/// The dictionaries. Written once each.
+///
+/// | key | value |
+/// | --- | --- |
+/// | name | 4 bytes: number; 8 bytes: id |
+pub(super) const DICTIONARIES: Table = TableDefinition::new("dictionaries");
+
+/// The counters of each dictionary. Written with each commit, so they are a row of their own, 60 bytes.
+///
+/// | key | value |
+/// | --- | --- |
+/// | number, 4 | head, 8; horizon's seq, 8, and milliseconds, 8; digest, 16; live, 8; tombstones, 8; conflicts, 4 |
+pub(super) const STATES: Table = TableDefinition::new("states");
+
+/// The epochs in which each dictionary was written. Written once an epoch: of the last one the end is the head in
+/// [`STATES`], not the one here.
+///
+/// | key | value |
+/// | --- | --- |
+/// | number, 4 | (epoch, 8; end, 8) each, oldest first, at most 1024 |
+pub(super) const WRITES: Table = TableDefinition::new("writes");
+
+/// The entries, tombstones included, in the order of their keys.
+///
+/// | key | value |
+/// | --- | --- |
+/// | number, 4; key | stamp, 16; seq, 8; index, 2; author, 8; recovered, 1: 0 or 1; versions, 1; value, nothing in a tombstone |
+pub(super) const ENTRIES: Table = TableDefinition::new("entries");
+
+/// What changed last at each place: one row an entry and a conflict. Reading it from a cursor on is catching up.
+///
+/// | key | value |
+/// | --- | --- |
+/// | number, 4; seq, 8; index, 2 | 1 byte: 0; key of the entry |
+/// | | 1 byte: 1; id of the conflict row: seq, 8; index, 2 |
+pub(super) const BY_SEQ: Table = TableDefinition::new("by_seq");
+
+/// Values that an entry had once, or lost in a conflict.
+///
+/// | key | value |
+/// | --- | --- |
+/// | number, 4; key; 1 byte: 0, which no key contains; stamp, 16 | author, 8; value, nothing in a remove |
+pub(super) const VERSIONS: Table = TableDefinition::new("versions");
+
+/// Conflict rows, oldest first.
+///
+/// | key | value |
+/// | --- | --- |
+/// | number, 4; id: seq, 8; index, 2 | seq of the last change, 8; resolution, 1: 0 open, 1 dismissed, 2 restored; winner; loser; key of the entry |
+///
+/// Winner and loser are: stamp, 16; author, 8; length of the value, 4; value, nothing in a remove.
+pub(super) const CONFLICTS: Table = TableDefinition::new("conflicts");
+
+/// The names of authors, of all dictionaries. Bounded by people, not by page loads.
+///
+/// | key | value |
+/// | --- | --- |
+/// | id, 8 | name |
+pub(super) const AUTHORS: Table = TableDefinition::new("authors");
+
+/// All tables, which the first migration makes.
+pub(super) const ALL: [Table; 9] = [META, DICTIONARIES, STATES, WRITES, ENTRIES, BY_SEQ, VERSIONS, CONFLICTS, AUTHORS];
+
+/// A dictionary in the keys of its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Number(pub(super) u32);
+
+/// A row that this program did not write, or that has been damaged since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a row of the table {table} does not decode")]
+pub struct Corrupt {
+    /// The table.
+    pub table: &'static str,
+}
+
+impl Number {
+    /// The key of [`STATES`] and [`WRITES`].
+    pub(super) fn key(self) -> [u8; 4] {
+        self.0.to_be_bytes()
+    }
+
+    /// The key of an entry; of the empty text, what lies before all entries.
+    pub(super) fn entry(self, key: &str) -> Vec<u8> {
+        [&self.key(), key.as_bytes()].concat()
+    }
+
+    /// The key in `by_seq`.
+    pub(super) fn place(self, place: Place) -> [u8; 14] {
+        array(&[&self.key(), &place.seq.0.to_be_bytes(), &place.index.to_be_bytes()])
+    }
+
+    /// The key of a conflict row.
+    pub(super) fn conflict(self, id: ConflictId) -> [u8; 14] {
+        self.place(Place { seq: id.seq, index: id.index })
+    }
+
+    /// The key of a version.
+    pub(super) fn version(self, key: &Key, stamp: Stamp) -> Vec<u8> {
+        [&self.key(), key.as_str().as_bytes(), &[0], &stamp.to_bytes()].concat()
+    }
+}
+
+fn array<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
+    parts.concat().try_into().expect("the parts have the length of the key")
+}
+
+/// The key of an entry from the row's key.
+pub(super) fn decode_entry_key(key: &[u8]) -> Result<Key, Corrupt> {
+    let mut fields = Fields::new("entries", key);
+    fields.u32()?;
+    fields.rest_key()
+}
+
+pub(super) fn encode_dictionary(number: Number, id: DictionaryId) -> [u8; 12] {
+    array(&[&number.key(), &id.0.to_be_bytes()])
+}
+
+pub(super) fn decode_dictionary(bytes: &[u8]) -> Result<(Number, DictionaryId), Corrupt> {
+    let mut fields = Fields::new("dictionaries", bytes);
+    let found = (Number(fields.u32()?), DictionaryId(fields.u64()?));
+    fields.end(found)
+}
+
+pub(super) fn encode_state(state: &State) -> [u8; 60] {
+    let State { head, horizon, digest, live, tombstones, conflicts } = state;
+    array(&[
+        &head.0.to_be_bytes(),
+        &horizon.seq.0.to_be_bytes(),
+        &horizon.time_ms.to_be_bytes(),
+        &digest.to_bytes(),
+        &live.to_be_bytes(),
+        &tombstones.to_be_bytes(),
+        &conflicts.to_be_bytes(),
+    ])
+}
+
+pub(super) fn decode_state(bytes: &[u8]) -> Result<State, Corrupt> {
+    let mut fields = Fields::new("states", bytes);
+    let state = State {
+        head: Seq(fields.u64()?),
+        horizon: Horizon { seq: Seq(fields.u64()?), time_ms: fields.u64()? },
+        digest: Digest::from_bytes(fields.take()?),
+        live: fields.u64()?,
+        tombstones: fields.u64()?,
+        conflicts: fields.u32()?,
+    };
+    fields.end(state)
+}
+
+pub(super) fn encode_writes(writes: &[PastEpoch]) -> Vec<u8> {
+    writes.iter().flat_map(|write| [write.epoch.0.to_be_bytes(), write.end.0.to_be_bytes()]).flatten().collect()
+}
+
+/// The last one ends at `head`.
+pub(super) fn decode_writes(bytes: &[u8], head: Seq) -> Result<Vec<PastEpoch>, Corrupt> {
+    let mut fields = Fields::new("writes", bytes);
+    let mut writes = Vec::with_capacity(bytes.len() / 16);
+    while !fields.is_empty() {
+        writes.push(PastEpoch { epoch: Epoch(fields.u64()?), end: Seq(fields.u64()?) });
+    }
+    if let Some(last) = writes.last_mut() {
+        last.end = head;
+    }
+    Ok(writes)
+}
+
+pub(super) fn encode_epochs(epochs: &[Epoch]) -> Vec<u8> {
+    epochs.iter().flat_map(|epoch| epoch.0.to_be_bytes()).collect()
+}
+
+pub(super) fn decode_epochs(bytes: &[u8]) -> Result<Vec<Epoch>, Corrupt> {
+    let mut fields = Fields::new("meta", bytes);
+    let mut epochs = Vec::with_capacity(bytes.len() / 8);
+    while !fields.is_empty() {
+        epochs.push(Epoch(fields.u64()?));
+    }
+    Ok(epochs)
+}
+
+/// A number of [`META`].
+pub(super) fn decode_u32(bytes: &[u8]) -> Result<u32, Corrupt> {
+    let mut fields = Fields::new("meta", bytes);
+    let number = fields.u32()?;
+    fields.end(number)
+}
+
+/// A number of [`META`].
+pub(super) fn decode_u64(bytes: &[u8]) -> Result<u64, Corrupt> {
+    let mut fields = Fields::new("meta", bytes);
+    let number = fields.u64()?;
+    fields.end(number)
+}
+
+pub(super) fn encode_row(row: &Row) -> Vec<u8> {
+    let Row { entry, index, recovered, versions } = row;
+    [
+        &entry.stamp.to_bytes()[..],
+        &entry.seq.0.to_be_bytes(),
+        &index.to_be_bytes(),
+        &entry.author.0.to_be_bytes(),
+        &[u8::from(*recovered), *versions],
+        text(entry.value.as_ref()).as_bytes(),
+    ]
+    .concat()
+}
+
+pub(super) fn decode_row(bytes: &[u8]) -> Result<Row, Corrupt> {
+    let mut fields = Fields::new("entries", bytes);
+    let (stamp, seq, index) = (fields.stamp()?, Seq(fields.u64()?), fields.u16()?);
+    let author = AuthorId(fields.u64()?);
+    let (recovered, versions) = (fields.u8()? == 1, fields.u8()?);
+    let entry = Entry { value: fields.rest_value()?, stamp, seq, author };
+    Ok(Row { entry, index, recovered, versions })
+}
+
+/// What a row of [`BY_SEQ`] names.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Changed {
+    Entry(Key),
+    Conflict(ConflictId),
+}
+
+pub(super) fn encode_changed_entry(key: &Key) -> Vec<u8> {
+    [&[0], key.as_str().as_bytes()].concat()
+}
+
+pub(super) fn encode_changed_conflict(id: ConflictId) -> [u8; 11] {
+    array(&[&[1], &id.seq.0.to_be_bytes(), &id.index.to_be_bytes()])
+}
+
+pub(super) fn decode_changed(bytes: &[u8]) -> Result<Changed, Corrupt> {
+    let mut fields = Fields::new("by_seq", bytes);
+    match fields.u8()? {
+        0 => Ok(Changed::Entry(fields.rest_key()?)),
+        1 => {
+            let id = fields.conflict_id()?;
+            fields.end(Changed::Conflict(id))
+        }
+        _ => Err(fields.corrupt()),
+    }
+}
+
+/// The seq in the key of a row of [`BY_SEQ`].
+pub(super) fn decode_place(key: &[u8]) -> Result<Seq, Corrupt> {
+    let mut fields = Fields::new("by_seq", key);
+    fields.u32()?;
+    let id = fields.conflict_id()?;
+    fields.end(id.seq)
+}
+
+pub(super) fn encode_version(version: &Side) -> Vec<u8> {
+    [&version.author.0.to_be_bytes(), text(version.value.as_ref()).as_bytes()].concat()
+}
+
+pub(super) fn encode_conflict(conflict: &Conflict) -> Vec<u8> {
+    let Conflict { id: _, seq, key, winner, loser, resolution } = conflict;
+    let resolution = match resolution {
+        Resolution::Open => 0,
+        Resolution::Dismissed => 1,
+        Resolution::Restored => 2,
+    };
+    [&seq.0.to_be_bytes()[..], &[resolution], &encode_side(winner), &encode_side(loser), key.as_str().as_bytes()]
+        .concat()
+}
+
+fn encode_side(side: &Side) -> Vec<u8> {
+    let value = text(side.value.as_ref());
+    let length = value.len() as u32;
+    [&side.stamp.to_bytes()[..], &side.author.0.to_be_bytes(), &length.to_be_bytes(), value.as_bytes()].concat()
+}
+
+pub(super) fn decode_conflict(id: ConflictId, bytes: &[u8]) -> Result<Conflict, Corrupt> {
+    let mut fields = Fields::new("conflicts", bytes);
+    let seq = Seq(fields.u64()?);
+    let resolution = match fields.u8()? {
+        0 => Resolution::Open,
+        1 => Resolution::Dismissed,
+        2 => Resolution::Restored,
+        _ => return Err(fields.corrupt()),
+    };
+    let (winner, loser) = (fields.side()?, fields.side()?);
+    Ok(Conflict { id, seq, key: fields.rest_key()?, winner, loser, resolution })
+}
+
+/// The id in the key of a row of [`CONFLICTS`].
+pub(super) fn decode_conflict_key(key: &[u8]) -> Result<ConflictId, Corrupt> {
+    let mut fields = Fields::new("conflicts", key);
+    fields.u32()?;
+    let id = fields.conflict_id()?;
+    fields.end(id)
+}
+
+/// The key of a row of [`AUTHORS`].
+pub(super) fn decode_author(key: &[u8]) -> Result<AuthorId, Corrupt> {
+    let mut fields = Fields::new("authors", key);
+    let id = AuthorId(fields.u64()?);
+    fields.end(id)
+}
+
+pub(super) fn decode_name(bytes: &[u8]) -> Result<AuthorName, Corrupt> {
+    let name = std::str::from_utf8(bytes).map_err(|_| Corrupt { table: "authors" })?;
+    Ok(AuthorName::new(name))
+}
+
+/// A value's text; nothing for no value, which is unambiguous because no JSON text is empty.
+fn text(value: Option<&Value>) -> &str {
+    value.map_or("", Value::as_str)
+}
+
+/// The fields of a row, read from its beginning.
+struct Fields<'a> {
+    table: &'static str,
+    rest: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    fn new(table: &'static str, row: &'a [u8]) -> Self {
+        Self { table, rest: row }
+    }
+
+    fn corrupt(&self) -> Corrupt {
+        Corrupt { table: self.table }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// `value`, if nothing is left of the row.
+    fn end<T>(&self, value: T) -> Result<T, Corrupt> {
+        if self.is_empty() { Ok(value) } else { Err(self.corrupt()) }
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], Corrupt> {
+        let (field, rest) = self.rest.split_first_chunk().ok_or(self.corrupt())?;
+        self.rest = rest;
+        Ok(*field)
+    }
+
+    fn u8(&mut self) -> Result<u8, Corrupt> {
+        self.take().map(u8::from_be_bytes)
+    }
+
+    fn u16(&mut self) -> Result<u16, Corrupt> {
+        self.take().map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, Corrupt> {
+        self.take().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, Corrupt> {
+        self.take().map(u64::from_be_bytes)
+    }
+
+    fn stamp(&mut self) -> Result<Stamp, Corrupt> {
+        self.take().map(Stamp::from_bytes)
+    }
+
+    fn conflict_id(&mut self) -> Result<ConflictId, Corrupt> {
+        Ok(ConflictId { seq: Seq(self.u64()?), index: self.u16()? })
+    }
+
+    fn side(&mut self) -> Result<Side, Corrupt> {
+        let (stamp, author, length) = (self.stamp()?, AuthorId(self.u64()?), self.u32()?);
+        let (value, rest) = self.rest.split_at_checked(length as usize).ok_or(self.corrupt())?;
+        self.rest = rest;
+        Ok(Side { value: self.value(value)?, stamp, author })
+    }
+
+    fn rest_key(&self) -> Result<Key, Corrupt> {
+        std::str::from_utf8(self.rest).ok().and_then(|key| Key::parse(key).ok()).ok_or(self.corrupt())
+    }
+
+    fn rest_value(&self) -> Result<Option<Value>, Corrupt> {
+        self.value(self.rest)
+    }
+
+    fn value(&self, bytes: &[u8]) -> Result<Option<Value>, Corrupt> {
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let value = std::str::from_utf8(bytes).ok().and_then(|value| Value::from_peer(value).ok());
+        value.map(Some).ok_or(self.corrupt())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use keybook_core::stamp::{HybridTime, ReplicaId};
+
+    use super::*;
+
+    fn stamp(millis: u64) -> Stamp {
+        Stamp::new(HybridTime::from_millis(millis), true, ReplicaId(0x0102_0304_0506_0708))
+    }
+
+    fn side(value: Option<&str>) -> Side {
+        let value = value.map(|value| Value::parse(value).unwrap());
+        Side { value, stamp: stamp(7), author: AuthorId(9) }
+    }
+
+    #[test]
+    fn rows_round_trip_and_a_cut_row_is_refused() {
+        for value in [Some(r#"{"a":[1,2]}"#), None] {
+            let Side { value, stamp, author } = side(value);
+            let entry = Entry { value, stamp, seq: Seq(5), author };
+            let row = Row { entry, index: 3, recovered: true, versions: 100 };
+            let bytes = encode_row(&row);
+            assert_eq!(decode_row(&bytes), Ok(row));
+            for length in 0..36 {
+                assert_eq!(decode_row(&bytes[..length]), Err(Corrupt { table: "entries" }));
+            }
+        }
+        let id = ConflictId { seq: Seq(5), index: 4 };
+        let key = Key::parse("menü/1").unwrap();
+        for resolution in [Resolution::Open, Resolution::Dismissed, Resolution::Restored] {
+            let (winner, loser) = (side(None), side(Some("true")));
+            let conflict = Conflict { id, seq: Seq(6), key: key.clone(), winner, loser, resolution };
+            let bytes = encode_conflict(&conflict);
+            assert_eq!(decode_conflict(id, &bytes), Ok(conflict));
+            assert_eq!(
+                decode_conflict(id, &bytes[..bytes.len() - key.as_str().len()]),
+                Err(Corrupt { table: "conflicts" })
+            );
+        }
+        assert_eq!(decode_changed(&encode_changed_entry(&key)), Ok(Changed::Entry(key)));
+        assert_eq!(decode_changed(&encode_changed_conflict(id)), Ok(Changed::Conflict(id)));
+        assert_eq!(decode_changed(&[2]), Err(Corrupt { table: "by_seq" }));
+        let horizon = Horizon { seq: Seq(1), time_ms: 2 };
+        let digest = Digest::from_bytes([7; 16]);
+        let state = State { head: Seq(9), horizon, digest, live: 3, tombstones: 4, conflicts: 5 };
+        assert_eq!(decode_state(&encode_state(&state)), Ok(state));
+        let writes = [PastEpoch { epoch: Epoch(1), end: Seq(2) }, PastEpoch { epoch: Epoch(3), end: Seq(4) }];
+        assert_eq!(decode_writes(&encode_writes(&writes), Seq(4)).as_deref(), Ok(&writes[..]));
+        assert_eq!(decode_writes(&encode_writes(&writes), Seq(6)).unwrap()[1].end, Seq(6));
+    }
+
+    /// The bytes that docs/storage.md describes; a change of them is a new format and needs a migration.
+    #[test]
+    fn bytes_of_an_entry() {
+        let number = Number(1);
+        assert_eq!(number.entry("k"), [0, 0, 0, 1, b'k']);
+        assert_eq!(number.place(Place { seq: Seq(2), index: 3 }), [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 3]);
+        let version = number.version(&Key::parse("k").unwrap(), stamp(1));
+        assert_eq!(version[..6], [0, 0, 0, 1, b'k', 0]);
+        assert_eq!(version[6..], stamp(1).to_bytes());
+        let Side { value, stamp, author } = side(Some("1"));
+        let entry = Entry { value, stamp, seq: Seq(5), author };
+        let bytes = encode_row(&Row { entry, index: 3, recovered: false, versions: 2 });
+        assert_eq!(bytes[..16], [0, 0, 0, 0, 0, 7, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(bytes[16..], [0, 0, 0, 0, 0, 0, 0, 5, 0, 3, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, b'1']);
+    }
+}
