@@ -319,10 +319,12 @@ impl Client {
         let shown = self.shown(key).map_or(Stamp::ZERO, |shown| shown.stamp);
         // A page shows the server's first entries before this replica has read them.
         let stamp = self.clock.stamp(self.server_ms(now_ms), shown.max(began), value.is_some());
+        let own = |entry: &&Entry| entry.stamp.replica() == self.clock.replica();
+        let confirmed = self.base.entry(key.as_str()).filter(own).map(|entry| entry.stamp);
         let row = OutboxRow {
             value,
             stamp,
-            seen: seen(began, self.outbox.row_of(key, stamp)),
+            seen: seen(began, confirmed, self.outbox.row_of(key, stamp)),
             author: self.author.clone(),
             recovered: None,
             sent: false,
