@@ -9,6 +9,8 @@ compile_error!("`ssr` and `hydrate` are two programs: add --no-default-features 
 compile_error!("choose `ssr` (the server, the default) or `hydrate` (the page)");
 
 pub mod app;
+#[cfg(feature = "hydrate")]
+pub mod browser;
 #[cfg(feature = "ssr")]
 pub mod cli;
 #[cfg(feature = "ssr")]
@@ -19,5 +21,8 @@ pub mod server;
 #[wasm_bindgen::prelude::wasm_bindgen]
 pub fn hydrate() {
     console_error_panic_hook::set_once();
-    leptos::mount::hydrate_body(app::App);
+    leptos::mount::hydrate_body(|| {
+        leptos::prelude::provide_context(browser::OPEN);
+        app::App()
+    });
 }

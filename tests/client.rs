@@ -4,8 +4,8 @@ mod support;
 
 use std::time::Duration;
 
-use keybook_client::{Client, Event, Key, Options, Value};
 use keybook::server::Config;
+use keybook_client::{Client, Event, Key, Options, Value};
 use keybook_core::entry::Seq;
 use support::{Server, soon};
 

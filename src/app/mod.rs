@@ -1,24 +1,53 @@
 //! The page, compiled twice: on the server into HTML, in the browser into what brings that HTML to life.
 //!
-//! The first render is the same at both ends. Nothing here knows how the server stores or how the browser connects.
+//! The first render is the same at both ends: the entries that the server found. Then a replica is attached, and the page
+//! shows what that has. Nothing here knows how the server stores or how the browser connects; see [`model`].
 
-use leptos::prelude::*;
+// Of a component, the macro makes items that are public in a private module.
+#![allow(unreachable_pub)]
 
-/// The whole application, everything inside `<body>`.
+pub mod model;
+
+mod page;
+mod state;
+
+mod author;
+mod form;
+mod status;
+
+mod edit;
+mod grid;
+mod row;
+mod search;
+
+mod held;
+mod toast;
+
+use leptos::{prelude::*, server::codee::string::JsonSerdeCodec};
+
+use self::{
+    model::FirstPage,
+    page::Page,
+    state::{GridState, PageState},
+};
+
+/// The whole application, everything inside `<body>`. On the server the context holds a [`FirstPage`], in the browser an
+/// [`OpenReplica`](model::OpenReplica).
 #[component]
 pub fn App() -> impl IntoView {
-    let count = RwSignal::new(0);
-    Effect::new(mark_hydrated);
-    view! {
-        <main class="page">
-            <h1>"Keybook"</h1>
-            <p>"A shared dictionary that many people and programs edit at once, online or off."</p>
-            <button on:click=move |_| *count.write() += 1>"Count: " {count}</button>
-        </main>
-    }
+    let first = SharedValue::<FirstPage, JsonSerdeCodec>::new(|| use_context().unwrap_or_default());
+    let page = PageState::new(first.into_inner());
+    provide_context(page);
+    provide_context(GridState::new(page));
+    // Effects run in the browser alone, after it has taken over the server's HTML.
+    Effect::new(move |_| {
+        page.attach();
+        mark_hydrated();
+    });
+    view! { <Page /> }
 }
 
-/// Tells whoever waits for it (a test, mostly) that the page reacts from now on. Effects run in the browser alone.
+/// Tells whoever waits for it (a test, mostly) that the page reacts from now on.
 fn mark_hydrated() {
     let body = document().body().expect("a document has a body");
     body.set_attribute("data-hydrated", "").expect("the name is valid");

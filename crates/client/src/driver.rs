@@ -13,11 +13,7 @@ use keybook_core::{
     client::{Action, Client as Replica},
     wire::SUBPROTOCOL,
 };
-use tokio::{
-    net::TcpStream,
-    task::JoinHandle,
-    time::sleep,
-};
+use tokio::{net::TcpStream, task::JoinHandle, time::sleep};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{self, Message, client::IntoClientRequest, http::HeaderValue},

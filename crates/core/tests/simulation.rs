@@ -52,6 +52,7 @@ fn worlds_converge_and_lose_nothing() {
         "remove",
         "resolve",
         "conflict",
+        "conflict by the oracle",
         "connect",
         "cut",
         "half open",

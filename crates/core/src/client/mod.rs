@@ -299,12 +299,14 @@ impl Client {
         self.write(key, Some(value), began, now_ms)
     }
 
-    /// Removes a key. Nothing is written if it shows no value.
+    /// Removes a key. Nothing is written if it shows no value, unless the editor showed one that this replica has not
+    /// read yet.
     ///
     /// # Errors
     /// When the server lets this client only read.
     pub fn remove(&mut self, key: &Key, began: Stamp, now_ms: u64) -> Result<Option<Stamp>, EditError> {
-        if self.get(key).is_none() {
+        let is_absent = self.shown(key).map_or(began == Stamp::ZERO, |shown| shown.value.is_none());
+        if is_absent {
             return Ok(None);
         }
         self.write(key, None, began, now_ms).map(Some)
@@ -314,12 +316,15 @@ impl Client {
         if self.role != Role::Writer {
             return Err(EditError::ReadOnly);
         }
-        let replaced = self.shown(key).map_or(Stamp::ZERO, |shown| shown.stamp);
-        let stamp = self.clock.stamp(self.server_ms(now_ms), replaced, value.is_some());
+        let shown = self.shown(key).map_or(Stamp::ZERO, |shown| shown.stamp);
+        // A page shows the server's first entries before this replica has read them.
+        let stamp = self.clock.stamp(self.server_ms(now_ms), shown.max(began), value.is_some());
+        let own = |entry: &&Entry| entry.stamp.replica() == self.clock.replica();
+        let confirmed = self.base.entry(key.as_str()).filter(own).map(|entry| entry.stamp);
         let row = OutboxRow {
             value,
             stamp,
-            seen: seen(began, self.outbox.row_of(key, stamp)),
+            seen: seen(began, confirmed, self.outbox.row_of(key, stamp)),
             author: self.author.clone(),
             recovered: None,
             sent: false,

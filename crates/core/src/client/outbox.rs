@@ -282,9 +282,11 @@ impl Outbox {
     }
 }
 
-/// What an operation that replaces `own` has seen, when editing began at `began`.
-pub(super) fn seen(began: Stamp, own: Option<&OutboxRow>) -> Vec<Stamp> {
+/// What an operation has seen when editing began at `began`: that, and what of this replica it replaces. `own` is the
+/// replica's row in the outbox, `confirmed` its entry in the base.
+pub(super) fn seen(began: Stamp, confirmed: Option<Stamp>, own: Option<&OutboxRow>) -> Vec<Stamp> {
     let mut seen = vec![began];
+    seen.extend(confirmed.filter(|&stamp| stamp > began));
     if let Some(own) = own {
         seen.extend(own.seen.iter().skip(1).copied());
         if own.sent {

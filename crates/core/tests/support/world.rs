@@ -10,10 +10,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use keybook_core::{
     client::{Action, Client, Event, OutboxRow, RowState},
+    conflict::Conflict,
     entry::Seq,
     hub::{Hub, Origin, Pushed},
     key::Key,
-    limits::Limits,
+    limits::{CLOCK_AHEAD_MS_MAX, Limits},
     lineage::Epoch,
     session::{Broadcast, Request, Session},
     stamp::{ReplicaId, Stamp},
@@ -61,8 +62,47 @@ struct Peer {
     skew_ms: i64,
     connection: Option<u64>,
     fetching: bool,
-    /// What an open editor shows: the key and what it had seen.
-    editing: Option<(Key, Stamp)>,
+    /// An open editor.
+    editing: Option<Editing>,
+}
+
+/// What an editor shows: the key, what the client says it has seen, and what it has seen by the world's own account.
+#[derive(Clone)]
+struct Editing {
+    key: Key,
+    began: Stamp,
+    saw: Stamp,
+}
+
+/// The world's own account of conflicts, kept beside the hub's and much simpler: every write that was ever accepted, and
+/// what its writer had been shown.
+#[derive(Clone, Default)]
+struct Oracle {
+    /// The confirmed entry that the writer of this stamp was shown when editing began.
+    saw: BTreeMap<Stamp, Stamp>,
+    accepted: BTreeSet<Stamp>,
+    truth: BTreeMap<Key, (Stamp, Option<String>)>,
+    /// The stamps of both writes, the lower first.
+    conflicts: BTreeSet<(Stamp, Stamp)>,
+}
+
+impl Oracle {
+    fn accept(&mut self, op: &Op) {
+        if !self.accepted.insert(op.stamp) {
+            return;
+        }
+        let key = super::key(&op.key);
+        let new = (op.stamp, op.value.clone());
+        let Some(old) = self.truth.get(&key).cloned() else {
+            self.truth.insert(key, new);
+            return;
+        };
+        let saw = self.saw.get(&op.stamp).copied().unwrap_or_default();
+        if old.1 != new.1 && old.0 > saw && old.0.replica() != op.stamp.replica() {
+            self.conflicts.insert((old.0.min(op.stamp), old.0.max(op.stamp)));
+        }
+        self.truth.insert(key, old.max(new));
+    }
 }
 
 /// Both directions of a connection; each end may learn late that the other is gone.
@@ -106,6 +146,7 @@ pub struct World {
     durable: BTreeSet<Stamp>,
     /// The greatest acknowledged write a key, as far as the disk was not rolled back behind it.
     acknowledged: BTreeMap<Key, Stamp>,
+    oracle: Oracle,
     pub tally: Tally,
     calm: bool,
 }
@@ -123,6 +164,7 @@ impl World {
             next_id: 1,
             durable: BTreeSet::new(),
             acknowledged: BTreeMap::new(),
+            oracle: Oracle::default(),
             tally: Tally::default(),
             calm: false,
             plan,
@@ -142,6 +184,7 @@ impl World {
         }
         self.rest();
         self.check_promises();
+        self.check_conflicts();
         self.tally
     }
 
@@ -187,31 +230,42 @@ impl World {
         super::key(&format!("k{}", self.rng.usize(0..self.plan.keys)))
     }
 
+    fn begin(&self, index: usize, key: &Key) -> Editing {
+        let client = &self.peers[index].client;
+        let saw = match client.shown(key) {
+            None => Stamp::ZERO,
+            Some(shown) if shown.pending.is_none() => shown.stamp,
+            Some(own) => self.oracle.saw.get(&own.stamp).copied().unwrap_or_default(),
+        };
+        Editing { key: key.clone(), began: client.begin(key), saw }
+    }
+
     fn edit(&mut self, index: usize) {
         let (key, now_ms, dice) = (self.any_key(), self.local_ms(index), self.rng.u32(0..10));
         let number = self.rng.u32(..);
+        let editing = self.begin(index, &key);
         let peer = &mut self.peers[index];
         match dice {
             0 => {
-                let began = peer.client.begin(&key);
-                peer.editing = Some((key, began));
+                peer.editing = Some(editing);
                 return;
             }
             1 | 2 => {
-                let began = peer.client.begin(&key);
-                if peer.client.remove(&key, began, now_ms).is_ok_and(|removed| removed.is_some()) {
+                if let Ok(Some(stamp)) = peer.client.remove(&key, editing.began, now_ms) {
+                    self.oracle.saw.insert(stamp, editing.saw);
                     self.tally.count("remove");
                 }
             }
             _ => {
-                let (key, began) = peer.editing.take().unwrap_or_else(|| (key.clone(), peer.client.begin(&key)));
+                let Editing { key, began, saw } = peer.editing.take().unwrap_or(editing);
                 // Few values, so that some writes are equal.
                 let value = Value::parse(&(number % 50).to_string()).unwrap();
                 match peer.client.put(&key, value, began, now_ms) {
                     Ok(stamp) => {
+                        self.oracle.saw.insert(stamp, saw);
                         self.tally.count("put");
-                        let peer = &self.peers[index];
-                        assert!(peer.client.shown(&key).is_some_and(|shown| shown.stamp == stamp), "an edit shows");
+                        let shown = self.peers[index].client.shown(&key);
+                        assert!(shown.is_some_and(|shown| shown.stamp == stamp), "an edit shows");
                     }
                     Err(_) => self.tally.count("put refused locally"),
                 }
@@ -489,6 +543,7 @@ impl World {
     fn commit(&mut self) {
         let Some(server) = &mut self.server else { return };
         let mut transaction = self.disk.clone();
+        let mut oracle = self.oracle.clone();
         let mut pushed: Vec<(u64, u64, Pushed)> = Vec::new();
         for command in server.queue.drain(..) {
             match command {
@@ -496,6 +551,12 @@ impl World {
                     let Ok(answer) = server.hub.push(&mut transaction, &origin, &ops, self.now_ms);
                     for exception in &answer.exceptions {
                         self.tally.count(exception_name(exception.code));
+                    }
+                    for (index, op) in (0..).zip(&ops) {
+                        let exception = answer.exceptions.iter().find(|exception| exception.index == index);
+                        if exception.is_none_or(|exception| exception.code == AckCode::Superseded) {
+                            oracle.accept(op);
+                        }
                     }
                     pushed.push((connection, batch, answer));
                 }
@@ -514,11 +575,8 @@ impl World {
         if self.rng.u32(0..10) == 0 {
             self.backups.push(self.disk.clone());
         }
-        self.tally.0.insert(
-            "conflict",
-            self.tally.0.get("conflict").copied().unwrap_or_default().max(transaction.conflicts.len() as u64),
-        );
         self.disk = transaction;
+        self.oracle = oracle;
         self.durable.extend(self.disk.entries.values().map(|row| row.entry.stamp));
         if !self.calm && self.rng.u32(0..40) == 0 {
             self.tally.count("crash after commit");
@@ -624,6 +682,22 @@ impl World {
             peer.client.outbox().active() == 0 && peer.client.is_settled() && peer.client.verified() == Some(head)
         };
         self.peers.iter().all(rests) && self.server.as_ref().is_some_and(|server| server.queue.is_empty())
+    }
+
+    /// Recall must be 1: every conflict of the oracle has a row. Rows that it does not have are counted. It says nothing of
+    /// worlds with rollbacks, or with clocks so wrong that stamps are made anew.
+    fn check_conflicts(&mut self) {
+        let pair = |conflict: &Conflict| (conflict.loser.stamp, conflict.winner.stamp);
+        let found: BTreeSet<(Stamp, Stamp)> = self.disk.conflicts.values().map(pair).collect();
+        found.iter().for_each(|_| self.tally.count("conflict"));
+        if self.plan.rollbacks || self.plan.skew_ms >= CLOCK_AHEAD_MS_MAX {
+            return;
+        }
+        for pair in &self.oracle.conflicts {
+            assert!(found.contains(pair), "the conflict of {pair:?} is not shown");
+            self.tally.count("conflict by the oracle");
+        }
+        found.difference(&self.oracle.conflicts).for_each(|_| self.tally.count("conflict unknown to the oracle"));
     }
 
     fn check_promises(&self) {

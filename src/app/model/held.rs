@@ -1,0 +1,36 @@
+//! Edits that the server refused for good: they wait on this page for the person who made them.
+
+use keybook_core::{client::RowState, key::Key, stamp::Stamp, wire::AckCode};
+
+use super::row::ValueText;
+
+/// A refused edit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldEdit {
+    /// The key.
+    pub key: Key,
+    /// The value; none for a remove.
+    pub value: Option<ValueText>,
+    /// Its stamp, which names it.
+    pub stamp: Stamp,
+    /// Why it was refused.
+    pub reason: String,
+}
+
+/// Why an outbox row waits for its user; none if it does not.
+pub fn held_reason(state: RowState) -> Option<String> {
+    let (code, data) = match state {
+        RowState::Held { code, data } => (code, data),
+        RowState::Orphaned => return Some("it was made in a dictionary that is gone".to_owned()),
+        RowState::Queued | RowState::Sent | RowState::Acked(_) | RowState::Waiting { .. } => return None,
+    };
+    Some(match code {
+        AckCode::Parked => "it is older than what this dictionary remembers of removed entries".to_owned(),
+        AckCode::ReadOnly => "this dictionary is open for reading only".to_owned(),
+        AckCode::TooLarge => format!("value is {data} bytes, over the server's limit"),
+        AckCode::BadKey => format!("key is {data} bytes, and the server does not take it"),
+        AckCode::Full => format!("the dictionary has {data} entries, which is its limit"),
+        AckCode::BadValue => "the server does not take its value".to_owned(),
+        AckCode::Superseded | AckCode::Duplicate | AckCode::Busy | AckCode::ClockAhead => return None,
+    })
+}

@@ -1,0 +1,21 @@
+//! What the page shows and asks for, free of browser types: the components read it, `browser` provides it.
+//!
+//! Everything here is pure, so it is tested natively.
+
+mod first_page;
+mod held;
+mod listing;
+mod replica;
+mod row;
+mod time;
+mod window;
+
+pub use self::{
+    first_page::{FIRST_ROWS_MAX, FirstPage, FirstRow},
+    held::{HeldEdit, held_reason},
+    listing::Listing,
+    replica::{Connection, OpenReplica, Replica, Status, Sync},
+    row::{EntryState, Row, ValueText},
+    time::{age, iso_time, readable_time},
+    window::{Viewport, Window},
+};

@@ -1,0 +1,131 @@
+//! The replica as the page sees it: what it can show and what can be asked of it.
+
+use std::{ops::Range, rc::Rc};
+
+use keybook_core::{client::EditError, key::Key, stamp::Stamp, value::Value};
+
+use super::{first_page::FirstPage, held::HeldEdit, row::Row};
+
+/// A replica of one dictionary. Every method returns at once; what changes later is told by the callback that it was
+/// opened with, at most once a frame.
+///
+/// Rows are numbered as they are shown: in the order of their keys, and only those that the search finds.
+pub trait Replica {
+    /// How many rows there are.
+    fn len(&self) -> usize;
+
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The keys of some rows; fewer if the range ends behind the last.
+    fn keys(&self, range: Range<usize>) -> Vec<Key>;
+
+    /// Where a key is, or would be. O(log n).
+    fn position(&self, key: &Key) -> usize;
+
+    /// A key's row, whether the search finds it or not. O(log n).
+    fn row(&self, key: &Key) -> Option<Row>;
+
+    /// The whole value of a key; none while only its beginning is known. O(log n).
+    fn value(&self, key: &Key) -> Option<Value>;
+
+    /// What an edit that begins now will have seen; to be passed on when it is done.
+    fn begin(&self, key: &Key) -> Stamp;
+
+    /// Writes a value.
+    ///
+    /// # Errors
+    /// When it is over a limit, or may not be written.
+    fn put(&self, key: &Key, value: Value, began: Stamp) -> Result<(), EditError>;
+
+    /// Removes a key.
+    ///
+    /// # Errors
+    /// When it may not be written.
+    fn remove(&self, key: &Key, began: Stamp) -> Result<(), EditError>;
+
+    /// Lets a refused edit go.
+    fn discard(&self, key: &Key, stamp: Stamp);
+
+    /// The whole value of a refused edit; none for a remove, or if it is gone.
+    fn held_value(&self, key: &Key, stamp: Stamp) -> Option<Value>;
+
+    /// Shows only the rows whose key or value contains a text; an empty one shows all. O(size of the dictionary).
+    fn search(&self, text: &str);
+
+    /// Everything that the page shows beside the rows.
+    fn status(&self) -> Status;
+
+    /// Writes under another name from now on.
+    fn rename(&self, name: &str);
+
+    /// A text in Unicode's normalization form C, as keys are.
+    fn normalize(&self, text: &str) -> String;
+
+    /// The server's time, as well as it is known, in milliseconds since 1970.
+    fn now_ms(&self) -> u64;
+}
+
+/// Opens the replica of a dictionary, which shows the first page until it has read more. The callback says that
+/// something has changed.
+#[derive(Clone, Copy)]
+pub struct OpenReplica(pub fn(FirstPage, Box<dyn Fn()>) -> Rc<dyn Replica>);
+
+/// What the page shows beside the rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The connection.
+    pub connection: Connection,
+    /// The edits.
+    pub sync: Sync,
+    /// How many entries there are, found or not.
+    pub live: u64,
+    /// At the cursor, the replica's digest equals the server's.
+    pub is_verified: bool,
+    /// The cursor.
+    pub seq: u64,
+    /// Who writes here.
+    pub author: String,
+    /// What the person has to know about the connection.
+    pub notice: Option<String>,
+    /// The edits that were refused.
+    pub held: Vec<HeldEdit>,
+}
+
+/// How far the connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// Changes come and go as they are made.
+    Live,
+    /// A connection is being made.
+    Connecting,
+    /// There is none; it is tried again by itself.
+    Offline,
+}
+
+/// What has become of this page's edits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// The server has them all on disk.
+    Saved,
+    /// So many are on their way.
+    Saving(usize),
+    /// So many wait for a connection, and survive the page.
+    OnDevice(usize),
+    /// So many wait for a connection, and are lost with the page.
+    NotSaved(usize),
+}
+
+impl Sync {
+    /// Of the number of edits that the server has not acknowledged.
+    pub fn new(edits: usize, connection: Connection, is_durable: bool) -> Self {
+        match (edits, connection) {
+            (0, _) => Self::Saved,
+            (_, Connection::Live) => Self::Saving(edits),
+            _ if is_durable => Self::OnDevice(edits),
+            _ => Self::NotSaved(edits),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The search.
+
+use leptos::prelude::*;
+
+use super::state::{GridState, PageState};
+
+/// The searchbox: each letter narrows the rows at once.
+#[component]
+pub(super) fn SearchBox() -> impl IntoView {
+    let page = expect_context::<PageState>();
+    let grid = expect_context::<GridState>();
+    view! {
+        <input
+            type="search"
+            class="search"
+            aria-label="Search"
+            placeholder="Search keys and values"
+            autocapitalize="none"
+            spellcheck="false"
+            on:input:target=move |event| {
+                page.search_for(event.target().value());
+                grid.scroll_to(0);
+            }
+        />
+    }
+}
+
+/// How many entries there are, and how many of them are found.
+#[component]
+pub(super) fn Found() -> impl IntoView {
+    let page = expect_context::<PageState>();
+    let live = Memo::new(move |_| page.status.with(|status| status.live));
+    let found = Memo::new(move |_| page.search.with(|search| !search.is_empty()).then(|| page.len() as u64));
+    view! {
+        <p class="count" aria-live="polite">
+            {move || {
+                let live = live.get();
+                let entries = if live == 1 { "entry" } else { "entries" };
+                match found.get() {
+                    None => format!("{} {entries}", grouped(live)),
+                    Some(found) => format!("{} of {} {entries}", grouped(found), grouped(live)),
+                }
+            }}
+        </p>
+    }
+}
+
+/// A number in groups of three digits, with narrow spaces that do not break.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push('\u{202f}');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_grouped() {
+        let check = |number, expected: &str| assert_eq!(grouped(number).replace('\u{202f}', " "), expected);
+        check(0, "0");
+        check(999, "999");
+        check(1000, "1 000");
+        check(1_234_567, "1 234 567");
+    }
+}
