@@ -25,6 +25,9 @@ mod feeds;
 mod store;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     future::{Future, IntoFuture},
     io,
@@ -64,9 +67,20 @@ pub async fn run(
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
+    let store = Store::open(&config.data, random(), Epoch(random()))?;
+    serve(listener, config, store, shutdown).await
+}
+
+/// Serves what is in an open store.
+async fn serve(
+    listener: TcpListener,
+    config: Config,
+    store: Store,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
     let address = listener.local_addr().map_err(RunError::Listener)?;
     let stop_timeout = config.patience.stop;
-    let (shared, thread) = Shared::open(config)?;
+    let (shared, thread) = Shared::new(config, store)?;
 
     let mut stopping = shared.stop.subscribe();
     let stopped = async move {
@@ -127,9 +141,9 @@ struct Shared {
 }
 
 impl Shared {
-    /// Opens the data folder, and starts the writer.
-    fn open(config: Config) -> Result<(Arc<Self>, WriterThread), RunError> {
-        let store = Arc::new(Store::open(&config.data, random(), Epoch(random()))?);
+    /// Starts the writer.
+    fn new(config: Config, store: Store) -> Result<(Arc<Self>, WriterThread), RunError> {
+        let store = Arc::new(store);
         let feeds = Arc::new(Feeds::new(config.feed_events));
         let (writer, thread) = Writer::start(store.clone(), feeds.clone(), config.limits, config.disk_reserve_bytes)
             .map_err(RunError::Thread)?;

@@ -61,14 +61,17 @@ mod tests {
         body::{self, Body},
         http::{Method, Request, StatusCode, header},
     };
+    use keybook_core::lineage::Epoch;
     use tower::ServiceExt;
 
     use super::*;
+    use crate::server::{Config, store::Store};
 
     /// A router over an empty folder, which lasts as long as the first part.
     fn router() -> (tempfile::TempDir, Router) {
         let folder = tempfile::tempdir().unwrap();
-        let (server, _writer) = Shared::open(crate::server::Config::new(folder.path())).unwrap();
+        let store = Store::open(folder.path(), 1, Epoch(1)).unwrap();
+        let (server, _writer) = Shared::new(Config::new(folder.path()), store).unwrap();
         (folder, super::router(server))
     }
 

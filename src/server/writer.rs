@@ -6,6 +6,9 @@
 //!
 //! When a commit fails, what the disk holds is unknown. The writer ends, and the server with it: it never tries again.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::HashMap,
     io,

@@ -48,8 +48,8 @@ struct Driver {
 
 /// An open socket.
 struct Halves {
-    sink: SplitSink<Socket, Message>,
-    stream: SplitStream<Socket>,
+    sink: SplitSink<Box<Socket>, Message>,
+    stream: SplitStream<Box<Socket>>,
     /// Waits until the socket takes it.
     next: Option<Message>,
     /// Something has been written, and not all of it has left.
@@ -157,9 +157,7 @@ impl Driver {
         };
         let time = async {
             match timeout {
-                Some(at_ms) => {
-                    sleep_until(Instant::now() + Duration::from_millis(at_ms.saturating_sub(now_ms()))).await
-                }
+                Some(at_ms) => sleep(Duration::from_millis(at_ms.saturating_sub(now_ms()))).await,
                 None => std::future::pending().await,
             }
         };

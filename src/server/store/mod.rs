@@ -10,6 +10,9 @@ mod probe;
 mod read;
 mod rows;
 mod tables;
+
+#[cfg(test)]
+pub(crate) mod faulty;
 #[cfg(test)]
 mod tests;
 

@@ -104,6 +104,15 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+impl Store {
+    /// A store over a database that is no file.
+    pub(super) fn over(database: Database) -> Self {
+        let (id, starts) = start(&database, 1, Epoch(1)).unwrap();
+        Self { database, path: std::env::temp_dir(), id, starts }
+    }
+}
+
 /// Refuses a file that is locked, damaged, somebody else's or of a newer format, without changing it.
 fn check(path: &Path) -> Result<(), OpenError> {
     let path = path.to_owned();
