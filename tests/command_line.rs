@@ -9,7 +9,7 @@ use std::{
 
 fn keybook(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keybook"));
-    for variable in ["KEYBOOK_LISTEN", "KEYBOOK_DATA", "KEYBOOK_OPEN", "RUST_LOG"] {
+    for variable in ["KEYBOOK_LISTEN", "KEYBOOK_DATA", "KEYBOOK_OPEN", "KEYBOOK_HOST", "RUST_LOG"] {
         command.env_remove(variable);
     }
     command.args(arguments).stderr(Stdio::piped());
@@ -90,6 +90,35 @@ fn a_data_folder_that_cannot_be_made_ends_with_1_and_is_named() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml/data");
     let output = keybook(&["--listen", "127.0.0.1:0", "--data", folder]).output().unwrap();
     check(&output, 1, folder);
+}
+
+/// A data folder with a file that cannot be served ends with 1 and a reason, and the file stays as it is.
+fn check_data(test: &str, file: &[u8], message: &str) {
+    let folder = data(test);
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("keybook.redb");
+    std::fs::write(&path, file).unwrap();
+    let output = keybook(&["--listen", "127.0.0.1:0"]).env("KEYBOOK_DATA", &folder).output().unwrap();
+    check(&output, 1, message);
+    assert!(std::fs::read(&path).unwrap() == file, "the file has changed");
+}
+
+#[test]
+fn a_data_file_that_cannot_be_served_ends_with_1_and_stays_as_it_is() {
+    check_data("garbage", &[b'x'; 100_000], "is damaged or no data file of keybook");
+
+    let folder = data("served");
+    std::fs::remove_dir_all(&folder).ok();
+    let serve = || {
+        let mut command = keybook(&["--listen", "127.0.0.1:0"]);
+        command.env("KEYBOOK_DATA", &folder);
+        command
+    };
+    let server = Server::start(serve());
+    check(&serve().output().unwrap(), 1, "keybook.redb is locked: another keybook is serving it");
+    drop(server);
+    let whole = std::fs::read(folder.join("keybook.redb")).unwrap();
+    check_data("truncated", &whole[..whole.len() / 2], "is damaged or no data file of keybook");
 }
 
 #[cfg(unix)]

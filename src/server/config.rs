@@ -15,6 +15,9 @@ pub struct Config {
     pub limits: Limits,
     /// Writes are refused while the disk has fewer free bytes than this.
     pub disk_reserve_bytes: u64,
+    /// Commits and presences of a dictionary that are kept for those who read slowly; who is further behind reads again from
+    /// the store.
+    pub feed_events: usize,
     /// How patient the server is with sockets.
     pub patience: Patience,
 }
@@ -46,6 +49,7 @@ impl Config {
             limits: Limits::default(),
             // Room for redb to grow a file and for an operator to do something about it.
             disk_reserve_bytes: 64 * 1024 * 1024,
+            feed_events: 256,
             patience: Patience::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! Who follows which dictionary, and what they are told: commits that are on the disk, and the presence of others.
 //!
-//! A feed exists while somebody follows it. It keeps the last [`CAPACITY`] events for all its followers together; one that
-//! falls further behind learns that it did, and reads again from the store. So a slow reader costs no memory.
+//! A feed exists while somebody follows it. It keeps the last events for all its followers together; one that falls further
+//! behind learns that it did, and reads again from the store. So a slow reader costs no memory.
 
 use std::{
     collections::HashMap,
@@ -11,9 +11,6 @@ use std::{
 use bytes::Bytes;
 use keybook_core::{key::DictionaryName, session::Broadcast};
 use tokio::sync::broadcast::{self, error::RecvError};
-
-/// Events that a follower may be behind.
-const CAPACITY: usize = 256;
 
 /// The connection's number, unique in one run of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +26,12 @@ pub(super) enum Event {
 }
 
 /// The feeds of all dictionaries that are followed.
-#[derive(Debug, Default)]
-pub(super) struct Feeds(Mutex<HashMap<DictionaryName, broadcast::Sender<Event>>>);
+#[derive(Debug)]
+pub(super) struct Feeds {
+    /// Events that a follower may be behind.
+    capacity: usize,
+    senders: Mutex<HashMap<DictionaryName, broadcast::Sender<Event>>>,
+}
 
 /// A follower of one dictionary.
 #[derive(Debug)]
@@ -50,10 +51,15 @@ pub(super) enum News {
 }
 
 impl Feeds {
+    /// No feeds yet. `capacity` is how many events a follower may be behind.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { capacity, senders: Mutex::default() }
+    }
+
     /// Follows a dictionary from now on.
     pub(super) fn subscribe(self: &Arc<Self>, name: &DictionaryName) -> Subscription {
         let mut feeds = self.feeds();
-        let feed = feeds.entry(name.clone()).or_insert_with(|| broadcast::Sender::new(CAPACITY));
+        let feed = feeds.entry(name.clone()).or_insert_with(|| broadcast::Sender::new(self.capacity));
         Subscription { name: name.clone(), feeds: self.clone(), receiver: feed.subscribe() }
     }
 
@@ -67,7 +73,7 @@ impl Feeds {
     }
 
     fn feeds(&self) -> MutexGuard<'_, HashMap<DictionaryName, broadcast::Sender<Event>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.senders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -107,14 +113,14 @@ mod tests {
 
     #[test]
     fn a_feed_lives_while_somebody_follows() {
-        let (feeds, name) = (Arc::<Feeds>::default(), DictionaryName::parse("main").unwrap());
+        let (feeds, name) = (Arc::new(Feeds::new(4)), DictionaryName::parse("main").unwrap());
         let event = || Event::Presence { about: ConnectionNumber(1), frame: Bytes::new() };
         feeds.publish(&name, || unreachable!("nobody follows"));
         let (mut first, second) = (feeds.subscribe(&name), feeds.subscribe(&name));
         feeds.publish(&name, event);
         drop(second);
         assert!(matches!(first.try_next(), Some(News::Event(_))));
-        for _ in 0..=CAPACITY {
+        for _ in 0..=4 {
             feeds.publish(&name, event);
         }
         assert!(matches!(first.try_next(), Some(News::Lagged)));

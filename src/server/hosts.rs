@@ -97,45 +97,45 @@ mod tests {
 
     #[test]
     fn hosts() {
-        let check = |host: &str, expected: Result<(), Refusal>| {
+        let check_host = |host: &str, expected: Result<(), Refusal>| {
             let headers = [(header::HOST, host.parse().unwrap())].into_iter().collect();
             let hosts = ["keybook.example".to_owned()];
-            assert_eq!(super::check(&Method::GET, &Uri::from_static("/"), &headers, &hosts), expected, "{host}");
+            assert_eq!(check(&Method::GET, &Uri::from_static("/"), &headers, &hosts), expected, "{host}");
         };
         for good in ["localhost", "LOCALHOST:3000", "127.0.0.1:3000", "[::1]:3000", "192.168.1.5", "Keybook.example"] {
-            check(good, Ok(()));
+            check_host(good, Ok(()));
         }
         for bad in ["evil.example", "localhost.evil.example:3000", "127.0.0.1.evil.example", "keybook.example.evil"] {
-            check(bad, Err(Refusal::Host(bad.split(':').next().unwrap().to_owned())));
+            check_host(bad, Err(Refusal::Host(bad.split(':').next().unwrap().to_owned())));
         }
-        check("a b", Err(Refusal::NoHost));
-        let none = super::check(&Method::GET, &Uri::from_static("/"), &HeaderMap::new(), &[]);
+        check_host("a b", Err(Refusal::NoHost));
+        let none = check(&Method::GET, &Uri::from_static("/"), &HeaderMap::new(), &[]);
         assert_eq!(none, Err(Refusal::NoHost));
     }
 
     #[test]
     fn origins() {
-        let check = |method: Method, extra: &[(&'static str, &str)], admitted: bool| {
+        let check_origin = |method: Method, extra: &[(&'static str, &str)], admitted: bool| {
             let mut headers = HeaderMap::new();
             for (name, value) in [("host", "127.0.0.1:3000")].iter().chain(extra) {
                 headers.insert(*name, value.parse().unwrap());
             }
             let hosts = ["keybook.example".to_owned()];
-            let checked = super::check(&method, &Uri::from_static("/"), &headers, &hosts);
+            let checked = check(&method, &Uri::from_static("/"), &headers, &hosts);
             assert_eq!(checked.is_ok(), admitted, "{method} {extra:?}: {checked:?}");
         };
         let socket = ("upgrade", "websocket");
-        check(Method::GET, &[("origin", "http://evil.example")], true);
-        check(Method::GET, &[socket], true);
-        check(Method::GET, &[socket, ("origin", "http://127.0.0.1:3000")], true);
-        check(Method::GET, &[socket, ("origin", "https://keybook.example")], true);
-        check(Method::GET, &[socket, ("origin", "http://127.0.0.1:4000")], false);
-        check(Method::GET, &[socket, ("origin", "http://6.6.6.6")], false);
-        check(Method::GET, &[socket, ("origin", "null")], false);
-        check(Method::GET, &[socket, ("origin", "http://evil.example")], false);
-        check(Method::GET, &[socket, ("sec-fetch-site", "cross-site")], false);
-        check(Method::GET, &[socket, ("sec-fetch-site", "same-origin")], true);
-        check(Method::POST, &[("origin", "http://evil.example")], false);
-        check(Method::PUT, &[], true);
+        check_origin(Method::GET, &[("origin", "http://evil.example")], true);
+        check_origin(Method::GET, &[socket], true);
+        check_origin(Method::GET, &[socket, ("origin", "http://127.0.0.1:3000")], true);
+        check_origin(Method::GET, &[socket, ("origin", "https://keybook.example")], true);
+        check_origin(Method::GET, &[socket, ("origin", "http://127.0.0.1:4000")], false);
+        check_origin(Method::GET, &[socket, ("origin", "http://6.6.6.6")], false);
+        check_origin(Method::GET, &[socket, ("origin", "null")], false);
+        check_origin(Method::GET, &[socket, ("origin", "http://evil.example")], false);
+        check_origin(Method::GET, &[socket, ("sec-fetch-site", "cross-site")], false);
+        check_origin(Method::GET, &[socket, ("sec-fetch-site", "same-origin")], true);
+        check_origin(Method::POST, &[("origin", "http://evil.example")], false);
+        check_origin(Method::PUT, &[], true);
     }
 }

@@ -35,9 +35,10 @@ use std::{
     },
 };
 
+use axum::serve::ListenerExt;
 use keybook_core::lineage::Epoch;
 use tokio::{net::TcpListener, sync::watch, task::spawn_blocking, time::timeout};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 pub use self::{
     config::{Config, Patience},
@@ -47,7 +48,7 @@ use self::{
     feeds::{ConnectionNumber, Feeds},
     snapshots::Snapshots,
     store::Store,
-    writer::Writer,
+    writer::{Writer, WriterThread},
 };
 
 /// Serves on `listener` until `shutdown` completes. Then it accepts no more, commits and answers what it has taken, says
@@ -64,34 +65,27 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
     let address = listener.local_addr().map_err(RunError::Listener)?;
-    let (id, epoch) = (random(), Epoch(random()));
-    let store = Arc::new(Store::open(&config.data, id, epoch)?);
-    let feeds = Arc::<Feeds>::default();
-    let (writer, thread) = Writer::start(store.clone(), feeds.clone(), config.limits, config.disk_reserve_bytes)
-        .map_err(RunError::Thread)?;
-    let patience = config.patience;
-    let shared = Arc::new(Shared {
-        config,
-        store,
-        feeds,
-        writer: writer.clone(),
-        snapshots: Snapshots::default(),
-        stop: watch::Sender::new(Stop::No),
-        connections: AtomicU64::new(0),
-    });
+    let stop_timeout = config.patience.stop;
+    let (shared, thread) = Shared::open(config)?;
 
     let mut stopping = shared.stop.subscribe();
     let stopped = async move {
         // An error: nobody is left who could stop.
         let _ = stopping.wait_for(|&stop| stop != Stop::No).await;
     };
+    // A frame is a whole thought: nothing is gained by waiting for more of it.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!("a connection answers late: {error}");
+        }
+    });
     let server = axum::serve(listener, router::router(shared.clone())).with_graceful_shutdown(stopped);
     let mut server = pin!(server.into_future());
     info!("serving {} at http://{address}", shared.store.path().display());
     let reason = tokio::select! {
         served = &mut server => return served.map_err(RunError::Listener),
         () = shutdown => Stop::Shutdown,
-        () = writer.failed() => Stop::Failed,
+        () = shared.writer.failed() => Stop::Failed,
     };
 
     info!("stopping");
@@ -102,11 +96,11 @@ pub async fn run(
         shared.stop.closed().await;
         served
     };
-    match timeout(patience.stop, ended).await {
+    match timeout(stop_timeout, ended).await {
         Ok(served) => served.map_err(RunError::Listener)?,
-        Err(_) => warn!("stopped with connections still open after {:?}", patience.stop),
+        Err(_) => warn!("stopped with connections still open after {stop_timeout:?}"),
     }
-    writer.stop().await;
+    shared.writer.stop().await;
     spawn_blocking(|| thread.join()).await.map_err(|_| RunError::WriterPanicked)?.map_err(RunError::Writer)
 }
 
@@ -133,6 +127,17 @@ struct Shared {
 }
 
 impl Shared {
+    /// Opens the data folder, and starts the writer.
+    fn open(config: Config) -> Result<(Arc<Self>, WriterThread), RunError> {
+        let store = Arc::new(Store::open(&config.data, random(), Epoch(random()))?);
+        let feeds = Arc::new(Feeds::new(config.feed_events));
+        let (writer, thread) = Writer::start(store.clone(), feeds.clone(), config.limits, config.disk_reserve_bytes)
+            .map_err(RunError::Thread)?;
+        let (snapshots, stop) = (Snapshots::default(), watch::Sender::new(Stop::No));
+        let shared = Self { config, store, feeds, writer, snapshots, stop, connections: AtomicU64::new(0) };
+        Ok((Arc::new(shared), thread))
+    }
+
     /// Reads from the store on a thread that may block.
     async fn read<T: Send + 'static>(
         &self,

@@ -65,8 +65,16 @@ mod tests {
 
     use super::*;
 
+    /// A router over an empty folder, which lasts as long as the first part.
+    fn router() -> (tempfile::TempDir, Router) {
+        let folder = tempfile::tempdir().unwrap();
+        let (server, _writer) = Shared::open(crate::server::Config::new(folder.path())).unwrap();
+        (folder, super::router(server))
+    }
+
     async fn fetch(router: Router, method: Method, path: &str) -> (StatusCode, header::HeaderMap, String) {
-        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
+        let request = request.body(Body::empty()).unwrap();
         let response = router.oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body::to_bytes(body, 1 << 20).await.unwrap();
@@ -75,6 +83,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_address_has_its_status_and_says_what_it_is() {
+        let (_folder, router) = router();
         for (path, status, text) in [
             ("/", 200, "<title>main · Keybook</title>"),
             ("/d/price-list", 200, "<title>price-list · Keybook</title>"),
@@ -88,26 +97,27 @@ mod tests {
             ("/readyz", 200, "ok"),
             ("/healthz", 200, "ok"),
         ] {
-            let (found, headers, body) = fetch(router(), Method::GET, path).await;
+            let (found, headers, body) = fetch(router.clone(), Method::GET, path).await;
             assert_eq!(found, status, "{path}");
             assert!(body.contains(text), "{path}: no {text} in {body}");
             assert_eq!(headers["referrer-policy"], "no-referrer", "{path}");
             assert_eq!(headers["cross-origin-resource-policy"], "same-origin", "{path}");
             assert!(headers.contains_key(header::CONTENT_SECURITY_POLICY), "{path}");
         }
-        assert_eq!(fetch(router(), Method::POST, "/nowhere").await.0, StatusCode::NOT_FOUND);
+        assert_eq!(fetch(router, Method::POST, "/nowhere").await.0, StatusCode::NOT_FOUND);
     }
 
     #[tokio::test]
     async fn a_document_runs_no_script_without_its_nonce() {
-        let (_, headers, body) = fetch(router(), Method::GET, "/").await;
+        let (_folder, router) = router();
+        let (_, headers, body) = fetch(router.clone(), Method::GET, "/").await;
         let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
         let nonce = policy.split_once("'nonce-").unwrap().1.split_once('\'').unwrap().0;
         assert!(nonce.len() >= 16, "{policy}");
         for script in body.split("<script").skip(1) {
             assert!(script.split_once('>').unwrap().0.contains(&format!("nonce=\"{nonce}\"")), "{script}");
         }
-        let (_, again, _) = fetch(router(), Method::GET, "/").await;
+        let (_, again, _) = fetch(router, Method::GET, "/").await;
         assert_ne!(again[header::CONTENT_SECURITY_POLICY], policy, "a nonce is used once");
     }
 

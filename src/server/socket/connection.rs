@@ -60,7 +60,7 @@ enum Happening {
     Queued,
     Message(Option<Result<Message, axum::Error>>),
     Time,
-    Stop(Stop),
+    Stop,
 }
 
 /// Why a connection ends without Bye.
@@ -158,7 +158,7 @@ impl Connection {
                 }
                 Happening::Queued
             }
-            Ok(()) = stop.changed() => Happening::Stop(*stop.borrow_and_update()),
+            Ok(()) = stop.changed() => Happening::Stop,
             happening = message_or_time => happening,
         }
     }
@@ -180,7 +180,7 @@ impl Connection {
             Happening::Message(None | Some(Ok(Message::Close(_)))) => return ControlFlow::Break(()),
             Happening::Message(Some(message)) => self.handle_message(message),
             Happening::Time => self.handle_time(),
-            Happening::Stop(_) => self.close_if_stopped(),
+            Happening::Stop => self.close_if_stopped(),
         }
         ControlFlow::Continue(())
     }

@@ -10,6 +10,8 @@ mod probe;
 mod read;
 mod rows;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -25,10 +27,7 @@ pub use self::{
     open::{FORMAT, OpenError},
     tables::Corrupt,
 };
-pub(crate) use self::{
-    read::{Dictionary, FirstEntries},
-    rows::{Rows, Tables, Transaction},
-};
+pub(crate) use self::{read::Dictionary, rows::Transaction};
 
 /// What redb may hold in memory. The entries of most dictionaries fit; the rest is in the page cache of the system.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -75,11 +74,6 @@ impl Store {
     /// The data file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The epoch of this start.
-    pub(crate) fn epoch(&self) -> Epoch {
-        *self.starts.last().expect("opening the store appends a start")
     }
 
     fn starts(&self) -> &[Epoch] {

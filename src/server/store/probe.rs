@@ -29,23 +29,25 @@ pub(super) enum Fault {
 
 /// The format of a data file, read without changing the file. `None` if it is a file of redb that is not Keybook's.
 pub(super) fn probe(path: &Path) -> Result<Option<u32>, Fault> {
-    // Who opens a file only to read it finds the lock of who writes to it.
-    match ReadOnlyDatabase::open(path) {
-        Err(DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch) => return Err(Fault::Locked),
-        // That it is damaged, or has to be recovered, is found in more depth below.
-        Ok(_) | Err(_) => {}
-    }
     // redb panics on some damaged files. Nothing is shared with it but the file, which it cannot write.
-    let opened = catch_unwind(AssertUnwindSafe(|| {
+    let looked = catch_unwind(AssertUnwindSafe(|| look(path)));
+    looked.unwrap_or_else(|_| Err(Fault::Unreadable("it contradicts itself".to_owned())))
+}
+
+fn look(path: &Path) -> Result<Option<u32>, Fault> {
+    // Who opens a file only to read it finds the lock of who writes to it. All else that this may find is found, in more
+    // depth, below.
+    let opened = ReadOnlyDatabase::open(path);
+    if matches!(opened, Err(DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch)) {
+        return Err(Fault::Locked);
+    }
+    drop(opened);
+    let format = || -> Result<_, Box<dyn std::error::Error>> {
         let overlay = Overlay::new(File::open(path)?)?;
         let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(overlay)?;
-        Ok::<_, Box<dyn std::error::Error>>(read_format(&database)?)
-    }));
-    match opened {
-        Ok(Ok(format)) => Ok(format),
-        Ok(Err(error)) => Err(Fault::Unreadable(error.to_string())),
-        Err(_) => Err(Fault::Unreadable("it does not make sense".to_owned())),
-    }
+        Ok(read_format(&database)?)
+    };
+    format().map_err(|error| Fault::Unreadable(error.to_string()))
 }
 
 /// A file that is only read, below pages that were written.

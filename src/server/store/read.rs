@@ -1,6 +1,8 @@
 //! Reading: each function opens a read transaction of its own, which sees one moment of what is committed and neither
 //! waits for the writer nor makes it wait.
 
+use std::collections::btree_map;
+
 use keybook_core::{
     author::{AuthorId, AuthorName, Names},
     conflict::{Conflict, ConflictId},
@@ -40,6 +42,7 @@ pub(crate) struct Dictionary {
 
 /// The beginning of a dictionary, for a page that is readable without a script.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "for the page"))]
 pub(crate) struct FirstEntries {
     /// The dictionary at the same moment: the cursor that continues the entries is its head, in its current epoch.
     pub(crate) dictionary: Dictionary,
@@ -90,6 +93,7 @@ impl Store {
     ///
     /// # Errors
     /// When the store fails.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the page"))]
     pub(crate) fn first_entries(&self, name: &DictionaryName, count: usize) -> Result<FirstEntries, StoreError> {
         let moment = self.moment()?;
         let (number, dictionary) = moment.dictionary(name)?;
@@ -235,8 +239,8 @@ impl Moment<'_> {
 
     fn learn_names(&self, change: &Change, names: &mut Names) -> Result<(), StoreError> {
         for id in change.authors() {
-            if !names.contains_key(&id) {
-                names.insert(id, self.name(id)?);
+            if let btree_map::Entry::Vacant(vacant) = names.entry(id) {
+                vacant.insert(self.name(id)?);
             }
         }
         Ok(())

@@ -1,0 +1,222 @@
+//! The client as a program sees it.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use keybook_core::{
+    author::{Author, AuthorId, AuthorName},
+    client::{self as core, EditError, Event},
+    key::Key,
+    stamp::{ReplicaId, Stamp},
+    value::Value,
+};
+use tokio::{
+    sync::{Notify, broadcast, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    address::{Address, AddressError},
+    driver,
+};
+
+/// Events that a slow reader of changes may be behind.
+const CHANGES: usize = 256;
+
+/// Who the client is.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Who writes; everyone who follows the dictionary sees the name.
+    pub author: Author,
+}
+
+/// A new author with a generated name.
+impl Default for Options {
+    fn default() -> Self {
+        let id = AuthorId(random());
+        Self { author: Author { id, name: AuthorName::generated(id) } }
+    }
+}
+
+/// A replica of a dictionary that keeps itself connected until it is closed or dropped.
+#[derive(Debug)]
+pub struct Client {
+    shared: Arc<Shared>,
+    driver: JoinHandle<()>,
+}
+
+/// What the program and the driver share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    replica: Mutex<core::Client>,
+    /// The program has written, or wants to leave.
+    pub(crate) wake: Notify,
+    /// Counts the steps of the replica, so that a program can wait for one.
+    steps: watch::Sender<u64>,
+    changes: broadcast::Sender<Event>,
+    /// Why the last connection failed.
+    pub(crate) trouble: Mutex<Option<String>>,
+    pub(crate) closing: watch::Sender<bool>,
+}
+
+impl Client {
+    /// Begins to connect to the dictionary whose page is at `url` (see [`Address`]), and goes on trying for as long as the
+    /// client lives. The client can be used at once; wait for [`Client::settled`] to see what the server has.
+    ///
+    /// # Errors
+    /// When `url` is not the address of a dictionary.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn connect(url: &str, options: Options) -> Result<Self, AddressError> {
+        let address = Address::parse(url)?;
+        let replica = core::Client::new(ReplicaId(random()), options.author, now_ms());
+        let shared = Arc::new(Shared {
+            replica: Mutex::new(replica),
+            wake: Notify::new(),
+            steps: watch::Sender::new(0),
+            changes: broadcast::Sender::new(CHANGES),
+            trouble: Mutex::new(None),
+            closing: watch::Sender::new(false),
+        });
+        let driver = tokio::spawn(driver::run(shared.clone(), address));
+        Ok(Self { shared, driver })
+    }
+
+    /// Writes a value over what is shown now; shown at once, sent when possible.
+    ///
+    /// # Errors
+    /// When the value or the dictionary is over the server's limits, or the server lets this client only read.
+    pub fn put(&self, key: &Key, value: Value) -> Result<Stamp, EditError> {
+        self.edit(|replica| {
+            let began = replica.begin(key);
+            replica.put(key, value, began, now_ms())
+        })
+    }
+
+    /// Removes a key. `None` if it shows no value, and nothing need be done.
+    ///
+    /// # Errors
+    /// When the server lets this client only read.
+    pub fn remove(&self, key: &Key) -> Result<Option<Stamp>, EditError> {
+        self.edit(|replica| {
+            let began = replica.begin(key);
+            replica.remove(key, began, now_ms())
+        })
+    }
+
+    /// The value of a key, as shown here now. O(log n).
+    pub fn get(&self, key: &Key) -> Option<Value> {
+        self.with(|replica| replica.get(key).cloned())
+    }
+
+    /// All keys with their values, as shown here now, in key order. O(n).
+    pub fn entries(&self) -> Vec<(Key, Value)> {
+        self.with(|replica| {
+            let keys = replica.keys().into_iter();
+            keys.filter_map(|key| replica.get(&key).cloned().map(|value| (key, value))).collect()
+        })
+    }
+
+    /// Looks at the replica itself, for what the functions here do not tell. It is locked meanwhile: be brief.
+    pub fn with<T>(&self, look: impl FnOnce(&core::Client) -> T) -> T {
+        look(&self.shared.replica())
+    }
+
+    /// What changes from now on.
+    pub fn changes(&self) -> Changes {
+        Changes(self.shared.changes.subscribe())
+    }
+
+    /// Why the last connection failed or ended, if it did.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until the replica follows the server and has all that the server had when it joined. Cancel safe.
+    pub async fn settled(&self) {
+        self.wait(core::Client::is_settled).await;
+    }
+
+    /// Waits until everything written here is on the server's disk, or was refused for good (see
+    /// [`Outbox::inactive`](keybook_core::client::Outbox::inactive)). Cancel safe.
+    pub async fn saved(&self) {
+        self.wait(|replica| replica.outbox().active() == 0).await;
+    }
+
+    /// Waits until the replica is as wanted. Cancel safe. The condition is looked at after each step.
+    pub async fn wait(&self, condition: impl Fn(&core::Client) -> bool) {
+        let mut steps = self.shared.steps.subscribe();
+        while !self.with(&condition) {
+            steps.changed().await.expect("the sender is in self");
+        }
+    }
+
+    /// Closes the connection. What has not been saved is lost.
+    ///
+    /// # Panics
+    /// When the driver panicked.
+    pub async fn close(mut self) {
+        self.shared.closing.send_replace(true);
+        (&mut self.driver).await.expect("the driver does not panic");
+    }
+
+    fn edit<T>(&self, edit: impl FnOnce(&mut core::Client) -> T) -> T {
+        let edited = edit(&mut self.shared.replica());
+        self.shared.wake.notify_one();
+        edited
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Shared {
+    pub(crate) fn replica(&self) -> MutexGuard<'_, core::Client> {
+        self.replica.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whoever waits or watches what the replica has to say.
+    pub(crate) fn publish(&self, events: Vec<Event>) {
+        for event in events {
+            // It fails when nobody watches.
+            let _ = self.changes.send(event);
+        }
+        self.steps.send_modify(|steps| *steps += 1);
+    }
+
+    pub(crate) fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+}
+
+/// A stream of what changes.
+#[derive(Debug)]
+pub struct Changes(broadcast::Receiver<Event>);
+
+impl Changes {
+    /// The next change. Who falls too far behind gets [`Event::Reset`] for what was missed. `None` when the client is closed.
+    /// Cancel safe.
+    pub async fn next(&mut self) -> Option<Event> {
+        match self.0.recv().await {
+            Ok(event) => Some(event),
+            Err(broadcast::error::RecvError::Lagged(_)) => Some(Event::Reset),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
+/// Milliseconds since 1970 by this machine's clock.
+pub(crate) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// A random number of the system's.
+pub(crate) fn random() -> u64 {
+    getrandom::u64().expect("every system that runs this has random numbers")
+}

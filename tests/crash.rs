@@ -1,0 +1,131 @@
+//! The program is killed while it writes: what it acknowledged, and what it showed to others, is there when it is back.
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use keybook_core::{
+    entry::Seq,
+    wire::{ClientFrame, ServerFrame},
+};
+use support::{Raw, soon};
+use tokio::sync::mpsc;
+
+/// The program, until it is killed.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    fn start(folder: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keybook"));
+        command.args(["--listen", "127.0.0.1:0", "--data"]).arg(folder).env("RUST_LOG", "info");
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        log.read_line(&mut line).unwrap();
+        let address = line.trim_end().rsplit_once("http://").unwrap_or_else(|| panic!("no address in {line:?}")).1;
+        Self { address: address.parse().unwrap(), child }
+    }
+}
+
+/// Without a chance to write anything.
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// What clients were told that is.
+type Known = Arc<Mutex<BTreeMap<String, String>>>;
+
+/// Writes keys of its own until the server is gone; reports each write that is acknowledged.
+async fn load(address: SocketAddr, prefix: String, known: Known, acked: mpsc::UnboundedSender<()>) {
+    let mut raw = Raw::connect(address, "main").await;
+    raw.hello(None, None, Seq(0)).await;
+    let mut waiting = BTreeMap::new();
+    for batch in 0.. {
+        let rows: Vec<_> = (0..5).map(|row| (format!("{prefix}-{batch}-{row}"), format!("[{batch},{row}]"))).collect();
+        let ops = rows.iter().map(|(key, value)| raw.op(key, Some(value))).collect();
+        if !raw.try_send(&ClientFrame::Push { batch, ops }).await {
+            return;
+        }
+        waiting.insert(batch, rows);
+        while waiting.len() >= 4 {
+            match raw.receive().await {
+                Some(ServerFrame::Ack { batch, exceptions, .. }) => {
+                    assert_eq!(exceptions, []);
+                    known.lock().unwrap().extend(waiting.remove(&batch).unwrap());
+                    // Nobody counts any more.
+                    let _ = acked.send(());
+                }
+                Some(_) => {}
+                None => return,
+            }
+        }
+    }
+}
+
+/// Follows until the server is gone.
+async fn follow(address: SocketAddr, known: Known) {
+    let mut raw = Raw::connect(address, "main").await;
+    raw.hello(None, None, Seq(0)).await;
+    while let Some(frame) = raw.receive().await {
+        if let ServerFrame::Delta(delta) = frame {
+            let rows = delta.entries.into_iter();
+            let rows =
+                rows.map(|row| (row.key.to_string(), row.value.expect("nothing is removed").as_str().to_owned()));
+            known.lock().unwrap().extend(rows);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_ten_times_it_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let known = Known::default();
+    for round in 0..10 {
+        let process = Process::start(folder.path());
+        check(process.address, &known).await;
+        let (acked, mut acks) = mpsc::unbounded_channel();
+        let mut clients: Vec<_> = (0..4)
+            .map(|client| load(process.address, format!("{round}-{client}"), known.clone(), acked.clone()))
+            .map(tokio::spawn)
+            .collect();
+        clients.push(tokio::spawn(follow(process.address, known.clone())));
+        // At another moment each time.
+        for _ in 0..20 + 13 * round {
+            soon("an acknowledgement", acks.recv()).await.expect("clients write");
+        }
+        drop(process);
+        for client in clients {
+            soon("the client's end", client).await.unwrap();
+        }
+    }
+    let process = Process::start(folder.path());
+    check(process.address, &known).await;
+    assert!(known.lock().unwrap().len() > 1000);
+}
+
+/// Everything that clients know of is there.
+async fn check(address: SocketAddr, known: &Known) {
+    let mut raw = Raw::connect(address, "main").await;
+    let welcome = raw.hello(None, None, Seq(0)).await;
+    let mut found = BTreeMap::new();
+    if welcome.head > Seq(0) {
+        let rows = raw.resume(Seq(0)).await.into_iter().flat_map(|delta| delta.entries);
+        found.extend(rows.map(|row| (row.key.to_string(), row.value.unwrap().as_str().to_owned())));
+    }
+    let known = known.lock().unwrap();
+    let lost: Vec<_> = known.iter().filter(|(key, value)| found.get(*key) != Some(value)).collect();
+    assert!(lost.is_empty(), "lost {} of {}: {lost:?}", lost.len(), known.len());
+}
