@@ -3,12 +3,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
+import { field, row, set, settled, status } from "./entries.mjs";
 import { fetchRaw, openPage, screenshot, Server, startBrowser, visit } from "./harness.mjs";
 
 const looks = {
   light: { colorScheme: "light", viewport: { width: 1200, height: 800 } },
   dark: { colorScheme: "dark", viewport: { width: 1200, height: 800 } },
-  phone: { colorScheme: "light", viewport: { width: 360, height: 720 } },
+  wide: { colorScheme: "light", viewport: { width: 1440, height: 900 } },
+  phone: { colorScheme: "light", viewport: { width: 360, height: 720 }, hasTouch: true },
 };
 
 const errors = [
@@ -19,13 +21,61 @@ const errors = [
 test("the page comes to life, without an error on its console", async (t) => {
   const server = await Server.start(t);
   const browser = await startBrowser(t);
+  const long = { key: `${"a-long-key/".repeat(12)}end`, text: "A sentence that does not end. ".repeat(30) };
+  const entries = [
+    ["colour.background", "#f4f6fa"],
+    ["colour.text", "#171c28"],
+    ["feature.checkout", "true"],
+    ["feature.rollout", '{"percent":25,"regions":["eu","us"]}'],
+    ["greeting.de", "Guten Tag"],
+    ["greeting.ja", "こんにちは"],
+    ["price.large", "12.90"],
+    ["price.small", "7.50"],
+    ["stock.note", ""],
+    [long.key, long.text],
+  ];
   for (const [look, options] of Object.entries(looks)) {
     const page = await openPage(t, browser, options);
-    assert.equal((await visit(page, server.url)).status(), 200);
-    await page.getByRole("button", { name: "Count: 0" }).click();
-    await page.getByRole("button", { name: "Count: 1" }).waitFor();
+    assert.equal((await visit(page, `${server.url}/d/empty`)).status(), 200);
+    await page.getByText("Nothing here yet").waitFor();
+    await settled(page);
+    await assertFits(page);
+    await screenshot(page, `empty-${look}`);
+
+    await visit(page, server.url);
+    for (const [key, text] of entries) await set(page, key, text);
+    await settled(page);
     await assertFits(page);
     await screenshot(page, `page-${look}`);
+
+    await row(page, "price.small").getByRole("gridcell").first().dblclick();
+    await field(page, "Value of price.small").fill("8.20");
+    await row(page, "stock.note").getByRole("button").evaluate((button) => button.click());
+    await field(page, "Key").fill("colour.text");
+    await field(page, "Value").fill("x".repeat(70_000));
+    await page.getByRole("button", { name: "Set", exact: true }).click();
+    await assertFits(page);
+    await screenshot(page, `busy-${look}`);
+  }
+});
+
+test("a page without its server looks as if somebody had thought of it", async (t) => {
+  const server = await Server.start(t);
+  const browser = await startBrowser(t);
+  const pages = {};
+  for (const [look, options] of Object.entries(looks)) {
+    const page = (pages[look] = await openPage(t, browser, { ...options, allowed: [/WebSocket connection to .* failed/] }));
+    await visit(page, server.url);
+    await set(page, `colour.${look}`, "blue");
+    await settled(page);
+  }
+  await server.kill();
+  for (const [look, page] of Object.entries(pages)) {
+    await status(page, "Connection", "Offline");
+    await set(page, "colour.text", "#171c28");
+    await status(page, "Sync", "Not saved");
+    await assertFits(page);
+    await screenshot(page, `offline-${look}`);
   }
 });
 

@@ -54,6 +54,8 @@ check cargo clippy --package keybook --lib --no-default-features --features hydr
 check env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
 check cargo test --workspace --doc --quiet
 tests nextest "$nextest_counts" cargo nextest run --workspace --no-fail-fast
+tests mutants "$nextest_counts" env RUSTFLAGS='--cfg keybook_mutants' CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/mutants" \
+    cargo nextest run --package keybook-core --test mutants
 check cargo leptos build --release --precompress
 tests browser "$node_counts" node --test --test-concurrency=1 --test-reporter=tap end2end/*.test.mjs
 

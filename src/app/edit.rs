@@ -5,15 +5,18 @@ use leptos::{ev, html, prelude::*};
 
 use super::state::{Editing, GridState, PageState};
 
+const OVERTAKEN: &str = "Somebody else has changed it meanwhile: Enter replaces that.";
+
 /// The textbox over a value. Enter commits, and so does leaving it for another part of the page; Escape leaves the value
 /// as it is. What others write meanwhile changes nothing in it.
 #[component]
-pub(super) fn ValueEditor(editing: Editing) -> impl IntoView {
+pub(super) fn ValueEditor() -> impl IntoView {
     let page = expect_context::<PageState>();
     let grid = expect_context::<GridState>();
+    let editing = page.editing.get_untracked().expect("an editor is shown for what is edited");
     let label = format!("Value of {}", editing.key);
     let text = RwSignal::new(editing.value.to_input());
-    let error = RwSignal::new(None);
+    let error = RwSignal::new(String::new());
     let field = NodeRef::<html::Textarea>::new();
     field.on_load(move |field| {
         field.set_value(&text.get_untracked());
@@ -23,12 +26,11 @@ pub(super) fn ValueEditor(editing: Editing) -> impl IntoView {
     });
 
     let (key, shown) = (editing.key.clone(), editing.shown);
-    let overtaken = Memo::new(move |_| page.row(&key).map_or(true, |row| row.stamp != shown));
-    let note = move || {
-        let overtaken =
-            overtaken.get().then(|| "Somebody else has changed it meanwhile: Enter replaces that.".to_owned());
-        error.get().or(overtaken)
-    };
+    let note = Signal::derive(move || {
+        let error = error.get();
+        let is_overtaken = page.row(&key).is_none_or(|row| row.stamp != shown);
+        if error.is_empty() && is_overtaken { OVERTAKEN.to_owned() } else { error }
+    });
 
     let commit = move || match write(page, &editing, &text.get_untracked()) {
         Ok(()) => {
@@ -36,7 +38,7 @@ pub(super) fn ValueEditor(editing: Editing) -> impl IntoView {
             true
         }
         Err(reason) => {
-            error.set(Some(reason));
+            error.set(reason);
             false
         }
     };
@@ -73,16 +75,16 @@ pub(super) fn ValueEditor(editing: Editing) -> impl IntoView {
                 aria-label=label
                 autocapitalize="none"
                 spellcheck="false"
-                aria-invalid=move || error.with(|error| error.is_some().then_some("true"))
+                aria-invalid=Signal::derive(move || error.with(|error| (!error.is_empty()).then_some("true")))
                 node_ref=field
                 on:input:target=move |event| {
                     text.set(event.target().value());
-                    error.set(None);
+                    error.set(String::new());
                 }
                 on:keydown=on_key
                 on:blur=on_blur
             ></textarea>
-            {move || note().map(|note| view! { <p class="note error" role="alert">{note}</p> })}
+            <p class="note error" role="alert" hidden=Signal::derive(move || note.with(String::is_empty))>{note}</p>
         </div>
     }
 }

@@ -3,10 +3,7 @@
 use keybook_core::{key::Key, value::Value};
 use leptos::{ev, prelude::*};
 
-use super::{
-    model::Row,
-    state::{GridState, PageState},
-};
+use super::state::{GridState, PageState};
 
 /// Key, Value, Set. Enter goes from the key to the value, and from there sets; the next key follows at once.
 #[component]
@@ -14,21 +11,21 @@ pub(super) fn EntryForm() -> impl IntoView {
     let page = expect_context::<PageState>();
     let grid = expect_context::<GridState>();
     let draft = page.draft;
-    let error = RwSignal::new(None);
-    let replaced = Memo::new(move |_| {
-        let replica = page.replica()?;
-        let key = Key::parse(&replica.normalize(draft.key.get().trim())).ok()?;
-        page.row(&key)
+    let error = RwSignal::new(String::new());
+    let note = Signal::derive(move || {
+        let error = error.get();
+        if error.is_empty() { replaced(page, &draft.key.get()).unwrap_or_default() } else { error }
     });
+    let is_wrong = Signal::derive(move || error.with(|error| !error.is_empty()));
 
     let set = move || match write(page, &draft.key.get_untracked(), &draft.value.get_untracked()) {
         Ok(None) => {}
         Ok(Some(key)) => {
-            error.set(None);
+            error.set(String::new());
             draft.fill("", "");
             grid.go_to(&key);
         }
-        Err(reason) => error.set(Some(reason)),
+        Err(reason) => error.set(reason),
     };
     let on_enter = move |event: ev::KeyboardEvent, is_key: bool| {
         if event.key() != "Enter" || event.is_composing() || event.shift_key() {
@@ -59,12 +56,12 @@ pub(super) fn EntryForm() -> impl IntoView {
                     name="key"
                     autocapitalize="none"
                     spellcheck="false"
-                    aria-invalid=move || error.with(|error| error.is_some().then_some("true"))
+                    aria-invalid=Signal::derive(move || is_wrong.get().then_some("true"))
                     aria-describedby="entry-note"
                     node_ref=draft.key_field
                     on:input:target=move |event| {
                         draft.key.set(event.target().value());
-                        error.set(None);
+                        error.set(String::new());
                     }
                     on:keydown=move |event| on_enter(event, true)
                 />
@@ -80,14 +77,14 @@ pub(super) fn EntryForm() -> impl IntoView {
                     node_ref=draft.value_field
                     on:input:target=move |event| {
                         draft.value.set(event.target().value());
-                        error.set(None);
+                        error.set(String::new());
                     }
                     on:keydown=move |event| on_enter(event, false)
                 ></textarea>
             </label>
             <button type="submit">"Set"</button>
-            <p id="entry-note" class="note" class:error=move || error.with(Option::is_some) aria-live="polite">
-                {move || error.get().or_else(|| replaced.with(|row| row.as_ref().map(replaces)))}
+            <p id="entry-note" class="note" class:error=is_wrong aria-live="polite">
+                {note}
             </p>
         </form>
     }
@@ -103,10 +100,13 @@ fn write(page: PageState, key: &str, value: &str) -> Result<Option<Key>, String>
     Ok(Some(key))
 }
 
-fn replaces(row: &Row) -> String {
+/// What Set would replace.
+fn replaced(page: PageState, key: &str) -> Option<String> {
     const CHARS_MAX: usize = 80;
+    let key = Key::parse(&page.replica()?.normalize(key.trim())).ok()?;
+    let row = page.row(&key)?;
     let text = &row.value.text;
     let cut = text.char_indices().nth(CHARS_MAX);
     let (text, ellipsis) = cut.map_or((&**text, ""), |(end, _)| (&text[..end], "…"));
-    format!("replaces {text}{ellipsis} by {}", row.author)
+    Some(format!("replaces {text}{ellipsis} by {}", row.author))
 }

@@ -18,10 +18,11 @@ const COLUMNS: [&str; 4] = ["Key", "Value", "Edited", "State"];
 pub(super) fn Grid() -> impl IntoView {
     let page = expect_context::<PageState>();
     let grid = expect_context::<GridState>();
-    let total = Memo::new(move |_| {
-        if page.search.with(String::is_empty) { page.status.with(|status| status.live) } else { page.len() as u64 }
+    let row_count = Signal::derive(move || {
+        let live = page.status.with(|status| usize::try_from(status.live).unwrap_or(usize::MAX));
+        let rows = if page.search.with(String::is_empty) { live } else { page.len() };
+        (rows + 1).to_string()
     });
-    let is_empty = Memo::new(move |_| page.len() == 0);
     let keys = Memo::new(move |_| {
         let window = grid.window.get();
         page.keys(window.first, window.count)
@@ -42,28 +43,33 @@ pub(super) fn Grid() -> impl IntoView {
             grid.scroll_top.set(u32::try_from(element.scroll_top()).unwrap_or(0));
         }
     };
-    let height = move || {
+    let height = Signal::derive(move || {
         let viewport = grid.viewport.get()?;
         Some(format!("{}px", viewport.total(page.len())))
+    });
+    let transform = Signal::derive(move || {
+        grid.viewport.get()?;
+        Some(format!("translateY({}px)", grid.window.get().offset))
+    });
+    let cursor_id = Signal::derive(move || grid.cursor.with(Option::is_some).then_some(CURSOR_ID));
+    let on_focus = move |_| {
+        if grid.position().is_none() {
+            grid.go(grid.window.with_untracked(|window| window.first));
+        }
     };
-    let offset = move || grid.viewport.get().map(|_| format!("translateY({}px)", grid.window.get().offset));
     view! {
         <div
             role="grid"
             class="grid"
             aria-label="Entries"
-            aria-rowcount=move || total.get() + 1
-            aria-colcount=COLUMNS.len()
-            aria-activedescendant=move || grid.cursor.with(Option::is_some).then_some(CURSOR_ID)
+            aria-rowcount=row_count
+            aria-colcount="4"
+            aria-activedescendant=cursor_id
             tabindex="0"
             node_ref=grid.grid
             on:scroll=on_scroll
             on:keydown=move |event| on_key(page, grid, &event)
-            on:focus=move |_| {
-                if grid.position().is_none() {
-                    grid.go(grid.window.with_untracked(|window| window.first));
-                }
-            }
+            on:focus=on_focus
         >
             <div role="rowgroup" class="head">
                 <div role="row" aria-rowindex="1">
@@ -71,13 +77,13 @@ pub(super) fn Grid() -> impl IntoView {
                 </div>
             </div>
             <div role="rowgroup" class="body" node_ref=grid.body style:height=height>
-                <div role="presentation" class="rows" style:transform=offset>
+                <div role="presentation" class="rows" style:transform=transform>
                     <ForEnumerate each=move || keys.get() key=Key::to_string let(index, key)>
                         <EntryRow key index />
                     </ForEnumerate>
                 </div>
             </div>
-            {move || is_empty.get().then(|| view! { <Nothing /> })}
+            <Nothing />
         </div>
     }
 }
@@ -86,28 +92,19 @@ pub(super) fn Grid() -> impl IntoView {
 #[component]
 fn Nothing() -> impl IntoView {
     let page = expect_context::<PageState>();
-    move || {
-        let search = page.search.get();
-        if search.is_empty() {
-            view! {
-                <div class="nothing">
-                    <p class="lead">"Nothing here yet."</p>
-                    <p>
-                        "Type a key and a value above and press Set. Whoever has this page open sees it at once."
-                    </p>
-                </div>
-            }
-            .into_any()
-        } else {
-            let (text, key) = (format!("No key and no value contains “{search}”."), search.clone());
-            view! {
-                <div class="nothing">
-                    <p class="lead">{text}</p>
-                    <button on:click=move |_| page.draft.fill(&key, "")>{format!("Add “{search}”")}</button>
-                </div>
-            }
-            .into_any()
-        }
+    let is_searched = move || page.search.with(|search| !search.is_empty());
+    let is_empty = move || page.len() == 0;
+    let text = Signal::derive(move || format!("No key and no value contains “{}”.", page.search.get()));
+    let add = Signal::derive(move || format!("Add “{}”", page.search.get()));
+    view! {
+        <div class="nothing" hidden=Signal::derive(move || !is_empty() || is_searched())>
+            <p class="lead">"Nothing here yet."</p>
+            <p>"Type a key and a value above and press Set. Whoever has this page open sees it at once."</p>
+        </div>
+        <div class="nothing" hidden=Signal::derive(move || !is_empty() || !is_searched())>
+            <p class="lead">{text}</p>
+            <button on:click=move |_| page.draft.fill(&page.search.get_untracked(), "")>{add}</button>
+        </div>
     }
 }
 

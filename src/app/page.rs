@@ -49,33 +49,28 @@ pub(super) fn Page() -> impl IntoView {
     }
 }
 
-/// What a person has to know now: trouble with the connection, edits that only this page has, a refused edit.
+/// What a person has to know now: trouble with the connection, a refused edit, edits that only this page has.
 #[component]
 fn Notices() -> impl IntoView {
     let page = expect_context::<PageState>();
-    let notice = Memo::new(move |_| page.status.with(|status| status.notice.clone()));
-    let unsaved = Memo::new(move |_| match page.status.with(|status| status.sync) {
-        Sync::NotSaved(edits) => edits,
-        Sync::Saved | Sync::Saving(_) | Sync::OnDevice(_) => 0,
+    let notice = Signal::derive(move || page.status.with(|status| status.notice.clone().unwrap_or_default()));
+    let refusal = Signal::derive(move || page.refusal.get());
+    let unsaved = Signal::derive(move || match page.status.with(|status| status.sync) {
+        Sync::NotSaved(edits) => unsaved_text(edits),
+        Sync::Saved | Sync::Saving(_) | Sync::OnDevice(_) => String::new(),
     });
+    let is_empty = |text: Signal<String>| Signal::derive(move || text.with(String::is_empty));
     view! {
-        <div role="alert">
-            {move || {
-                let notice = notice.get()?;
-                Some(view! {
-                    <p class="banner trouble">{notice} " " <a href="" rel="external">"Reload"</a></p>
-                })
-            }}
-            {move || {
-                let refusal = page.refusal.get()?;
-                Some(view! {
-                    <p class="banner trouble">
-                        "Not written: " {refusal} "."
-                        <button class="plain" on:click=move |_| page.refusal.set(None)>"Close"</button>
-                    </p>
-                })
-            }}
-            {move || (unsaved.get() > 0).then(|| view! { <p class="banner trouble">{unsaved_text(unsaved.get())}</p> })}
+        <div role="alert" class="notices">
+            <p class="banner trouble" hidden=is_empty(notice)>
+                <span>{notice}</span>
+                <a href="" rel="external">"Reload"</a>
+            </p>
+            <p class="banner trouble" hidden=is_empty(refusal)>
+                <span>"Not written: " {refusal} "."</span>
+                <button class="plain" on:click=move |_| page.refusal.set(String::new())>"Close"</button>
+            </p>
+            <p class="banner trouble" hidden=is_empty(unsaved)>{unsaved}</p>
         </div>
     }
 }

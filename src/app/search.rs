@@ -29,20 +29,16 @@ pub(super) fn SearchBox() -> impl IntoView {
 #[component]
 pub(super) fn Found() -> impl IntoView {
     let page = expect_context::<PageState>();
-    let live = Memo::new(move |_| page.status.with(|status| status.live));
-    let found = Memo::new(move |_| page.search.with(|search| !search.is_empty()).then(|| page.len() as u64));
-    view! {
-        <p class="count" aria-live="polite">
-            {move || {
-                let live = live.get();
-                let entries = if live == 1 { "entry" } else { "entries" };
-                match found.get() {
-                    None => format!("{} {entries}", grouped(live)),
-                    Some(found) => format!("{} of {} {entries}", grouped(found), grouped(live)),
-                }
-            }}
-        </p>
-    }
+    let text = Signal::derive(move || {
+        let live = page.status.with(|status| status.live);
+        let entries = if live == 1 { "entry" } else { "entries" };
+        if page.search.with(String::is_empty) {
+            format!("{} {entries}", grouped(live))
+        } else {
+            format!("{} of {} {entries}", grouped(page.len() as u64), grouped(live))
+        }
+    });
+    view! { <p class="count" aria-live="polite">{text}</p> }
 }
 
 /// A number in groups of three digits, with narrow spaces that do not break.

@@ -28,8 +28,8 @@ pub(super) struct PageState {
     pub(super) editing: RwSignal<Option<Editing>>,
     /// What was removed and can be brought back.
     pub(super) removed: RwSignal<Vec<(Key, Value)>>,
-    /// Why the last edit outside the form was not taken.
-    pub(super) refusal: RwSignal<Option<String>>,
+    /// Why the last edit outside the form was not taken; empty if it was.
+    pub(super) refusal: RwSignal<String>,
 }
 
 /// The form's fields. They are not bound to the elements, so that what was typed before the page came alive stays.
@@ -80,7 +80,7 @@ impl PageState {
             search: RwSignal::default(),
             editing: RwSignal::new(None),
             removed: RwSignal::default(),
-            refusal: RwSignal::new(None),
+            refusal: RwSignal::default(),
         }
     }
 
@@ -179,7 +179,7 @@ impl PageState {
     }
 
     pub(super) fn refuse(self, error: &EditError) {
-        self.refusal.set(Some(error.to_string()));
+        self.refusal.set(error.to_string());
     }
 }
 
@@ -282,8 +282,8 @@ impl GridState {
 
     /// The row under the cursor; none while there is no cursor or no row.
     pub(super) fn position(self) -> Option<usize> {
-        let last = self.page.len().checked_sub(1)?;
         let replica = self.page.replica()?;
+        let last = replica.len().checked_sub(1)?;
         self.cursor.with_untracked(|cursor| Some(replica.position(cursor.as_ref()?).min(last)))
     }
 

@@ -22,13 +22,13 @@ pub(super) fn Toast() -> impl IntoView {
         let is_empty = removed.with(Vec::is_empty);
         (!is_empty).then(|| set_timeout_with_handle(move || removed.write().clear(), UNDO_FOR).ok()).flatten()
     });
-    let text = move || {
+    let text = Signal::derive(move || {
         removed.with(|removed| match &removed[..] {
-            [] => None,
-            [(key, _)] => Some(format!("Removed {key}")),
-            many => Some(format!("Removed {} entries", many.len())),
+            [] => String::new(),
+            [(key, _)] => format!("Removed {key}"),
+            many => format!("Removed {} entries", many.len()),
         })
-    };
+    });
     let undo = move |_| {
         let last = removed.with_untracked(|removed| removed.last().map(|(key, _)| key.clone()));
         page.undo_remove();
@@ -39,16 +39,10 @@ pub(super) fn Toast() -> impl IntoView {
     };
     view! {
         <div class="toasts" aria-live="polite">
-            {move || {
-                text().map(|text| {
-                    view! {
-                        <p class="toast">
-                            <span>{text}</span>
-                            <button class="plain" on:click=undo>"Undo"</button>
-                        </p>
-                    }
-                })
-            }}
+            <p class="toast" hidden=Signal::derive(move || removed.with(Vec::is_empty))>
+                <span>{text}</span>
+                <button class="plain" on:click=undo>"Undo"</button>
+            </p>
         </div>
     }
 }

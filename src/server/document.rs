@@ -1,8 +1,10 @@
 //! The documents: what surrounds the application, and the scripts that bring it to life.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
-    extract::{Path, rejection::PathRejection},
+    extract::{Path, State, rejection::PathRejection},
     http::{HeaderValue, Request, header},
     response::Response,
 };
@@ -10,34 +12,65 @@ use keybook_core::key::DictionaryName;
 use leptos::{hydration::AutoReload, nonce::use_nonce, prelude::*};
 use leptos_axum::{ResponseOptions, render_app_to_stream_with_context};
 
+use tracing::error;
+
 use super::{
+    Shared, StoreError,
     assets::{OPTIONS, PageFiles},
     errors, policy,
+    store::{FirstEntries, Store},
 };
-use crate::app::App;
+use crate::app::{
+    App,
+    model::{FIRST_ROWS_MAX, FirstPage},
+};
 
 /// The dictionary that `/` shows.
 const MAIN: &str = "main";
 
 /// `/`
-pub(super) async fn main(request: Request<Body>) -> Response {
+pub(super) async fn main(State(server): State<Arc<Shared>>, request: Request<Body>) -> Response {
     let name = DictionaryName::parse(MAIN).expect("a valid name");
-    render(name, request).await
+    render(&server, name, request).await
 }
 
 /// `/d/{name}`
-pub(super) async fn dictionary(name: Result<Path<String>, PathRejection>, request: Request<Body>) -> Response {
+pub(super) async fn dictionary(
+    State(server): State<Arc<Shared>>,
+    name: Result<Path<String>, PathRejection>,
+    request: Request<Body>,
+) -> Response {
     // Percent-encoded bytes that are not UTF-8 name nothing that could be shown again.
     let Ok(Path(name)) = name else { return errors::not_found() };
     match DictionaryName::parse(&name) {
-        Ok(name) => render(name, request).await,
+        Ok(name) => render(&server, name, request).await,
         Err(error) => errors::bad_name(&error),
     }
 }
 
-async fn render(name: DictionaryName, request: Request<Body>) -> Response {
-    let handler = render_app_to_stream_with_context(set_headers, move || document(&name));
+async fn render(server: &Shared, name: DictionaryName, request: Request<Body>) -> Response {
+    let first = match first_page(server, name.clone()).await {
+        Ok(first) => first,
+        Err(error) => {
+            error!("reading fails: {error}");
+            return errors::unreadable();
+        }
+    };
+    let set_context = move || {
+        set_headers();
+        provide_context(first.clone());
+    };
+    let handler = render_app_to_stream_with_context(set_context, move || document(&name));
     handler(request).await
+}
+
+async fn first_page(server: &Shared, name: DictionaryName) -> Result<FirstPage, StoreError> {
+    let read = move |store: &Store| {
+        let FirstEntries { dictionary, entries } = store.first_entries(&name, FIRST_ROWS_MAX)?;
+        let cursor = (dictionary.lineage.current, dictionary.counters.head);
+        Ok(FirstPage::new(&name, cursor, dictionary.counters.live, &entries))
+    };
+    server.read(read).await
 }
 
 fn set_headers() {

@@ -21,6 +21,16 @@ pub(super) fn bad_name(error: &NameError) -> Response {
     page(StatusCode::BAD_REQUEST, "No dictionary can have this name", error.to_string())
 }
 
+/// The store could not be read. The log says why.
+pub(super) fn unreadable() -> Response {
+    page(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "The dictionary cannot be read",
+        "The server cannot read its data. What it has acknowledged is on its disk, and the reason is in its log."
+            .into(),
+    )
+}
+
 /// A handler panicked. The panic hook has told the log; the reader learns nothing about it.
 pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
     page(

@@ -23,6 +23,7 @@ use crate::{
     key::Key,
     limits::{CLOCK_AHEAD_MS_MAX, CONFLICTS_MAX, LINEAGE_MAX, Limits, VERSIONS_MAX},
     lineage::{Lineage, PastEpoch},
+    mutants::mutant,
     stamp::{HybridTime, ReplicaId, Stamp},
     value::{Value, ValueError},
     wire::{AckCode, Change, Check, DictionaryId, Exception, Horizon, Op, Role},
@@ -337,8 +338,8 @@ impl Hub {
             return Ok(Ok(()));
         };
 
-        let conflicts = conflicts(op, &row, &new);
         let wins = new.beats(&row.entry);
+        let conflicts = conflicts(op, &row, &new) && (wins || !mutant!("who loses is not told"));
         if !wins && !conflicts {
             return Ok(Err(AckCode::Superseded.into()));
         }
@@ -479,6 +480,7 @@ fn is_known<R: Rows>(rows: &mut R, key: &Key, row: &Row, new: &Entry) -> Result<
     match new.stamp.cmp(&row.entry.stamp) {
         std::cmp::Ordering::Equal => Ok(!new.beats(&row.entry)),
         // A version is always below the entry.
+        std::cmp::Ordering::Less if mutant!("a resend is new") => Ok(false),
         std::cmp::Ordering::Less => rows.has_version(key, new.stamp),
         std::cmp::Ordering::Greater => Ok(false),
     }
@@ -498,7 +500,8 @@ fn first_seen(op: &Op) -> Stamp {
 /// Whether the writer of `op` had not seen what is there, and wrote something else.
 fn conflicts(op: &Op, row: &Row, new: &Entry) -> bool {
     let there = &row.entry;
-    let seen = there.stamp <= first_seen(op) || op.seen.contains(&there.stamp);
+    let own = op.seen.contains(&there.stamp) && !mutant!("one conflicts with oneself");
+    let seen = there.stamp <= first_seen(op) || own;
     let one_history = op.recovered.is_some_and(|fork| row.recovered || there.seq <= fork);
     !seen && !one_history && there.value != new.value && there.stamp != new.stamp
 }

@@ -6,6 +6,8 @@
 //!
 //! Read in this order.
 
+pub mod mutants;
+
 pub mod limits;
 pub mod stamp;
 

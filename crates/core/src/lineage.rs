@@ -6,7 +6,7 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::{entry::Seq, limits::LINEAGE_MAX};
+use crate::{entry::Seq, limits::LINEAGE_MAX, mutants::mutant};
 
 /// One run of a server, a random number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -76,7 +76,13 @@ pub fn fork(client: &Lineage, cursor: Seq, server: &Lineage, head: Seq) -> Optio
         return Some(Seq(0));
     }
     let known = std::iter::once((client.current, cursor)).chain(client.past.iter().rev().map(|p| (p.epoch, p.end)));
-    known.filter_map(|(epoch, end)| Some(end.min(server.end(epoch, head)?))).next().map(|fork| fork.min(cursor))
+    known
+        .filter_map(|(epoch, end)| {
+            let shared = end.min(server.end(epoch, head)?);
+            Some(if mutant!("the fork is where the client is") { end } else { shared })
+        })
+        .next()
+        .map(|fork| fork.min(cursor))
 }
 
 #[cfg(test)]

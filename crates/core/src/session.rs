@@ -18,6 +18,7 @@ use crate::{
     hub::{Commit, Origin, Pushed, State as Counters},
     limits::{Limits, PUSHES_IN_FLIGHT_MAX},
     lineage::{Lineage, fork},
+    mutants::mutant,
     wire::{ByeCode, Change, ClientFrame, Delta, DictionaryId, Mode, Op, Role, ServerFrame, VERSION, WireError},
 };
 
@@ -336,6 +337,7 @@ impl Session {
         }
         self.phase = Phase::Following;
         let Page { after, changes, names, to, more } = page;
+        let more = &(*more && !mutant!("the first page is the last"));
         // A Resume may have moved the cursor meanwhile.
         let continues = *after == self.cursor;
         if continues {

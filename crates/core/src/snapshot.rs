@@ -19,6 +19,7 @@ use crate::{
     key::Key,
     limits::CHUNK_BYTES_MAX,
     lineage::{Epoch, Lineage, PastEpoch},
+    mutants::mutant,
     stamp::{HybridTime, ReplicaId, Stamp},
     value::Value,
     wire::{AuthorTable, DictionaryId, Horizon, WireConflict, WireError, encode},
@@ -120,6 +121,9 @@ impl<'a> Encoder<'a> {
 
     /// Adds the next entry in key order. Returns the bytes of the chunk that it does not fit in any more, if so.
     pub fn entry(&mut self, key: &Key, entry: &Entry) -> Option<Vec<u8>> {
+        if mutant!("snapshots have no tombstones") && !entry.is_live() {
+            return None;
+        }
         let bytes = 64 + key.as_str().len() + entry.value.as_ref().map_or(0, |value| value.as_str().len());
         let full = self.chunk.columns.count > 0 && self.chunk.bytes + bytes > CHUNK_BYTES_MAX;
         let done = full.then(|| std::mem::take(&mut self.chunk).encode());

@@ -16,6 +16,8 @@ use std::fmt;
 
 use minicbor::{Decode, Decoder, Encode, Encoder, bytes::ByteSlice, decode, encode};
 
+use crate::mutants::mutant;
+
 /// A replica: one page load or one client, a random number that is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
@@ -162,6 +164,7 @@ impl Clock {
     /// The next stamp: at `now_ms` (the best estimate of the server's time), or one step above `replaced`, or one step
     /// above this clock's last, whichever is latest.
     pub fn stamp(&mut self, now_ms: u64, replaced: Stamp, put: bool) -> Stamp {
+        let replaced = if mutant!("a clock ignores what it replaces") { Stamp::ZERO } else { replaced };
         self.last = HybridTime::from_millis(now_ms).max(replaced.time().next()).max(self.last.next());
         Stamp::new(self.last, put, self.replica)
     }

@@ -32,6 +32,7 @@ use crate::{
     key::Key,
     limits::{CLOCK_AHEAD_MS_MAX, Limits, PUSHES_IN_FLIGHT_MAX},
     lineage::{Lineage, fork},
+    mutants::mutant,
     snapshot::Snapshot,
     stamp::{Clock, ReplicaId, Stamp},
     value::{Value, ValueError},
@@ -381,7 +382,9 @@ impl Client {
         self.link.handle_disconnected(now_ms, random);
         self.in_flight.clear();
         self.transmits.clear();
-        self.outbox.requeue(false);
+        if !mutant!("a cut forgets what was sent") {
+            self.outbox.requeue(false);
+        }
         (self.resuming, self.check) = (false, None);
         self.status_changed();
     }
@@ -517,7 +520,7 @@ impl Client {
         } else if let Some(known) = self.lineage.take()
             && new_epoch
         {
-            self.outbox.requeue(true);
+            self.outbox.requeue(!mutant!("acks outlive their epoch"));
             complete = self.step_back(fork(&known, self.settled, &server, head));
         }
         self.applied = self.settled;
@@ -598,7 +601,7 @@ impl Client {
         if self.link.phase != Phase::Following {
             return Ok(());
         }
-        if prev != self.applied {
+        if prev != self.applied && !mutant!("a Delta fits anywhere") {
             if to > self.applied && !self.resuming {
                 self.resume();
             }
@@ -620,13 +623,13 @@ impl Client {
             }
         }
         self.applied = to;
-        if !more {
+        if !more || mutant!("a page is a moment") {
             self.settled = to;
         }
         if conflicts {
             self.events.push_back(Event::Conflicts);
         }
-        let released = self.outbox.release(self.applied);
+        let released = self.outbox.release(self.settled);
         if !released.is_empty() {
             self.changed.extend(released);
             self.status_changed();
@@ -650,14 +653,16 @@ impl Client {
         let mut exceptions = exceptions.iter().peekable();
         if let Some(server_ms) = exceptions.clone().find(|e| e.code == AckCode::ClockAhead).map(|e| e.data) {
             self.offset_ms = server_ms as i64 - now_ms as i64;
-            self.clock.forget();
+            if !mutant!("a wrong clock goes on") {
+                self.clock.forget();
+            }
         }
         for (index, (key, stamp)) in (0..).zip(ops) {
             let exception = exceptions.next_if(|exception| exception.index == index);
             self.settle(&key, stamp, seq, exception, now_ms);
             self.changed.insert(key);
         }
-        self.outbox.release(self.applied);
+        self.outbox.release(if mutant!("a row leaves with its ack") { seq } else { self.settled });
         self.compare(now_ms);
         self.status_changed();
     }

@@ -19,7 +19,7 @@ use keybook_core::{
     session::{Broadcast, Request, Session},
     stamp::{ReplicaId, Stamp},
     value::Value,
-    wire::{AckClass, AckCode, ByeCode, Op, ServerFrame},
+    wire::{AckClass, AckCode, ByeCode, Exception, Op, ServerFrame},
 };
 
 use super::{author, store::Store};
@@ -41,6 +41,21 @@ pub struct Plan {
     pub limits: Limits,
 }
 
+impl Plan {
+    /// The world of a seed.
+    pub fn of(seed: u64) -> Self {
+        const HOUR_MS: u64 = 3_600_000;
+        Self {
+            clients: 2 + seed as usize % 4,
+            keys: 1 + seed as usize % 12,
+            steps: 1500,
+            skew_ms: [0, 2000, 3 * HOUR_MS, 365 * 24 * HOUR_MS][seed as usize % 4],
+            rollbacks: seed.is_multiple_of(3),
+            limits: Limits { entries: if seed.is_multiple_of(7) { 5 } else { 1000 }, ..Limits::default() },
+        }
+    }
+}
+
 /// How often each kind of event happened, over all runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally(pub BTreeMap<&'static str, u64>);
@@ -48,6 +63,16 @@ pub struct Tally(pub BTreeMap<&'static str, u64>);
 impl Tally {
     pub fn count(&mut self, kind: &'static str) {
         *self.0.entry(kind).or_default() += 1;
+    }
+
+    pub fn of(&self, kind: &str) -> u64 {
+        self.0.get(kind).copied().unwrap_or_default()
+    }
+
+    /// At least 99 of 100 conflict rows are conflicts by the oracle's account too.
+    pub fn assert_precision(&self) {
+        let (unknown, known) = (self.of("conflict unknown to the oracle"), self.of("conflict by the oracle"));
+        assert!(unknown * 100 <= known, "{unknown} conflict rows that are none, beside {known} that are");
     }
 
     pub fn add(&mut self, other: &Tally) {
@@ -426,8 +451,10 @@ impl World {
         };
         self.note_acks(index, &message);
         let now_ms = self.local_ms(index);
+        let before = self.peers[index].client.clone();
         self.peers[index].client.handle_message(&message, now_ms);
         self.check_durable(index);
+        self.check_shown(index, &before, &message);
         self.drive(index);
     }
 
@@ -644,6 +671,20 @@ impl World {
     fn check_durable(&self, index: usize) {
         for (key, entry) in self.peers[index].client.base().entries() {
             assert!(self.durable.contains(&entry.stamp), "client {index} was shown {key:?} before it was on disk");
+        }
+    }
+
+    /// What is shown of a key never goes back, but for refused writes and forks.
+    fn check_shown(&self, index: usize, before: &Client, message: &[u8]) {
+        let refuses = |exception: &Exception| exception.code.class() != AckClass::Done;
+        match ServerFrame::decode(message) {
+            Ok(ServerFrame::Welcome { .. }) => return,
+            Ok(ServerFrame::Ack { exceptions, .. }) if exceptions.iter().any(refuses) => return,
+            _ => {}
+        }
+        for key in before.keys() {
+            let [before, after] = [before, &self.peers[index].client].map(|client| client.shown(&key).map(|s| s.stamp));
+            assert!(after >= before, "client {index} showed {before:?} of {key:?}, then {after:?}");
         }
     }
 

@@ -1,0 +1,61 @@
+//! Tests the simulator: with each planted fault some world must fail. Needs `RUSTFLAGS='--cfg keybook_mutants'`.
+#![cfg(keybook_mutants)]
+
+mod support;
+
+use std::panic::{self, AssertUnwindSafe};
+
+use keybook_core::mutants::turn_on;
+use support::world::{Plan, Tally, World};
+
+const SEEDS: u64 = 400;
+
+const MUTANTS: [&str; 13] = [
+    "a cut forgets what was sent",
+    "acks outlive their epoch",
+    "a Delta fits anywhere",
+    "a page is a moment",
+    "a row leaves with its ack",
+    "a wrong clock goes on",
+    "who loses is not told",
+    "a resend is new",
+    "one conflicts with oneself",
+    "the first page is the last",
+    "a clock ignores what it replaces",
+    "the fork is where the client is",
+    "snapshots have no tombstones",
+];
+
+/// The first seed whose world fails, and how.
+fn caught(mutant: &'static str) -> Result<(u64, String), &'static str> {
+    turn_on(Some(mutant));
+    let mut tally = Tally::default();
+    for seed in 0..SEEDS {
+        let world = AssertUnwindSafe(|| {
+            tally.add(&World::new(seed, Plan::of(seed)).run());
+            if seed + 1 == SEEDS {
+                tally.assert_precision();
+            }
+        });
+        if let Err(panic) = panic::catch_unwind(world) {
+            let message = panic.downcast_ref::<String>().map_or("a panic", String::as_str);
+            return Ok((seed, message.chars().take(100).collect()));
+        }
+    }
+    Err(mutant)
+}
+
+#[test]
+fn each_mutant_is_caught() {
+    panic::set_hook(Box::new(|_| {}));
+    let results = MUTANTS.map(|mutant| (mutant, caught(mutant)));
+    let _ = panic::take_hook();
+    for (mutant, result) in &results {
+        match result {
+            Ok((seed, message)) => eprintln!("{mutant:34} caught by seed {seed:3}: {message}"),
+            Err(_) => eprintln!("{mutant:34} NOT CAUGHT by {SEEDS} seeds"),
+        }
+    }
+    let missed: Vec<_> = results.iter().filter_map(|(_, result)| result.as_ref().err()).collect();
+    assert!(missed.is_empty(), "not caught: {missed:?}");
+}
