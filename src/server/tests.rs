@@ -59,7 +59,7 @@ impl Socket {
     }
 
     async fn receive(&mut self) -> ServerFrame {
-        let message = tokio::time::timeout(Duration::from_secs(30), self.0.next()).await;
+        let message = timeout(Duration::from_secs(30), self.0.next()).await;
         match message.expect("a frame comes in time") {
             Some(Ok(Message::Binary(bytes))) => ServerFrame::decode(&bytes).unwrap(),
             other => panic!("no frame: {other:?}"),

@@ -30,7 +30,10 @@ pub use self::{
     open::{FORMAT, OpenError},
     tables::Corrupt,
 };
-pub(crate) use self::{read::Dictionary, rows::Transaction};
+pub(crate) use self::{
+    read::{Dictionary, FirstEntries},
+    rows::Transaction,
+};
 
 /// What redb may hold in memory. The entries of most dictionaries fit; the rest is in the page cache of the system.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;

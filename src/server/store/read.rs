@@ -42,7 +42,6 @@ pub(crate) struct Dictionary {
 
 /// The beginning of a dictionary, for a page that is readable without a script.
 #[derive(Clone, Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "for the page"))]
 pub(crate) struct FirstEntries {
     /// The dictionary at the same moment: the cursor that continues the entries is its head, in its current epoch.
     pub(crate) dictionary: Dictionary,
@@ -93,7 +92,6 @@ impl Store {
     ///
     /// # Errors
     /// When the store fails.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the page"))]
     pub(crate) fn first_entries(&self, name: &DictionaryName, count: usize) -> Result<FirstEntries, StoreError> {
         let moment = self.moment()?;
         let (number, dictionary) = moment.dictionary(name)?;

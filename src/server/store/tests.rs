@@ -12,7 +12,7 @@ use keybook_core::{
     wire::{Change, Op, Role},
 };
 
-use super::{read::FirstEntries, *};
+use super::*;
 
 fn open(folder: &Path) -> Result<Store, OpenError> {
     Store::open(folder, 7, Epoch(9))
