@@ -8,7 +8,8 @@ use keybook_core::{
     conflict::Resolution,
     entry::Seq,
     limits::PUSHES_IN_FLIGHT_MAX,
-    wire::{AckCode, ByeCode, ClientFrame, Delta, Mode, ServerFrame},
+    stamp::Stamp,
+    wire::{AckCode, ByeCode, ClientFrame, Delta, Mode, Op, ServerFrame},
 };
 use support::{Raw, Server, soon};
 
@@ -78,8 +79,8 @@ async fn a_conflict_is_shown_and_resolved() {
     let server = Server::start().await;
     let (mut one, mut two) = (server.join("main").await, server.join("main").await);
     one.write(vec![one.op("k", Some("1"))]).await;
-    // Not having seen it.
-    two.write(vec![two.op("k", Some("2"))]).await;
+    let unseen = Op { seen: vec![Stamp::ZERO], ..two.op("k", Some("2")) };
+    two.write(vec![unseen]).await;
     let conflict = next_conflict(&mut one).await.conflicts.remove(0);
     assert_eq!(conflict.resolution, Resolution::Open);
     one.send(&ClientFrame::Resolve { id: conflict.id, resolution: Resolution::Dismissed }).await;
@@ -142,8 +143,7 @@ async fn a_reader_that_lags_reads_again() {
     let mut writer = server.join("main").await;
     let mut reader = Raw::connect_with(server.address, "main", Some(4096)).await;
     reader.hello(None, None, Seq(0)).await;
-    // More than the buffers of both ends hold (Linux lets 4 MiB wait to be sent, and counts some of it half), and then more
-    // commits than the feed.
+    // More than the buffers of both ends hold (Linux lets 4 MiB wait to be sent), and then more commits than the feed.
     let value = format!("\"{}\"", "x".repeat(60_000));
     let count = 200;
     let mut head = Seq(0);

@@ -269,7 +269,7 @@ impl Raw {
         }
     }
 
-    /// An operation that has seen nothing, now.
+    /// An operation of now that has seen whatever is there.
     pub fn op(&self, key: &str, value: Option<&str>) -> Op {
         op(self.replica, now_ms(), key, value)
     }
@@ -316,11 +316,11 @@ impl Raw {
     }
 }
 
-/// An operation that has seen nothing.
+/// An operation that has seen whatever is there, so that it conflicts with nothing.
 pub fn op(replica: ReplicaId, millis: u64, key: &str, value: Option<&str>) -> Op {
     let stamp = Stamp::new(HybridTime::from_millis(millis), value.is_some(), replica);
     let value = value.map(str::to_owned);
-    Op { key: key.to_owned(), value, stamp, seen: vec![Stamp::ZERO], flags: 0, author: None, recovered: None }
+    Op { key: key.to_owned(), value, stamp, seen: vec![Stamp::MAX], flags: 0, author: None, recovered: None }
 }
 
 /// A number that differs from connection to connection.
