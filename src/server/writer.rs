@@ -26,7 +26,7 @@ use keybook_core::{
     wire::{AckCode, Exception, Op},
 };
 use tokio::sync::{mpsc, watch};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::{
     clock::now_ms,
@@ -103,7 +103,8 @@ impl Writer {
     ) -> io::Result<(Self, WriterThread)> {
         let (commands, waiting) = mpsc::channel(QUEUE);
         let (health, watched) = watch::channel(Health::Working);
-        let worker = Worker { store, feeds, limits, disk_reserve_bytes, waiting, hubs: HashMap::new() };
+        let hubs = HashMap::new();
+        let worker = Worker { store, feeds, limits, disk_reserve_bytes, is_disk_full: false, waiting, hubs };
         let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || {
             // Dropped without a word by a panic, which counts as failed.
             let ended = worker.run();
@@ -158,6 +159,8 @@ struct Worker {
     feeds: Arc<Feeds>,
     limits: Limits,
     disk_reserve_bytes: u64,
+    /// Said in the log once, not with each refusal.
+    is_disk_full: bool,
     waiting: mpsc::Receiver<Command>,
     /// The dictionaries that are being written.
     hubs: HashMap<DictionaryName, Hub>,
@@ -200,7 +203,7 @@ impl Worker {
 
     /// One transaction.
     fn write(&mut self, commands: Vec<Command>) -> Result<(), StoreError> {
-        if self.is_disk_full() {
+        if self.check_disk() {
             refuse(commands);
             return Ok(());
         }
@@ -261,20 +264,24 @@ impl Worker {
         }
     }
 
-    fn is_disk_full(&self) -> bool {
-        match disk::free_bytes(self.store.path()) {
-            Ok(free) if free < self.disk_reserve_bytes => {
-                let reserve = self.disk_reserve_bytes;
-                warn!("a write is refused: the disk has {free} bytes left, {reserve} are kept in reserve");
-                true
-            }
-            Ok(_) => false,
+    /// Whether the disk has less room than is kept in reserve.
+    fn check_disk(&mut self) -> bool {
+        let is_full = match disk::free_bytes(self.store.path()) {
+            Ok(free) => free < self.disk_reserve_bytes,
             Err(error) => {
                 // The commit will tell.
                 warn!("cannot find out how much room the disk has: {error}");
                 false
             }
+        };
+        if is_full != std::mem::replace(&mut self.is_disk_full, is_full) {
+            let reserve = self.disk_reserve_bytes;
+            match is_full {
+                true => warn!("writes are refused: the disk has less than the reserve of {reserve} bytes left"),
+                false => info!("writes are taken again: the disk has more than the reserve of {reserve} bytes left"),
+            }
         }
+        is_full
     }
 }
 

@@ -176,7 +176,7 @@ impl Connection {
                 self.session.handle_pushed(batch, pushed);
                 self.close_if_stopped();
             }
-            Happening::Queued => {}
+            Happening::Queued => self.close_if_stopped(),
             Happening::Message(None | Some(Ok(Message::Close(_)))) => return ControlFlow::Break(()),
             Happening::Message(Some(message)) => self.handle_message(message),
             Happening::Time => self.handle_time(),
@@ -228,7 +228,7 @@ impl Connection {
         let stop = *self.stop.borrow();
         match stop {
             Stop::No => {}
-            Stop::Shutdown if self.unanswered > 0 => {}
+            Stop::Shutdown if self.unanswered > 0 || self.command.is_some() => {}
             Stop::Shutdown => {
                 let retry_after_ms = self.server.config.patience.retry_after.as_millis() as u64;
                 self.session.close(ByeCode::Shutdown, "the server stops", retry_after_ms);

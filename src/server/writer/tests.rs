@@ -45,7 +45,8 @@ fn what_waits_shares_a_transaction() {
     let (commands, waiting) = mpsc::channel(16);
     let (answers_to, mut answers) = mpsc::channel(16);
     let (limits, hubs) = (Limits::default(), HashMap::new());
-    let mut worker = Worker { store: store.clone(), feeds, limits, disk_reserve_bytes: 0, waiting, hubs };
+    let (disk_reserve_bytes, is_disk_full) = (0, false);
+    let mut worker = Worker { store: store.clone(), feeds, limits, disk_reserve_bytes, is_disk_full, waiting, hubs };
 
     for (batch, dictionary) in [(1, "main"), (2, "main"), (3, "other"), (4, "main")] {
         commands.try_send(push(dictionary, batch, 1, &answers_to)).unwrap();
