@@ -7,21 +7,20 @@ use std::collections::BTreeSet;
 use keybook_core::{
     author::{AuthorId, Names},
     conflict::{Conflict, ConflictId, Resolution, Side},
-    digest::Digest,
     entry::{Entry, Seq},
     key::Key,
     limits::{LINEAGE_MAX, Limits, PRESENCE_BYTES_MAX, PUSH_OPS_MAX, SEEN_MAX},
-    lineage::{Epoch, PastEpoch},
     snapshot::Snapshot,
-    stamp::{ReplicaId, Stamp},
+    stamp::Stamp,
     value::Value,
-    wire::{
-        AckCode, ByeCode, Change, Check, ClientFrame, Delta, DictionaryId, Exception, Horizon, Mode, Op, Role,
-        ServerFrame, WireError,
-    },
+    wire::{Change, ClientFrame, Delta, Op, ServerFrame, WireError},
 };
 use proptest::{collection::vec, option, prelude::*};
-use support::{author, key, put_stamp, store::Store, value};
+use support::{
+    author,
+    frames::{client_frames, hello, presence, push, sample_store, server_frames},
+    key, put_stamp, value,
+};
 
 fn stamp() -> impl Strategy<Value = Stamp> {
     any::<[u8; 16]>().prop_map(Stamp::from_bytes)
@@ -90,83 +89,26 @@ fn check_server(frame: &ServerFrame) {
     assert!(matches!(ClientFrame::decode(&frame.encode()), Err(WireError::UnknownFrame(16..=24))));
 }
 
-fn past(count: usize) -> Vec<PastEpoch> {
-    (0..count as u64).map(|n| PastEpoch { epoch: Epoch(u64::MAX - n), end: Seq(n) }).collect()
+#[test]
+fn every_frame_survives() {
+    client_frames().iter().for_each(|(_, frame)| check_client(frame));
+    server_frames().iter().for_each(|(_, frame)| check_server(frame));
 }
 
-fn hello(lineage: usize) -> ClientFrame {
-    ClientFrame::Hello {
-        version: 1,
-        token: Some("secret".into()),
-        replica: ReplicaId(u64::MAX),
-        dictionary: Some(DictionaryId(3)),
-        epoch: Some(Epoch(4)),
-        lineage: past(lineage),
-        cursor: Seq(99),
-        client_ms: 1_800_000_000_000,
-        author: author(5),
-        capabilities: 0,
+/// Bytes that are out in the world: each version reads them, and writes the same. They are added to, and never changed.
+#[test]
+fn golden_bytes_stay() {
+    let client = client_frames().into_iter().map(|(name, frame)| (name, frame.encode()));
+    let server = server_frames().into_iter().map(|(name, frame)| (name, frame.encode()));
+    let snapshot = std::iter::once(("snapshot", sample_store().snapshot()));
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let written: Vec<String> =
+        client.chain(server).chain(snapshot).map(|(name, bytes)| format!("{name} {}", hex(&bytes))).collect();
+    let golden: Vec<&str> = include_str!("golden.txt").lines().collect();
+    for (written, golden) in written.iter().zip(&golden) {
+        assert_eq!(written, golden);
     }
-}
-
-fn push(ops: usize, seen: usize) -> ClientFrame {
-    let seen = vec![put_stamp(1, 1); seen];
-    let (key, value, stamp) = ("k".to_owned(), Some("1".to_owned()), put_stamp(2, 2));
-    let op = Op { key, value, stamp, seen, flags: Op::ADOPTED, author: None, recovered: None };
-    ClientFrame::Push { batch: 7, ops: vec![op; ops] }
-}
-
-fn presence(bytes: usize) -> ClientFrame {
-    ClientFrame::Presence { blob: vec![1; bytes].into() }
-}
-
-#[test]
-fn every_client_frame_survives() {
-    check_client(&hello(3));
-    check_client(&push(3, 2));
-    check_client(&ClientFrame::Ping { client_ms: 12 });
-    check_client(&presence(256));
-    check_client(&ClientFrame::Resume { epoch: Epoch(1), cursor: Seq(2) });
-    check_client(&ClientFrame::Resolve { id: ConflictId { seq: Seq(5), index: 6 }, resolution: Resolution::Restored });
-    check_client(&ClientFrame::Check);
-}
-
-#[test]
-fn every_server_frame_survives() {
-    let horizon = Horizon { seq: Seq(1), time_ms: 2 };
-    check_server(&ServerFrame::Welcome {
-        version: 1,
-        role: Role::Writer,
-        dictionary: DictionaryId(9),
-        epoch: Epoch(8),
-        lineage: past(2),
-        head: Seq(7),
-        horizon,
-        server_ms: 6,
-        mode: Mode::Snapshot,
-        limits: Limits::default(),
-    });
-    check_server(&ServerFrame::Delta(Delta { prev: Seq(1), to: Seq(2), more: true, ..Delta::default() }));
-    let codes = [
-        AckCode::Superseded,
-        AckCode::Duplicate,
-        AckCode::Busy,
-        AckCode::ClockAhead,
-        AckCode::Parked,
-        AckCode::ReadOnly,
-        AckCode::TooLarge,
-        AckCode::BadKey,
-        AckCode::Full,
-        AckCode::BadValue,
-    ];
-    let exceptions = (0..).zip(codes).map(|(index, code)| Exception { index, code, data: 1 << 40 }).collect();
-    check_server(&ServerFrame::Ack { batch: 1, seq: Seq(2), exceptions });
-    let digest = Digest::from_bytes([7; 16]);
-    check_server(&ServerFrame::Check(Check { seq: Seq(1), digest, live: 2, tombstones: 3 }));
-    check_server(&ServerFrame::Horizon(horizon));
-    check_server(&ServerFrame::Pong { client_ms: 1, server_ms: 2 });
-    check_server(&ServerFrame::Bye { code: ByeCode::Shutdown, message: "bye".into(), retry_after_ms: 3 });
-    check_server(&ServerFrame::Presence { connection: 1, author: author(2), blob: Some(vec![3; 256].into()) });
+    assert_eq!(written.len(), golden.len(), "a new frame needs its line:\n{}", written.join("\n"));
 }
 
 #[test]
@@ -252,7 +194,7 @@ proptest! {
         let mut frame = match frame {
             0 => hello(3).encode(),
             1 => presence(9).encode(),
-            2 => Store::default().snapshot(),
+            2 => sample_store().snapshot(),
             _ => push(3, 2).encode(),
         };
         let at = flip.index(frame.len());

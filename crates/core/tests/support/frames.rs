@@ -1,0 +1,161 @@
+//! A sample of every frame, for the golden bytes and the round trips.
+
+use keybook_core::{
+    author::{AuthorId, Names},
+    conflict::{Conflict, ConflictId, Resolution, Side},
+    digest::Digest,
+    entry::{Entry, Seq},
+    hub::Origin,
+    limits::Limits,
+    lineage::{Epoch, PastEpoch},
+    stamp::{ReplicaId, Stamp},
+    wire::{
+        AckCode, ByeCode, Change, Check, ClientFrame, Delta, DictionaryId, Exception, Horizon, Mode, Op, Role,
+        ServerFrame,
+    },
+};
+
+use super::{author, key, put_stamp, remove_stamp, store::Store, value};
+
+/// Every frame that a client sends.
+pub fn client_frames() -> Vec<(&'static str, ClientFrame)> {
+    let id = ConflictId { seq: Seq(5), index: 6 };
+    let recovered = Op {
+        key: "menu/☕".into(),
+        value: None,
+        stamp: remove_stamp(3, 4),
+        seen: vec![Stamp::ZERO],
+        flags: 0,
+        author: Some(author(3)),
+        recovered: Some(Seq(9)),
+    };
+    vec![
+        ("hello", hello(3)),
+        ("push", push(2, 2)),
+        ("push-recovered", ClientFrame::Push { batch: 8, ops: vec![recovered] }),
+        ("ping", ClientFrame::Ping { client_ms: 12 }),
+        ("say-presence", presence(4)),
+        ("resume", ClientFrame::Resume { epoch: Epoch(1), cursor: Seq(2) }),
+        ("resolve", ClientFrame::Resolve { id, resolution: Resolution::Restored }),
+        ("ask-check", ClientFrame::Check),
+    ]
+}
+
+/// Every frame that a server sends.
+pub fn server_frames() -> Vec<(&'static str, ServerFrame)> {
+    let horizon = Horizon { seq: Seq(1), time_ms: 2 };
+    let codes = [
+        AckCode::Superseded,
+        AckCode::Duplicate,
+        AckCode::Busy,
+        AckCode::ClockAhead,
+        AckCode::Parked,
+        AckCode::ReadOnly,
+        AckCode::TooLarge,
+        AckCode::BadKey,
+        AckCode::Full,
+        AckCode::BadValue,
+    ];
+    let exceptions = (0..).zip(codes).map(|(index, code)| Exception { index, code, data: 1 << 40 }).collect();
+    let digest = Digest::from_bytes([7; 16]);
+    vec![
+        (
+            "welcome",
+            ServerFrame::Welcome {
+                version: 1,
+                role: Role::Writer,
+                dictionary: DictionaryId(9),
+                epoch: Epoch(8),
+                lineage: past(2),
+                head: Seq(7),
+                horizon,
+                server_ms: 6,
+                mode: Mode::Snapshot,
+                limits: Limits::default(),
+            },
+        ),
+        ("delta", ServerFrame::Delta(delta())),
+        ("ack", ServerFrame::Ack { batch: 1, seq: Seq(2), exceptions }),
+        ("check", ServerFrame::Check(Check { seq: Seq(1), digest, live: 2, tombstones: 3 })),
+        ("horizon-moved", ServerFrame::Horizon(horizon)),
+        ("pong", ServerFrame::Pong { client_ms: 1, server_ms: 2 }),
+        ("bye", ServerFrame::Bye { code: ByeCode::Shutdown, message: "bye".into(), retry_after_ms: 3 }),
+        ("presence", ServerFrame::Presence { connection: 1, author: author(2), blob: Some(vec![3; 4].into()) }),
+        ("presence-gone", ServerFrame::Presence { connection: 1, author: author(2), blob: None }),
+    ]
+}
+
+fn delta() -> Delta {
+    let entry = |json: Option<&str>, stamp, seq| {
+        let value = json.map(value);
+        Entry { value, stamp, seq: Seq(seq), author: AuthorId(1) }
+    };
+    let side = |json: &str, n| Side { value: Some(value(json)), stamp: put_stamp(n, n), author: AuthorId(n) };
+    let id = ConflictId { seq: Seq(3), index: 2 };
+    let conflict = Conflict {
+        id,
+        seq: Seq(3),
+        key: key("k"),
+        winner: side("2.50", 2),
+        loser: side("[1]", 1),
+        resolution: Resolution::Open,
+    };
+    let changes = [
+        Change::Entry(key("k"), entry(Some("2.50"), put_stamp(2, 2), 3)),
+        Change::Entry(key("gone"), entry(None, remove_stamp(1, 1), 3)),
+        Change::Conflict(conflict),
+    ];
+    Delta::pack(&changes, Seq(1), Seq(3), true, &Names::new(), 10_000).remove(0)
+}
+
+/// A dictionary with an update, a remove and a conflict.
+pub fn sample_store() -> Store {
+    let mut store = Store::default();
+    store.start(Epoch(1));
+    store.start(Epoch(2));
+    let mut hub = store.hub(Limits::default());
+    let origin = Origin { role: Role::Writer, author: author(1) };
+    let op = |name: &str, json: Option<&str>, n: u64| {
+        let stamp = if json.is_some() { put_stamp(1000 + n, n) } else { remove_stamp(1000 + n, n) };
+        let (key, value) = (name.to_owned(), json.map(str::to_owned));
+        Op { key, value, stamp, seen: vec![Stamp::ZERO], flags: 0, author: Some(author(n)), recovered: None }
+    };
+    for ops in [
+        vec![op("price/apple", Some("1.20"), 1), op("price/apricot", Some("{\"kg\":3}"), 2)],
+        vec![op("price/apple", Some("1.30"), 3), op("price/apricot", None, 4)],
+    ] {
+        let Ok(_) = hub.push(&mut store, &origin, &ops, 5000);
+        let Ok(_) = hub.finish(&mut store);
+    }
+    store
+}
+
+pub fn past(count: usize) -> Vec<PastEpoch> {
+    (0..count as u64).map(|n| PastEpoch { epoch: Epoch(u64::MAX - n), end: Seq(n) }).collect()
+}
+
+pub fn hello(lineage: usize) -> ClientFrame {
+    ClientFrame::Hello {
+        version: 1,
+        token: Some("secret".into()),
+        replica: ReplicaId(u64::MAX),
+        dictionary: Some(DictionaryId(3)),
+        epoch: Some(Epoch(4)),
+        lineage: past(lineage),
+        cursor: Seq(99),
+        client_ms: 1_800_000_000_000,
+        author: author(5),
+        capabilities: 0,
+    }
+}
+
+pub fn push(ops: usize, seen: usize) -> ClientFrame {
+    let seen = vec![put_stamp(1, 1); seen];
+    let (key, value, stamp) = ("k".to_owned(), Some("1".to_owned()), put_stamp(2, 2));
+    let op = Op { key, value, stamp, seen, flags: Op::ADOPTED, author: None, recovered: None };
+    ClientFrame::Push { batch: 7, ops: vec![op; ops] }
+}
+
+pub fn presence(bytes: usize) -> ClientFrame {
+    ClientFrame::Presence { blob: vec![1; bytes].into() }
+}
