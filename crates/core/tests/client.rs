@@ -369,3 +369,29 @@ fn the_link_pings_gives_up_and_backs_off_within_bounds() {
     client.handle_online(now_ms);
     assert_eq!(client.poll_action(), Some(Action::Connect), "back online it does not wait");
 }
+
+#[test]
+fn a_held_row_stays_beside_later_writes_and_recovered_ones() {
+    let mut group = Group::new(1, Limits { value_bytes: 100, ..Limits::default() });
+    group.put(0, "a", "1");
+    group.settle();
+    let backup = group.store.clone();
+    group.put(0, "k", "1");
+    group.settle();
+    let long = format!("\"{}\"", "x".repeat(50));
+    group.disconnect();
+    group.put(0, "k", &long);
+    group.limits.value_bytes = 20;
+    let same = group.store.clone();
+    group.restart(same, 2);
+    group.pass(60_000);
+    assert_eq!((group.client(0).outbox().inactive(), group.shown(0, "k")), (1, Some("1")));
+    group.restart(backup, 3);
+    group.pass(60_000);
+    assert_eq!(group.shown(0, "k"), Some("1"), "what was acknowledged comes back");
+    assert_eq!(group.store.state.live, 2);
+    group.put(0, "k", "2");
+    group.settle();
+    assert_eq!(group.client(0).outbox().inactive(), 1, "the held row waits for its user");
+    assert_agreement(&group);
+}
