@@ -9,7 +9,7 @@ use keybook_core::{
     limits::{Limits, PUSHES_IN_FLIGHT_MAX},
     stamp::{ReplicaId, Stamp},
     value::Value,
-    wire::{AckCode, ClientFrame, Delta, DictionaryId, Op, Role, ServerFrame},
+    wire::{AckCode, ClientFrame, Delta, DictionaryId, Exception, Op, Role, ServerFrame},
 };
 use support::{author, key, pair::Group, put_stamp, value};
 
@@ -394,4 +394,68 @@ fn a_held_row_stays_beside_later_writes_and_recovered_ones() {
     group.settle();
     assert_eq!(group.client(0).outbox().inactive(), 1, "the held row waits for its user");
     assert_agreement(&group);
+}
+
+/// Two edits of a key are in flight when the local clock goes wrong. The server has taken the first, from a clock that was
+/// ahead by less than it minds, and refuses the second: with its new stamp that must still replace the first.
+#[test]
+fn a_write_stamped_anew_stays_above_the_own_one_that_it_replaces() {
+    let mut group = group(1);
+    let now_ms = group.now_ms;
+    let put = |client: &mut Client, json: &str, ms: u64| {
+        let began = client.begin(&key("k"));
+        let stamp = client.put(&key("k"), value(json), began, ms).unwrap();
+        let Some(ClientFrame::Push { batch, .. }) = client.poll_transmit().map(|m| ClientFrame::decode(&m).unwrap()) else {
+            panic!("it is pushed at once");
+        };
+        (batch, stamp)
+    };
+    let client = group.client(0);
+    let (first, admitted) = put(client, "1", now_ms + 30_000);
+    let (second, refused) = put(client, "2", now_ms + 3_600_000);
+    let exception = Exception { index: 0, code: AckCode::ClockAhead, data: now_ms };
+    for (batch, exceptions) in [(first, vec![]), (second, vec![exception])] {
+        client.handle_message(&ServerFrame::Ack { batch, seq: Seq(1), exceptions }.encode(), now_ms);
+    }
+    let anew = client.shown(&key("k")).unwrap();
+    assert_eq!(anew.value, Some(&value("2")));
+    assert!(admitted < anew.stamp && anew.stamp < refused, "{admitted:?} < {:?} < {refused:?}", anew.stamp);
+}
+
+/// Stamps made anew after several acks keep the order of the writes.
+#[test]
+fn writes_of_several_pushes_that_are_stamped_anew_keep_their_order() {
+    let mut group = group(1);
+    group.members[0].skew_ms = 3_600_000;
+    for name in ["a", "b", "c", "d"] {
+        group.put(0, name, "1");
+    }
+    group.settle();
+    let stamps = ["a", "b", "c", "d"].map(|name| group.store.entries[&key(name)].entry.stamp);
+    assert!(stamps.is_sorted_by(|a, b| a < b), "{stamps:?}");
+}
+
+#[test]
+fn numbers_of_a_server_never_overflow() {
+    for huge in [u64::MAX, 1 << 63, i64::MAX as u64] {
+        for code in [AckCode::Busy, AckCode::ClockAhead] {
+            let mut group = group(1);
+            group.put(0, "k", "1");
+            let now_ms = group.now_ms;
+            let batch = std::iter::from_fn(|| group.client(0).poll_transmit())
+                .find_map(|bytes| match ClientFrame::decode(&bytes).unwrap() {
+                    ClientFrame::Push { batch, .. } => Some(batch),
+                    _ => None,
+                })
+                .unwrap();
+            let exceptions = vec![Exception { index: 0, code, data: huge }];
+            let client = group.client(0);
+            client.handle_message(&ServerFrame::Ack { batch, seq: Seq(huge), exceptions }.encode(), now_ms);
+            client.handle_message(&ServerFrame::Pong { client_ms: 1, server_ms: huge }.encode(), now_ms);
+            client.handle_message(&ServerFrame::Pong { client_ms: huge, server_ms: huge }.encode(), now_ms);
+            let _ = client.put(&key("k"), value("2"), Stamp::ZERO, now_ms);
+            client.handle_timeout(now_ms);
+        }
+    }
+    assert!(Seq(u64::MAX).next() >= Seq(u64::MAX));
 }

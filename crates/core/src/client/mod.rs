@@ -34,7 +34,7 @@ use crate::{
     lineage::{Lineage, fork},
     mutants::mutant,
     snapshot::Snapshot,
-    stamp::{Clock, ReplicaId, Stamp},
+    stamp::{Clock, HybridTime, ReplicaId, Stamp},
     value::{Value, ValueError},
     wire::{
         AckClass, AckCode, ByeCode, Change, Check, ClientFrame, Delta, DictionaryId, Exception, Horizon, Mode, Role,
@@ -652,9 +652,9 @@ impl Client {
         let (_, ops) = self.in_flight.remove(position).expect("it was just found");
         let mut exceptions = exceptions.iter().peekable();
         if let Some(server_ms) = exceptions.clone().find(|e| e.code == AckCode::ClockAhead).map(|e| e.data) {
-            self.offset_ms = server_ms as i64 - now_ms as i64;
+            self.set_offset(now_ms, server_ms, now_ms);
             if !mutant!("a wrong clock goes on") {
-                self.clock.forget();
+                self.clock.forget_above(HybridTime::from_millis(server_ms.saturating_add(CLOCK_AHEAD_MS_MAX)));
             }
         }
         for (index, (key, stamp)) in (0..).zip(ops) {
@@ -674,13 +674,15 @@ impl Client {
         let state = match exception.map(|exception| (exception.code, exception.code.class(), exception.data)) {
             None | Some((_, AckClass::Done, _)) => RowState::Acked(seq),
             Some((code, AckClass::Held, data)) => RowState::Held { code, data },
-            Some((AckCode::ClockAhead, _, _)) if !recovered => return self.restamp(key, stamp, now_ms),
+            Some((AckCode::ClockAhead, _, server_ms)) if !recovered => {
+                return self.restamp(key, stamp, server_ms, now_ms);
+            }
             // It was confirmed once with this stamp: it waits until the server's clock has come so far.
             Some((AckCode::ClockAhead, _, server_ms)) => {
-                let early_ms = stamp.millis().saturating_sub(server_ms + CLOCK_AHEAD_MS_MAX);
-                RowState::Waiting { until_ms: now_ms + early_ms.max(1000) }
+                let early_ms = stamp.millis().saturating_sub(server_ms.saturating_add(CLOCK_AHEAD_MS_MAX));
+                RowState::Waiting { until_ms: now_ms.saturating_add(early_ms.max(1000)) }
             }
-            Some((_, AckClass::Retry, wait_ms)) => RowState::Waiting { until_ms: now_ms + wait_ms },
+            Some((_, AckClass::Retry, wait_ms)) => RowState::Waiting { until_ms: now_ms.saturating_add(wait_ms) },
         };
         self.outbox.set_state(key, stamp, state);
         if recovered && !state.is_active() && self.link.phase == Phase::Following {
@@ -689,10 +691,15 @@ impl Client {
         }
     }
 
-    /// Nobody else can have seen a refused write, so it may get another stamp.
-    fn restamp(&mut self, key: &Key, stamp: Stamp, now_ms: u64) {
+    /// Nobody else can have seen a refused write, so it may get another stamp: above the entry, and above what it replaces,
+    /// as far as the server's clock may have admitted that.
+    fn restamp(&mut self, key: &Key, stamp: Stamp, server_ms: u64, now_ms: u64) {
         let Some(mut row) = self.outbox.remove(key, stamp) else { return };
-        let replaced = self.base.entry(key.as_str()).map_or(Stamp::ZERO, |entry| entry.stamp);
+        let base = self.base.entry(key.as_str()).map_or(Stamp::ZERO, |entry| entry.stamp);
+        let by_clock = HybridTime::from_millis(server_ms.saturating_add(CLOCK_AHEAD_MS_MAX));
+        let admitted = by_clock.max(base.time().plus_millis(1));
+        let others = self.outbox.rows(key).iter().filter(|row| row.state.is_active()).map(|row| row.stamp);
+        let replaced = row.seen.iter().copied().chain(others).filter(|stamp| stamp.time() <= admitted).fold(base, Stamp::max);
         row.stamp = self.clock.stamp(self.server_ms(now_ms), replaced, row.value.is_some());
         row.state = RowState::Queued;
         self.outbox.insert(key.clone(), row);
@@ -752,7 +759,8 @@ impl Client {
     /// The server's clock was read between `sent_ms` and now: half way, as Cristian's algorithm has it.
     fn set_offset(&mut self, sent_ms: u64, server_ms: u64, now_ms: u64) {
         let half_ms = now_ms.saturating_sub(sent_ms) / 2;
-        self.offset_ms = server_ms as i64 + half_ms as i64 - now_ms as i64;
+        let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        self.offset_ms = ms(server_ms.saturating_add(half_ms)).saturating_sub(ms(now_ms));
     }
 
     fn transmit(&mut self, frame: &ClientFrame) {
