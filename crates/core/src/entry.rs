@@ -11,9 +11,9 @@ use crate::{author::AuthorId, stamp::Stamp, value::Value};
 pub struct Seq(#[n(0)] pub u64);
 
 impl Seq {
-    /// The position after this one.
+    /// The position after this one. The last of all, which only a peer makes up, is its own successor.
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 

@@ -169,9 +169,11 @@ impl Clock {
         Stamp::new(self.last, put, self.replica)
     }
 
-    /// Forgets the last time, after the server has said that this clock is ahead.
-    pub fn forget(&mut self) {
-        self.last = HybridTime::default();
+    /// Forgets the last time if it is above `admitted`, after the server has said that this clock is ahead.
+    pub fn forget_above(&mut self, admitted: HybridTime) {
+        if self.last > admitted {
+            self.last = HybridTime::default();
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use keybook_core::{
     limits::{Limits, PUSHES_IN_FLIGHT_MAX},
     stamp::{ReplicaId, Stamp},
     value::Value,
-    wire::{AckCode, ClientFrame, Delta, DictionaryId, Op, Role, ServerFrame},
+    wire::{AckCode, ClientFrame, Delta, DictionaryId, Exception, Horizon, Mode, Op, Role, ServerFrame},
 };
 use support::{author, key, pair::Group, put_stamp, value};
 
@@ -368,4 +368,176 @@ fn the_link_pings_gives_up_and_backs_off_within_bounds() {
     client.handle_disconnected(now_ms, 1 << 40);
     client.handle_online(now_ms);
     assert_eq!(client.poll_action(), Some(Action::Connect), "back online it does not wait");
+}
+
+#[test]
+fn a_held_row_stays_beside_later_writes_and_recovered_ones() {
+    let mut group = Group::new(1, Limits { value_bytes: 100, ..Limits::default() });
+    group.put(0, "a", "1");
+    group.settle();
+    let backup = group.store.clone();
+    group.put(0, "k", "1");
+    group.settle();
+    let long = format!("\"{}\"", "x".repeat(50));
+    group.disconnect();
+    group.put(0, "k", &long);
+    group.limits.value_bytes = 20;
+    let same = group.store.clone();
+    group.restart(same, 2);
+    group.pass(60_000);
+    assert_eq!((group.client(0).outbox().inactive(), group.shown(0, "k")), (1, Some("1")));
+    group.restart(backup, 3);
+    group.pass(60_000);
+    assert_eq!(group.shown(0, "k"), Some("1"), "what was acknowledged comes back");
+    assert_eq!(group.store.state.live, 2);
+    group.put(0, "k", "2");
+    group.settle();
+    assert_eq!(group.client(0).outbox().inactive(), 1, "the held row waits for its user");
+    assert_agreement(&group);
+}
+
+/// Two edits of a key are in flight when the local clock goes wrong. The server has taken the first, from a clock that was
+/// ahead by less than it minds, and refuses the second: with its new stamp that must still replace the first.
+#[test]
+fn a_write_stamped_anew_stays_above_the_own_one_that_it_replaces() {
+    let mut group = group(1);
+    let now_ms = group.now_ms;
+    let put = |client: &mut Client, json: &str, ms: u64| {
+        let began = client.begin(&key("k"));
+        let stamp = client.put(&key("k"), value(json), began, ms).unwrap();
+        let Some(ClientFrame::Push { batch, .. }) = client.poll_transmit().map(|m| ClientFrame::decode(&m).unwrap()) else {
+            panic!("it is pushed at once");
+        };
+        (batch, stamp)
+    };
+    let client = group.client(0);
+    let (first, admitted) = put(client, "1", now_ms + 30_000);
+    let (second, refused) = put(client, "2", now_ms + 3_600_000);
+    let exception = Exception { index: 0, code: AckCode::ClockAhead, data: now_ms };
+    for (batch, exceptions) in [(first, vec![]), (second, vec![exception])] {
+        client.handle_message(&ServerFrame::Ack { batch, seq: Seq(1), exceptions }.encode(), now_ms);
+    }
+    let anew = client.shown(&key("k")).unwrap();
+    assert_eq!(anew.value, Some(&value("2")));
+    assert!(admitted < anew.stamp && anew.stamp < refused, "{admitted:?} < {:?} < {refused:?}", anew.stamp);
+}
+
+/// Stamps made anew after several acks keep the order of the writes.
+#[test]
+fn writes_of_several_pushes_that_are_stamped_anew_keep_their_order() {
+    let mut group = group(1);
+    group.members[0].skew_ms = 3_600_000;
+    for name in ["a", "b", "c", "d"] {
+        group.put(0, name, "1");
+    }
+    group.settle();
+    let stamps = ["a", "b", "c", "d"].map(|name| group.store.entries[&key(name)].entry.stamp);
+    assert!(stamps.is_sorted_by(|a, b| a < b), "{stamps:?}");
+}
+
+#[test]
+fn numbers_of_a_server_never_overflow() {
+    for huge in [u64::MAX, 1 << 63, i64::MAX as u64] {
+        for code in [AckCode::Busy, AckCode::ClockAhead] {
+            let mut group = group(1);
+            group.put(0, "k", "1");
+            let now_ms = group.now_ms;
+            let batch = std::iter::from_fn(|| group.client(0).poll_transmit())
+                .find_map(|bytes| match ClientFrame::decode(&bytes).unwrap() {
+                    ClientFrame::Push { batch, .. } => Some(batch),
+                    _ => None,
+                })
+                .unwrap();
+            let exceptions = vec![Exception { index: 0, code, data: huge }];
+            let client = group.client(0);
+            client.handle_message(&ServerFrame::Ack { batch, seq: Seq(huge), exceptions }.encode(), now_ms);
+            client.handle_message(&ServerFrame::Pong { client_ms: 1, server_ms: huge }.encode(), now_ms);
+            client.handle_message(&ServerFrame::Pong { client_ms: huge, server_ms: huge }.encode(), now_ms);
+            let _ = client.put(&key("k"), value("2"), Stamp::ZERO, now_ms);
+            client.handle_timeout(now_ms);
+        }
+    }
+    assert!(Seq(u64::MAX).next() >= Seq(u64::MAX));
+}
+
+/// Editing what was taken back at a fork and is not confirmed again yet is no conflict with it.
+#[test]
+fn an_edit_of_a_recovered_entry_has_seen_it() {
+    let mut group = group(2);
+    group.put(0, "a", "1");
+    group.settle();
+    let backup = group.store.clone();
+    group.put(1, "k", "1");
+    group.settle();
+    group.restart(backup, 2);
+    group.members[1].client = Client::new(ReplicaId(9), author(9), group.now_ms);
+    group.role = Role::Writer;
+    // Welcome has come, and what it pushes then is not answered yet.
+    let lineage = group.store.lineage();
+    let now_ms = group.now_ms;
+    group.client(0).handle_online(now_ms);
+    while let Some(action) = group.client(0).poll_action() {
+        if action == Action::Connect {
+            group.client(0).handle_connected(now_ms);
+        }
+    }
+    let welcome = ServerFrame::Welcome {
+        version: 1,
+        role: Role::Writer,
+        dictionary: group.id,
+        epoch: lineage.current,
+        lineage: lineage.past,
+        head: group.store.state.head,
+        horizon: Horizon::default(),
+        server_ms: now_ms,
+        mode: Mode::Tail,
+        limits: group.limits,
+    };
+    group.client(0).handle_message(&welcome.encode(), now_ms);
+    assert_eq!(group.shown(0, "k"), Some("1"));
+    group.put(0, "k", "2");
+    group.disconnect();
+    group.connected = true;
+    group.pass(60_000);
+    assert_eq!(group.shown(1, "k"), Some("2"));
+    assert_eq!(group.client(0).conflicts().iter().count(), 0);
+    assert_agreement(&group);
+}
+
+/// A reader drops what the server has lost, and needs a snapshot until it has had one.
+#[test]
+fn a_snapshot_that_fails_is_still_needed_on_the_next_connection() {
+    let mut group = group(1);
+    group.put(0, "a", "1");
+    group.settle();
+    let backup = group.store.clone();
+    group.put(0, "a", "2");
+    group.settle();
+    group.role = Role::Reader;
+    group.restart(backup, 2);
+    group.failing_fetches = 1;
+    group.pass(60_000);
+    group.pass(60_000);
+    assert_eq!(group.shown(0, "a"), Some("1"));
+    assert_eq!(group.client(0).divergences(), 0);
+    assert_agreement(&group);
+}
+
+/// A write takes the place of a recovered one and is refused: the base lacks what the server has.
+#[test]
+fn a_refused_write_over_a_recovered_one_shows_what_the_server_has() {
+    let mut group = Group::new(1, Limits { value_bytes: 100, ..Limits::default() });
+    group.put(0, "k", "1");
+    group.settle();
+    let backup = group.store.clone();
+    group.put(0, "k", "2");
+    group.settle();
+    group.disconnect();
+    group.put(0, "k", &format!("\"{}\"", "x".repeat(50)));
+    group.limits.value_bytes = 20;
+    group.restart(backup, 2);
+    group.pass(60_000);
+    assert_eq!(group.shown(0, "k"), Some("1"));
+    assert_eq!(group.client(0).divergences(), 0);
+    assert_agreement(&group);
 }

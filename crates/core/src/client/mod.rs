@@ -34,7 +34,7 @@ use crate::{
     lineage::{Lineage, fork},
     mutants::mutant,
     snapshot::Snapshot,
-    stamp::{Clock, ReplicaId, Stamp},
+    stamp::{Clock, HybridTime, ReplicaId, Stamp},
     value::{Value, ValueError},
     wire::{
         AckClass, AckCode, ByeCode, Change, Check, ClientFrame, Delta, DictionaryId, Exception, Horizon, Mode, Role,
@@ -118,6 +118,8 @@ pub struct Client {
     /// Keys whose confirmed entries were taken back at a fork, and are in the outbox until the server has said what it has
     /// of them. Until then the base lacks them.
     taken_back: BTreeSet<Key>,
+    /// The base lacks, or has wrong, what only a snapshot brings.
+    incomplete: bool,
     names: Names,
     conflicts: Conflicts,
     outbox: Outbox,
@@ -155,6 +157,7 @@ impl Client {
             settled: Seq(0),
             base: Dictionary::new(),
             taken_back: BTreeSet::new(),
+            incomplete: false,
             names: Names::new(),
             conflicts: Conflicts::default(),
             outbox: Outbox::default(),
@@ -282,7 +285,11 @@ impl Client {
     pub fn begin(&self, key: &Key) -> Stamp {
         let base = self.base.entry(key.as_str());
         match self.outbox.shown(key) {
-            Some(own) if base.is_none_or(|base| base.rank() <= own.rank()) => own.seen[0],
+            Some(own) if base.is_none_or(|base| base.rank() <= own.rank()) => match own.recovered {
+                // It was the confirmed entry.
+                Some(_) => own.stamp,
+                None => own.seen[0],
+            },
             _ => base.map_or(Stamp::ZERO, |base| base.stamp),
         }
     }
@@ -513,7 +520,6 @@ impl Client {
     fn join(&mut self, dictionary: DictionaryId, server: Lineage, head: Seq, mode: Mode) {
         let same = self.dictionary.is_none_or(|known| known == dictionary);
         let new_epoch = self.lineage.as_ref().is_none_or(|known| known.current != server.current);
-        let mut complete = true;
         if !same {
             self.outbox.orphan();
             self.start_over();
@@ -521,23 +527,22 @@ impl Client {
             && new_epoch
         {
             self.outbox.requeue(!mutant!("acks outlive their epoch"));
-            complete = self.step_back(fork(&known, self.settled, &server, head));
+            self.step_back(fork(&known, self.settled, &server, head));
         }
         self.applied = self.settled;
         (self.verified, self.unverified) = (None, true);
         self.dictionary = Some(dictionary);
         self.lineage = Some(server);
-        if mode == Mode::Snapshot || !complete {
-            self.link.fetch();
+        if mode == Mode::Snapshot || self.incomplete {
+            self.fetch();
         } else if self.applied == head {
             self.verify_once();
         }
         self.status_changed();
     }
 
-    /// Goes back to the fork: what the base has above it, the server may have lost. Returns whether the base has the
-    /// server's state at the fork still.
-    fn step_back(&mut self, fork: Option<Seq>) -> bool {
+    /// Goes back to the fork: what the base has above it, the server may have lost.
+    fn step_back(&mut self, fork: Option<Seq>) {
         let shared = fork.unwrap_or_default();
         let lost: Vec<Key> =
             self.base.entries().filter(|(_, entry)| entry.seq > shared).map(|(key, _)| key.clone()).collect();
@@ -553,12 +558,11 @@ impl Client {
             self.events.push_back(Event::Conflicts);
         }
         self.settled = self.settled.min(shared);
-        let complete = lost.is_empty() || self.role == Role::Writer;
         if !lost.is_empty() {
+            self.incomplete |= self.role != Role::Writer;
             self.taken_back.extend(lost);
             self.reset();
         }
-        complete
     }
 
     /// A confirmed write as a row of the outbox, with its own stamp: nobody else may have it any more.
@@ -579,6 +583,7 @@ impl Client {
     fn start_over(&mut self) {
         self.base = Dictionary::new();
         self.taken_back.clear();
+        self.incomplete = false;
         self.conflicts = Conflicts::default();
         self.settled = Seq(0);
         self.reset();
@@ -588,6 +593,7 @@ impl Client {
         let Snapshot { header, base, names, conflicts } = snapshot;
         (self.base, self.conflicts) = (base, conflicts);
         self.taken_back.clear();
+        self.incomplete = false;
         self.names.extend(names);
         (self.applied, self.settled) = (header.seq, header.seq);
         self.horizon = header.horizon;
@@ -652,9 +658,9 @@ impl Client {
         let (_, ops) = self.in_flight.remove(position).expect("it was just found");
         let mut exceptions = exceptions.iter().peekable();
         if let Some(server_ms) = exceptions.clone().find(|e| e.code == AckCode::ClockAhead).map(|e| e.data) {
-            self.offset_ms = server_ms as i64 - now_ms as i64;
+            self.set_offset(now_ms, server_ms, now_ms);
             if !mutant!("a wrong clock goes on") {
-                self.clock.forget();
+                self.clock.forget_above(HybridTime::from_millis(server_ms.saturating_add(CLOCK_AHEAD_MS_MAX)));
             }
         }
         for (index, (key, stamp)) in (0..).zip(ops) {
@@ -674,25 +680,32 @@ impl Client {
         let state = match exception.map(|exception| (exception.code, exception.code.class(), exception.data)) {
             None | Some((_, AckClass::Done, _)) => RowState::Acked(seq),
             Some((code, AckClass::Held, data)) => RowState::Held { code, data },
-            Some((AckCode::ClockAhead, _, _)) if !recovered => return self.restamp(key, stamp, now_ms),
+            Some((AckCode::ClockAhead, _, server_ms)) if !recovered => {
+                return self.restamp(key, stamp, server_ms, now_ms);
+            }
             // It was confirmed once with this stamp: it waits until the server's clock has come so far.
             Some((AckCode::ClockAhead, _, server_ms)) => {
-                let early_ms = stamp.millis().saturating_sub(server_ms + CLOCK_AHEAD_MS_MAX);
-                RowState::Waiting { until_ms: now_ms + early_ms.max(1000) }
+                let early_ms = stamp.millis().saturating_sub(server_ms.saturating_add(CLOCK_AHEAD_MS_MAX));
+                RowState::Waiting { until_ms: now_ms.saturating_add(early_ms.max(1000)) }
             }
-            Some((_, AckClass::Retry, wait_ms)) => RowState::Waiting { until_ms: now_ms + wait_ms },
+            Some((_, AckClass::Retry, wait_ms)) => RowState::Waiting { until_ms: now_ms.saturating_add(wait_ms) },
         };
         self.outbox.set_state(key, stamp, state);
-        if recovered && !state.is_active() && self.link.phase == Phase::Following {
+        if !state.is_active() && self.taken_back.contains(key) && self.link.phase == Phase::Following {
             // The server will not take it back, so the base needs what the server has.
-            self.link.fetch();
+            self.fetch();
         }
     }
 
-    /// Nobody else can have seen a refused write, so it may get another stamp.
-    fn restamp(&mut self, key: &Key, stamp: Stamp, now_ms: u64) {
+    /// Nobody else can have seen a refused write, so it may get another stamp: above the entry, and above what it replaces,
+    /// as far as the server's clock may have admitted that.
+    fn restamp(&mut self, key: &Key, stamp: Stamp, server_ms: u64, now_ms: u64) {
         let Some(mut row) = self.outbox.remove(key, stamp) else { return };
-        let replaced = self.base.entry(key.as_str()).map_or(Stamp::ZERO, |entry| entry.stamp);
+        let base = self.base.entry(key.as_str()).map_or(Stamp::ZERO, |entry| entry.stamp);
+        let by_clock = HybridTime::from_millis(server_ms.saturating_add(CLOCK_AHEAD_MS_MAX));
+        let admitted = by_clock.max(base.time().plus_millis(1));
+        let others = self.outbox.rows(key).iter().filter(|row| row.state.is_active()).map(|row| row.stamp);
+        let replaced = row.seen.iter().copied().chain(others).filter(|stamp| stamp.time() <= admitted).fold(base, Stamp::max);
         row.stamp = self.clock.stamp(self.server_ms(now_ms), replaced, row.value.is_some());
         row.state = RowState::Queued;
         self.outbox.insert(key.clone(), row);
@@ -726,8 +739,14 @@ impl Client {
         self.events.push_back(Event::Diverged);
         if self.healed_at_ms.is_none_or(|at| now_ms >= at + HEAL_MS_MIN) {
             self.healed_at_ms = Some(now_ms);
-            self.link.fetch();
+            self.fetch();
         }
+    }
+
+    /// Fetches a snapshot; if it cannot be had, after the next Welcome.
+    fn fetch(&mut self) {
+        self.incomplete = true;
+        self.link.fetch();
     }
 
     /// Sends what is queued, as far as pushes may be in flight.
@@ -752,7 +771,8 @@ impl Client {
     /// The server's clock was read between `sent_ms` and now: half way, as Cristian's algorithm has it.
     fn set_offset(&mut self, sent_ms: u64, server_ms: u64, now_ms: u64) {
         let half_ms = now_ms.saturating_sub(sent_ms) / 2;
-        self.offset_ms = server_ms as i64 + half_ms as i64 - now_ms as i64;
+        let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        self.offset_ms = ms(server_ms.saturating_add(half_ms)).saturating_sub(ms(now_ms));
     }
 
     fn transmit(&mut self, frame: &ClientFrame) {

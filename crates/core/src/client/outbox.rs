@@ -1,7 +1,8 @@
 //! The outbox: what this replica wrote and the server has not confirmed.
 //!
-//! One row a (replica, key): a newer write of the same replica to the same key takes the older's place. A row leaves when
-//! its stamp is acknowledged **and** the base has reached the ack's seq, so that the shown state never goes back.
+//! One row a (replica, key) is on its way: a newer write of the same replica to the same key takes the older's place. A row
+//! leaves when its stamp is acknowledged **and** the base has reached the ack's seq, so that the shown state never goes back.
+//! Rows that the server refused for good stay beside it until their user lets them go.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -102,15 +103,17 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Adds a row. It takes the place of the one of the same replica and key, unless that has a greater stamp.
+    /// Adds a row. It takes the place of the one of the same replica and key that is on its way, unless that has a greater
+    /// stamp. Rows that wait for their user stay beside it.
     pub fn insert(&mut self, key: Key, row: OutboxRow) {
-        if let Some(old) = self.row_of(&key, row.stamp) {
-            if old.stamp > row.stamp {
+        if let Some(old) = self.row_of(&key, row.stamp).map(|old| old.stamp) {
+            if old > row.stamp {
                 return;
             }
-            let stamp = old.stamp;
-            self.remove(&key, stamp);
+            self.remove(&key, old);
         }
+        // The same write may wait already.
+        self.remove(&key, row.stamp);
         self.index(&key, row.stamp, row.state, true);
         self.changed.insert(key.clone());
         self.rows.entry(key).or_default().push(row);
@@ -169,9 +172,9 @@ impl Outbox {
         self.rows(key).iter().find(|row| row.stamp == stamp)
     }
 
-    /// The row of the replica in `stamp`.
+    /// The row of the replica in `stamp` that is on its way.
     pub fn row_of(&self, key: &Key, stamp: Stamp) -> Option<&OutboxRow> {
-        self.rows(key).iter().find(|row| row.stamp.replica() == stamp.replica())
+        self.rows(key).iter().find(|row| row.state.is_active() && row.stamp.replica() == stamp.replica())
     }
 
     /// The greatest row of a key that is shown.
