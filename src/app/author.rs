@@ -8,12 +8,11 @@ use super::state::PageState;
 #[component]
 pub(super) fn AuthorButton() -> impl IntoView {
     let page = expect_context::<PageState>();
-    let name = Signal::derive(move || page.status.with(|status| status.author.clone()));
-    let is_edited = RwSignal::new(false);
+    let name = page.text(|state| state.status().author);
     let field = NodeRef::<html::Input>::new();
 
     let edit = move |_| {
-        is_edited.set(true);
+        page.change(|state| state.is_renaming = true);
         // A hidden field takes no focus: it is shown first.
         request_animation_frame(move || {
             if let Some(field) = field.get_untracked() {
@@ -34,14 +33,14 @@ pub(super) fn AuthorButton() -> impl IntoView {
         {
             replica.rename(&field.value());
         }
-        is_edited.set(false);
+        page.change(|state| state.is_renaming = false);
     };
     view! {
         <div class="author needs-script">
             <button
                 class="plain"
                 title="Change your name"
-                hidden=Signal::derive(move || is_edited.get() || name.with(String::is_empty))
+                hidden=page.is(|state| state.is_renaming || state.status().author.is_empty())
                 on:click=edit
             >
                 "You are "
@@ -51,10 +50,10 @@ pub(super) fn AuthorButton() -> impl IntoView {
                 aria-label="Your name"
                 maxlength="64"
                 autocomplete="nickname"
-                hidden=Signal::derive(move || !is_edited.get())
+                hidden=page.is(|state| !state.is_renaming)
                 node_ref=field
                 on:keydown=on_key
-                on:blur=move |_| is_edited.set(false)
+                on:blur=move |_| page.change(|state| state.is_renaming = false)
             />
         </div>
     }

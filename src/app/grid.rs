@@ -7,8 +7,9 @@ use keybook_core::key::Key;
 use leptos::{ev, prelude::*};
 
 use super::{
+    model::Viewport,
     row::{CURSOR_ID, EntryRow},
-    state::{GridState, PageState},
+    state::{PageState, State},
 };
 
 const COLUMNS: [&str; 4] = ["Key", "Value", "Edited", "State"];
@@ -17,44 +18,34 @@ const COLUMNS: [&str; 4] = ["Key", "Value", "Edited", "State"];
 #[component]
 pub(super) fn Grid() -> impl IntoView {
     let page = expect_context::<PageState>();
-    let grid = expect_context::<GridState>();
-    let row_count = Signal::derive(move || {
-        let live = page.status.with(|status| usize::try_from(status.live).unwrap_or(usize::MAX));
-        let rows = if page.search.with(String::is_empty) { live } else { page.len() };
+    let keys = Memo::new(move |_| {
+        page.read(|state| {
+            let window = state.window();
+            state.keys(window.first, window.count)
+        })
+    });
+    let row_count = page.text(|state| {
+        let live = usize::try_from(state.status().live).unwrap_or(usize::MAX);
+        let rows = if state.search.is_empty() { live } else { state.len() };
         (rows + 1).to_string()
     });
-    let keys = Memo::new(move |_| {
-        let window = grid.window.get();
-        page.keys(window.first, window.count)
-    });
-
-    Effect::new(move |_| {
-        grid.measure();
-        // The whole page has its lifetime.
-        window_event_listener(ev::resize, move |_| grid.measure());
-    });
-    Effect::new(move |_| {
-        if let (Some(scroll_top), Some(element)) = (grid.scroll_target.get(), grid.grid.get()) {
-            element.set_scroll_top(i32::try_from(scroll_top).unwrap_or(i32::MAX));
-        }
-    });
-    let on_scroll = move |_| {
-        if let Some(element) = grid.grid.get_untracked() {
-            grid.scroll_top.set(u32::try_from(element.scroll_top()).unwrap_or(0));
-        }
-    };
     let height = Signal::derive(move || {
-        let viewport = grid.viewport.get()?;
-        Some(format!("{}px", viewport.total(page.len())))
+        page.read(|state| state.viewport.map(|viewport| format!("{}px", viewport.total(state.len()))))
     });
     let transform = Signal::derive(move || {
-        grid.viewport.get()?;
-        Some(format!("translateY({}px)", grid.window.get().offset))
+        page.read(|state| state.viewport.map(|_| format!("translateY({}px)", state.window().offset)))
     });
-    let cursor_id = Signal::derive(move || grid.cursor.with(Option::is_some).then_some(CURSOR_ID));
+    let cursor_id = Signal::derive(move || page.read(|state| state.cursor.as_ref().map(|_| CURSOR_ID.to_owned())));
+
+    Effect::new(move |_| {
+        page.measure();
+        // The whole page has its lifetime.
+        window_event_listener(ev::resize, move |_| page.measure());
+    });
+    Effect::new(move |_| page.follow_target());
     let on_focus = move |_| {
-        if grid.position().is_none() {
-            grid.go(grid.window.with_untracked(|window| window.first));
+        if page.peek(State::cursor_row).is_none() {
+            page.go(page.peek(State::window).first);
         }
     };
     view! {
@@ -66,9 +57,9 @@ pub(super) fn Grid() -> impl IntoView {
             aria-colcount="4"
             aria-activedescendant=cursor_id
             tabindex="0"
-            node_ref=grid.grid
-            on:scroll=on_scroll
-            on:keydown=move |event| on_key(page, grid, &event)
+            node_ref=page.grid
+            on:scroll=move |_| page.handle_scroll()
+            on:keydown=move |event| on_key(page, &event)
             on:focus=on_focus
         >
             <div role="rowgroup" class="head">
@@ -76,11 +67,11 @@ pub(super) fn Grid() -> impl IntoView {
                     {COLUMNS.map(|column| view! { <div role="columnheader" class="cell">{column}</div> })}
                 </div>
             </div>
-            <div role="rowgroup" class="body" node_ref=grid.body style:height=height>
+            <div role="rowgroup" class="body" node_ref=page.body style:height=height>
                 <div role="presentation" class="rows" style:transform=transform>
-                    <ForEnumerate each=move || keys.get() key=Key::to_string let(index, key)>
-                        <EntryRow key index />
-                    </ForEnumerate>
+                    <For each=move || keys.get() key=Key::to_string let(key)>
+                        <EntryRow key />
+                    </For>
                 </div>
             </div>
             <Nothing />
@@ -92,45 +83,43 @@ pub(super) fn Grid() -> impl IntoView {
 #[component]
 fn Nothing() -> impl IntoView {
     let page = expect_context::<PageState>();
-    let is_searched = move || page.search.with(|search| !search.is_empty());
-    let is_empty = move || page.len() == 0;
-    let text = Signal::derive(move || format!("No key and no value contains “{}”.", page.search.get()));
-    let add = Signal::derive(move || format!("Add “{}”", page.search.get()));
+    let text = page.text(|state| format!("No key and no value contains “{}”.", state.search));
+    let add = page.text(|state| format!("Add “{}”", state.search));
     view! {
-        <div class="nothing" hidden=Signal::derive(move || !is_empty() || is_searched())>
+        <div class="nothing" hidden=page.is(|state| state.len() > 0 || !state.search.is_empty())>
             <p class="lead">"Nothing here yet."</p>
             <p>"Type a key and a value above and press Set. Whoever has this page open sees it at once."</p>
         </div>
-        <div class="nothing" hidden=Signal::derive(move || !is_empty() || !is_searched())>
+        <div class="nothing" hidden=page.is(|state| state.len() > 0 || state.search.is_empty())>
             <p class="lead">{text}</p>
-            <button on:click=move |_| page.draft.fill(&page.search.get_untracked(), "")>{add}</button>
+            <button on:click=move |_| page.fill_form(&page.peek(|state| state.search.clone()), "")>{add}</button>
         </div>
     }
 }
 
-fn on_key(page: PageState, grid: GridState, event: &ev::KeyboardEvent) {
+fn on_key(page: PageState, event: &ev::KeyboardEvent) {
     let is_own = event.target() == event.current_target();
     if !is_own || event.alt_key() || event.is_composing() {
         return;
     }
-    let position = grid.position();
-    let at = position.unwrap_or(0);
-    let rows_in_sight = grid.viewport.get_untracked().map_or(1, |viewport| viewport.page());
+    let row = page.peek(State::cursor_row);
+    let at = row.unwrap_or(0);
+    let rows_in_sight = page.peek(|state| state.viewport.map_or(1, Viewport::page));
     let last_column = COLUMNS.len() - 1;
     match event.key().as_str() {
-        "ArrowDown" => grid.go(position.map_or(0, |at| at + 1)),
-        "ArrowUp" => grid.go(at.saturating_sub(1)),
-        "PageDown" => grid.go(at + rows_in_sight),
-        "PageUp" => grid.go(at.saturating_sub(rows_in_sight)),
-        "Home" => grid.go(0),
-        "End" => grid.go(usize::MAX - 1),
-        "ArrowLeft" => grid.column.update(|column| *column = column.saturating_sub(1)),
-        "ArrowRight" => grid.column.update(|column| *column = last_column.min(*column + 1)),
-        "Enter" | "F2" => edit(page, grid),
+        "ArrowDown" => page.go(row.map_or(0, |row| row + 1)),
+        "ArrowUp" => page.go(at.saturating_sub(1)),
+        "PageDown" => page.go(at + rows_in_sight),
+        "PageUp" => page.go(at.saturating_sub(rows_in_sight)),
+        "Home" => page.go(0),
+        "End" => page.go(usize::MAX),
+        "ArrowLeft" => page.change(|state| state.column = state.column.saturating_sub(1)),
+        "ArrowRight" => page.change(|state| state.column = last_column.min(state.column + 1)),
+        "Enter" | "F2" => edit(page, at),
         "Delete" => {
-            if let Some(key) = grid.cursor.get_untracked() {
+            if let Some(key) = page.peek(|state| state.cursor.clone()) {
                 page.remove(&key);
-                grid.go(at);
+                page.go(at);
             }
         }
         _ => return,
@@ -138,12 +127,10 @@ fn on_key(page: PageState, grid: GridState, event: &ev::KeyboardEvent) {
     event.prevent_default();
 }
 
-/// Edits the entry under the cursor.
-fn edit(page: PageState, grid: GridState) {
-    if let Some(position) = grid.position() {
-        grid.go(position);
-    }
-    if let Some(key) = grid.cursor.get_untracked() {
+/// Edits the entry in a row.
+fn edit(page: PageState, row: usize) {
+    page.go(row);
+    if let Some(key) = page.peek(|state| state.cursor.clone()) {
         page.begin_edit(&key);
     }
 }

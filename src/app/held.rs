@@ -8,13 +8,13 @@ use super::{model::HeldEdit, state::PageState};
 #[component]
 pub(super) fn Held() -> impl IntoView {
     let page = expect_context::<PageState>();
-    let is_none = Signal::derive(move || page.status.with(|status| status.held.is_empty()));
-    let text = Signal::derive(move || page.status.with(|status| describe(&status.held)));
-    let first = move || page.status.with_untracked(|status| status.held.first().cloned());
+    let is_none = page.is(|state| state.status().held.is_empty());
+    let text = page.text(|state| describe(&state.status().held));
+    let first = move || page.peek(|state| state.status().held.into_iter().next());
     let edit = move |_| {
         if let (Some(held), Some(replica)) = (first(), page.replica()) {
             let value = replica.held_value(&held.key, held.stamp);
-            page.draft.fill(held.key.as_str(), &value.map_or_else(String::new, |value| value.to_input()));
+            page.fill_form(held.key.as_str(), &value.map_or_else(String::new, |value| value.to_input()));
         }
     };
     let discard = move |_| {

@@ -15,6 +15,7 @@ mod author;
 mod form;
 mod status;
 
+mod cursor;
 mod edit;
 mod grid;
 mod row;
@@ -23,22 +24,17 @@ mod search;
 mod held;
 mod toast;
 
-use leptos::{prelude::*, server::codee::string::JsonSerdeCodec};
+use leptos::prelude::*;
 
-use self::{
-    model::FirstPage,
-    page::Page,
-    state::{GridState, PageState},
-};
+use self::{model::FirstPage, page::Page, state::PageState};
 
 /// The whole application, everything inside `<body>`. On the server the context holds a [`FirstPage`], in the browser an
 /// [`OpenReplica`](model::OpenReplica).
 #[component]
 pub fn App() -> impl IntoView {
-    let first = SharedValue::<FirstPage, JsonSerdeCodec>::new(|| use_context().unwrap_or_default());
+    let first = SharedValue::new_str(|| expect_context::<FirstPage>());
     let page = PageState::new(first.into_inner());
     provide_context(page);
-    provide_context(GridState::new(page));
     // Effects run in the browser alone, after it has taken over the server's HTML.
     Effect::new(move |_| {
         page.attach();

@@ -9,7 +9,7 @@ use super::{
     held::Held,
     model::Sync,
     search::{Found, SearchBox},
-    state::PageState,
+    state::{PageState, State},
     status::{ConnectionStatus, SyncStatus, Verified},
     toast::Toast,
 };
@@ -24,7 +24,7 @@ pub(super) fn Page() -> impl IntoView {
                 <img src="/favicon.svg" alt="" width="24" height="24" />
                 "Keybook"
             </a>
-            <h1>{page.name()}</h1>
+            <h1>{page.peek(State::name)}</h1>
             <div class="states needs-script">
                 <ConnectionStatus />
                 <SyncStatus />
@@ -53,9 +53,9 @@ pub(super) fn Page() -> impl IntoView {
 #[component]
 fn Notices() -> impl IntoView {
     let page = expect_context::<PageState>();
-    let notice = Signal::derive(move || page.status.with(|status| status.notice.clone().unwrap_or_default()));
-    let refusal = Signal::derive(move || page.refusal.get());
-    let unsaved = Signal::derive(move || match page.status.with(|status| status.sync) {
+    let notice = page.text(|state| state.status().notice.unwrap_or_default());
+    let refusal = page.text(|state| state.refusal.clone());
+    let unsaved = page.text(|state| match state.status().sync {
         Sync::NotSaved(edits) => unsaved_text(edits),
         Sync::Saved | Sync::Saving(_) | Sync::OnDevice(_) => String::new(),
     });
@@ -68,7 +68,7 @@ fn Notices() -> impl IntoView {
             </p>
             <p class="banner trouble" hidden=is_empty(refusal)>
                 <span>"Not written: " {refusal} "."</span>
-                <button class="plain" on:click=move |_| page.refusal.set(String::new())>"Close"</button>
+                <button class="plain" on:click=move |_| page.change(|state| state.refusal.clear())>"Close"</button>
             </p>
             <p class="banner trouble" hidden=is_empty(unsaved)>{unsaved}</p>
         </div>

@@ -8,17 +8,16 @@ use leptos::{ev, prelude::*};
 use super::{
     edit::ValueEditor,
     model::{EntryState, Row, age, iso_time, readable_time},
-    state::{GridState, PageState},
+    state::PageState,
 };
 
 /// Where `aria-activedescendant` finds the cell under the cursor.
 pub(super) const CURSOR_ID: &str = "cursor";
 
-/// An entry. `index` counts from the window's first row.
+/// An entry.
 #[component]
-pub(super) fn EntryRow(key: Key, index: ReadSignal<usize>) -> impl IntoView {
+pub(super) fn EntryRow(key: Key) -> impl IntoView {
     let page = expect_context::<PageState>();
-    let grid = expect_context::<GridState>();
     let key = StoredValue::new(key);
     let name = key.with_value(Key::to_string);
     let label = name.clone();
@@ -26,21 +25,24 @@ pub(super) fn EntryRow(key: Key, index: ReadSignal<usize>) -> impl IntoView {
 
     // A row whose entry is gone shows it for as long as it takes to take the row away.
     let row = Memo::new(move |last: Option<&Option<Row>>| {
-        key.with_value(|key| page.row(key)).or_else(|| last.cloned().flatten())
+        key.with_value(|key| page.read(|state| state.row(key))).or_else(|| last.cloned().flatten())
     });
-    let has_cursor = Memo::new(move |_| grid.cursor.with(|cursor| key.with_value(|key| cursor.as_ref() == Some(key))));
-    let is_edited = Memo::new(move |_| {
-        page.editing.with(|editing| editing.as_ref().is_some_and(|editing| key.with_value(|key| *key == editing.key)))
-    });
+    let has_cursor = Memo::new(move |_| key.with_value(|key| page.read(|state| state.cursor.as_ref() == Some(key))));
+    let is_edited = Memo::new(move |_| key.with_value(|key| page.read(|state| state.is_edited(key))));
+    // The header is row 1.
     let row_index = Signal::derive(move || {
-        let first = grid.window.with(|window| window.first);
-        (first + index.get() + 2).to_string()
+        let row = key.with_value(|key| page.read(|state| state.position(key)));
+        (row + 2).to_string()
     });
-    let cursor_id =
-        |column| Signal::derive(move || (has_cursor.get() && grid.column.get() == column).then_some(CURSOR_ID));
+    let cursor_id = |column| {
+        Signal::derive(move || {
+            (has_cursor.get() && page.read(|state| state.column == column)).then(|| CURSOR_ID.to_owned())
+        })
+    };
     let edited = Signal::derive(move || {
         let millis = row.with(|row| row.as_ref().map_or(0, |row| row.stamp.millis()));
-        page.now_ms.get().and_then(|now_ms| age(millis, now_ms)).unwrap_or_else(|| readable_time(millis))
+        let now_ms = page.read(|state| state.now_ms);
+        now_ms.and_then(|now_ms| age(millis, now_ms)).unwrap_or_else(|| readable_time(millis))
     });
 
     // A finger that meets the cursor's row edits it; a mouse needs two clicks.
@@ -53,14 +55,14 @@ pub(super) fn EntryRow(key: Key, index: ReadSignal<usize>) -> impl IntoView {
             if was_touched.get_value() {
                 page.begin_edit(key);
             } else {
-                grid.cursor.set(Some(key.clone()));
+                page.change(|state| state.cursor = Some(key.clone()));
             }
         });
     };
     let on_remove = move |event: ev::MouseEvent| {
         event.stop_propagation();
         key.with_value(|key| page.remove(key));
-        grid.focus();
+        page.focus_grid();
     };
     view! {
         <div

@@ -2,13 +2,12 @@
 
 use leptos::prelude::*;
 
-use super::state::{GridState, PageState};
+use super::state::PageState;
 
 /// The searchbox: each letter narrows the rows at once.
 #[component]
 pub(super) fn SearchBox() -> impl IntoView {
     let page = expect_context::<PageState>();
-    let grid = expect_context::<GridState>();
     view! {
         <input
             type="search"
@@ -17,10 +16,7 @@ pub(super) fn SearchBox() -> impl IntoView {
             placeholder="Search keys and values"
             autocapitalize="none"
             spellcheck="false"
-            on:input:target=move |event| {
-                page.search_for(event.target().value());
-                grid.scroll_to(0);
-            }
+            on:input:target=move |event| page.search_for(event.target().value())
         />
     }
 }
@@ -29,13 +25,13 @@ pub(super) fn SearchBox() -> impl IntoView {
 #[component]
 pub(super) fn Found() -> impl IntoView {
     let page = expect_context::<PageState>();
-    let text = Signal::derive(move || {
-        let live = page.status.with(|status| status.live);
+    let text = page.text(|state| {
+        let live = state.status().live;
         let entries = if live == 1 { "entry" } else { "entries" };
-        if page.search.with(String::is_empty) {
+        if state.search.is_empty() {
             format!("{} {entries}", grouped(live))
         } else {
-            format!("{} of {} {entries}", grouped(page.len() as u64), grouped(live))
+            format!("{} of {} {entries}", grouped(state.len() as u64), grouped(live))
         }
     });
     view! { <p class="count" aria-live="polite">{text}</p> }

@@ -1,48 +1,77 @@
-//! What the components share: the replica, what is being edited, and where the grid stands.
+//! What the components share: the replica, and what the person is doing.
+//!
+//! All of it is one plain value behind one trigger. Whoever reads it reads again when anything has changed, which is at
+//! most once a frame for what comes from elsewhere, and costs what the few rows in sight cost. A signal for each part
+//! would be finer, and each type in a signal is a few kilobytes of WebAssembly.
 
 use std::{rc::Rc, time::Duration};
 
 use keybook_core::{client::EditError, key::Key, stamp::Stamp, value::Value};
 use leptos::{html, prelude::*};
 
-use super::model::{Connection, FirstPage, OpenReplica, Replica, Row, Status, Sync, Viewport, Window};
+use super::model::{Connection, FirstPage, OpenReplica, Replica, Row, Status, Sync, Viewport};
 
 /// Ages of rows are brought up to date this often.
 const AGES_EVERY: Duration = Duration::from_secs(20);
+/// A removal can be undone this long, counted from the last one.
+const UNDO_FOR: Duration = Duration::from_secs(10);
 
-/// The page's state. Whoever reads the replica through it reads again when the replica has changed.
+/// The page's state, cheap to copy.
 #[derive(Clone, Copy)]
 pub(super) struct PageState {
-    first: StoredValue<FirstPage>,
-    replica: RwSignal<Option<StoredValue<Rc<dyn Replica>, LocalStorage>>>,
+    state: StoredValue<State>,
     changed: Trigger,
-    /// Everything beside the rows.
-    pub(super) status: Memo<Status>,
-    /// The server's time, once the page is alive: rendering must not depend on it before.
-    pub(super) now_ms: RwSignal<Option<u64>>,
-    /// What the form holds.
-    pub(super) draft: Draft,
-    /// The search's text.
-    pub(super) search: RwSignal<String>,
-    /// The entry that is edited in place.
-    pub(super) editing: RwSignal<Option<Editing>>,
-    /// What was removed and can be brought back.
-    pub(super) removed: RwSignal<Vec<(Key, Value)>>,
-    /// Why the last edit outside the form was not taken; empty if it was.
-    pub(super) refusal: RwSignal<String>,
-}
-
-/// The form's fields. They are not bound to the elements, so that what was typed before the page came alive stays.
-#[derive(Clone, Copy)]
-pub(super) struct Draft {
-    pub(super) key: RwSignal<String>,
-    pub(super) value: RwSignal<String>,
+    /// The form's fields. What they hold is in the elements alone, so that what was typed before the page came alive
+    /// stays.
     pub(super) key_field: NodeRef<html::Input>,
     pub(super) value_field: NodeRef<html::Textarea>,
+    /// The element that scrolls and takes the keys.
+    pub(super) grid: NodeRef<html::Div>,
+    /// The element that is as high as all rows.
+    pub(super) body: NodeRef<html::Div>,
+}
+
+/// What the page is about.
+pub(super) struct State {
+    first: FirstPage,
+    replica: Option<StoredValue<Rc<dyn Replica>, LocalStorage>>,
+    /// The server's time, once the page is alive: rendering must not depend on it before.
+    pub(super) now_ms: Option<u64>,
+    /// What the form's key would replace, or why what it holds was not taken.
+    pub(super) form_note: FormNote,
+    /// The search's text.
+    pub(super) search: String,
+    /// Whether the author's name is being edited.
+    pub(super) is_renaming: bool,
+    /// The entry that is edited in place.
+    pub(super) editing: Option<Editing>,
+    /// What was removed and can be brought back.
+    pub(super) removed: Vec<(Key, Value)>,
+    undo_ends: Option<TimeoutHandle>,
+    /// Why the last edit outside the form was not taken; empty if it was.
+    pub(super) refusal: String,
+
+    /// Measured once the page is alive; until then all rows that there are are rendered.
+    pub(super) viewport: Option<Viewport>,
+    pub(super) scroll_top: u32,
+    /// Where to scroll once the rows are rendered.
+    pub(super) scroll_target: Option<u32>,
+    /// The key under the grid's cursor. It may have been removed since: then the cursor is where it would be.
+    pub(super) cursor: Option<Key>,
+    /// The column under the cursor.
+    pub(super) column: usize,
+}
+
+/// What the form says below its fields.
+pub(super) enum FormNote {
+    /// What would be replaced, if the key that is typed has an entry.
+    Replaces(String),
+    /// Why Set wrote nothing.
+    Refused(String),
 }
 
 /// An entry that is edited in place.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) struct Editing {
     pub(super) key: Key,
     /// What the edit will have seen.
@@ -50,109 +79,118 @@ pub(super) struct Editing {
     /// The stamp that the row showed when editing began.
     pub(super) shown: Stamp,
     pub(super) value: Value,
+    /// Why what was typed was not taken; empty if nothing is wrong.
+    pub(super) error: String,
 }
 
 impl PageState {
     pub(super) fn new(first: FirstPage) -> Self {
-        let first = StoredValue::new(first);
-        let replica = RwSignal::<Option<StoredValue<Rc<dyn Replica>, LocalStorage>>>::new(None);
-        let changed = Trigger::new();
-        let status = Memo::new(move |_| {
-            changed.track();
-            match replica.get() {
-                None => first.with_value(first_status),
-                Some(replica) => replica.with_value(|replica| replica.status()),
-            }
-        });
-        let draft = Draft {
-            key: RwSignal::default(),
-            value: RwSignal::default(),
-            key_field: NodeRef::new(),
-            value_field: NodeRef::new(),
+        let state = State {
+            first,
+            replica: None,
+            now_ms: None,
+            form_note: FormNote::Replaces(String::new()),
+            search: String::new(),
+            is_renaming: false,
+            editing: None,
+            removed: Vec::new(),
+            undo_ends: None,
+            refusal: String::new(),
+            viewport: None,
+            scroll_top: 0,
+            scroll_target: None,
+            cursor: None,
+            column: 0,
         };
         Self {
-            first,
-            replica,
-            changed,
-            status,
-            now_ms: RwSignal::new(None),
-            draft,
-            search: RwSignal::default(),
-            editing: RwSignal::new(None),
-            removed: RwSignal::default(),
-            refusal: RwSignal::default(),
+            state: StoredValue::new(state),
+            changed: Trigger::new(),
+            key_field: NodeRef::new(),
+            value_field: NodeRef::new(),
+            grid: NodeRef::new(),
+            body: NodeRef::new(),
         }
     }
 
     /// Opens the replica, where there is one to open.
     pub(super) fn attach(self) {
         let Some(OpenReplica(open)) = use_context() else { return };
-        let changed = self.changed;
-        let replica = open(self.first.get_value(), Box::new(move || changed.notify()));
-        self.now_ms.set(Some(replica.now_ms()));
-        self.replica.set(Some(StoredValue::new_local(replica)));
-        set_interval(move || self.now_ms.set(self.replica().map(|replica| replica.now_ms())), AGES_EVERY);
-        self.draft.read_fields();
+        let first = self.peek(|state| state.first.clone());
+        let replica = open(first, Box::new(move || self.changed.notify()));
+        let now_ms = replica.now_ms();
+        self.change(|state| {
+            state.now_ms = Some(now_ms);
+            state.replica = Some(StoredValue::new_local(replica));
+        });
+        set_interval(
+            move || {
+                let now_ms = self.replica().map(|replica| replica.now_ms());
+                self.change(|state| state.now_ms = now_ms);
+            },
+            AGES_EVERY,
+        );
     }
 
-    /// The replica, once there is one. Not tracked.
+    // Reading and changing.
+
+    /// Reads the state now, and again when it has changed.
+    pub(super) fn read<T>(self, read: impl FnOnce(&State) -> T) -> T {
+        self.changed.track();
+        self.peek(read)
+    }
+
+    /// Reads the state once.
+    pub(super) fn peek<T>(self, read: impl FnOnce(&State) -> T) -> T {
+        self.state.with_value(read)
+    }
+
+    /// Changes the state, and lets everybody read again.
+    pub(super) fn change(self, change: impl FnOnce(&mut State)) {
+        self.state.update_value(change);
+        self.changed.notify();
+    }
+
+    /// Where the page was to scroll, which it has done now. There is nothing in that to show.
+    pub(super) fn forget_target(self) {
+        self.state.update_value(|state| state.scroll_target = None);
+    }
+
+    /// A text of the state, for the view.
+    pub(super) fn text(self, read: fn(&State) -> String) -> Signal<String> {
+        Signal::derive(move || self.read(read))
+    }
+
+    /// A yes or no of the state, for the view.
+    pub(super) fn is(self, read: fn(&State) -> bool) -> Signal<bool> {
+        Signal::derive(move || self.read(read))
+    }
+
+    /// The replica, once there is one.
     pub(super) fn replica(self) -> Option<Rc<dyn Replica>> {
-        self.replica.get_untracked().map(|replica| replica.get_value())
+        self.peek(State::replica)
     }
 
-    /// The dictionary's name.
-    pub(super) fn name(self) -> String {
-        self.first.with_value(|first| first.name.clone())
-    }
-
-    /// How many rows are shown.
-    pub(super) fn len(self) -> usize {
-        self.changed.track();
-        match self.replica.get() {
-            None => self.first.with_value(|first| first.rows.len()),
-            Some(replica) => replica.with_value(|replica| replica.len()),
-        }
-    }
-
-    /// The keys of some of the rows.
-    pub(super) fn keys(self, first: usize, count: usize) -> Vec<Key> {
-        self.changed.track();
-        match self.replica.get() {
-            None => {
-                self.first.with_value(|page| page.rows.iter().filter_map(|row| Key::parse(&row.key).ok()).collect())
-            }
-            Some(replica) => replica.with_value(|replica| replica.keys(first..first + count)),
-        }
-    }
-
-    /// A key's row.
-    pub(super) fn row(self, key: &Key) -> Option<Row> {
-        self.changed.track();
-        match self.replica.get() {
-            None => self.first.with_value(|first| first.row(key.as_str())?.to_row()),
-            Some(replica) => replica.with_value(|replica| replica.row(key)),
-        }
-    }
+    // Editing.
 
     /// Looks for a text.
     pub(super) fn search_for(self, text: String) {
         if let Some(replica) = self.replica() {
             replica.search(&text);
         }
-        self.search.set(text);
-        self.changed.notify();
+        self.change(|state| state.search = text);
+        self.scroll_to(0);
     }
 
     /// Begins to edit an entry in place, and ends the edit that is open. One of which only the beginning is known yet
     /// cannot be edited.
     pub(super) fn begin_edit(self, key: &Key) {
         let Some(replica) = self.replica() else { return };
-        if self.editing.with_untracked(|editing| editing.as_ref().is_some_and(|editing| editing.key == *key)) {
+        if self.peek(|state| state.is_edited(key)) {
             return;
         }
         if let (Some(value), Some(row)) = (replica.value(key), replica.row(key)) {
-            let began = replica.begin(key);
-            self.editing.set(Some(Editing { key: key.clone(), began, shown: row.stamp, value }));
+            let (began, shown, error) = (replica.begin(key), row.stamp, String::new());
+            self.change(|state| state.editing = Some(Editing { key: key.clone(), began, shown, value, error }));
         }
     }
 
@@ -160,167 +198,125 @@ impl PageState {
     pub(super) fn remove(self, key: &Key) {
         let Some(replica) = self.replica() else { return };
         let Some(value) = replica.value(key) else { return };
-        match replica.remove(key, replica.begin(key)) {
-            Ok(()) => self.removed.write().push((key.clone(), value)),
-            Err(error) => self.refuse(&error),
+        if let Err(error) = replica.remove(key, replica.begin(key)) {
+            return self.refuse(&error);
         }
+        let undo_ends = set_timeout_with_handle(move || self.change(|state| state.removed.clear()), UNDO_FOR).ok();
+        self.change(|state| {
+            state.removed.push((key.clone(), value));
+            if let Some(earlier) = std::mem::replace(&mut state.undo_ends, undo_ends) {
+                earlier.clear();
+            }
+        });
     }
 
-    /// Writes back what was removed, where nobody has written anything since.
+    /// Writes back what was removed, where nobody has written anything since, and goes there.
     pub(super) fn undo_remove(self) {
         let Some(replica) = self.replica() else { return };
-        for (key, value) in std::mem::take(&mut *self.removed.write()) {
-            if replica.value(&key).is_none()
-                && let Err(error) = replica.put(&key, value, replica.begin(&key))
-            {
-                self.refuse(&error);
+        let mut removed = Vec::new();
+        self.change(|state| removed = std::mem::take(&mut state.removed));
+        for (key, value) in removed {
+            if replica.value(&key).is_some() {
+                continue;
+            }
+            match replica.put(&key, value, replica.begin(&key)) {
+                Ok(()) => self.go_to(&key),
+                Err(error) => self.refuse(&error),
             }
         }
     }
 
-    pub(super) fn refuse(self, error: &EditError) {
-        self.refusal.set(error.to_string());
-    }
-}
-
-/// Before there is a replica: nothing is edited, and the connection is yet to come.
-fn first_status(first: &FirstPage) -> Status {
-    Status {
-        connection: Connection::Connecting,
-        sync: Sync::Saved,
-        live: first.live,
-        is_verified: false,
-        seq: first.seq,
-        author: String::new(),
-        notice: None,
-        held: Vec::new(),
-    }
-}
-
-impl Draft {
-    /// Takes over what the fields hold.
-    fn read_fields(self) {
-        if let Some(field) = self.key_field.get_untracked() {
-            self.key.set(field.value());
-        }
-        if let Some(field) = self.value_field.get_untracked() {
-            self.value.set(field.value());
-        }
+    fn refuse(self, error: &EditError) {
+        self.change(|state| state.refusal = error.to_string());
     }
 
     /// Fills the form in, and waits in the field that is to be typed next.
-    pub(super) fn fill(self, key: &str, value: &str) {
-        let (Some(key_field), Some(value_field)) = (self.key_field.get_untracked(), self.value_field.get_untracked())
-        else {
-            return;
-        };
+    pub(super) fn fill_form(self, key: &str, value: &str) {
+        let fields = (self.key_field.get_untracked(), self.value_field.get_untracked());
+        let (Some(key_field), Some(value_field)) = fields else { return };
         key_field.set_value(key);
         value_field.set_value(value);
-        self.read_fields();
         // Focus fails only for an element that is not in a document.
         let _ = if key.is_empty() { key_field.focus() } else { value_field.focus() };
+        self.note_replaced();
+    }
+
+    /// Brings what the form says up to date.
+    pub(super) fn note_replaced(self) {
+        let replaced = self.replaced().unwrap_or_default();
+        self.change(|state| state.form_note = FormNote::Replaces(replaced));
+    }
+
+    fn replaced(self) -> Option<String> {
+        const CHARS_MAX: usize = 80;
+        let replica = self.replica()?;
+        let key = Key::parse(&replica.normalize(self.key_field.get_untracked()?.value().trim())).ok()?;
+        let row = replica.row(&key)?;
+        let text = &row.value.text;
+        let cut = text.char_indices().nth(CHARS_MAX);
+        let (text, ellipsis) = cut.map_or((&**text, ""), |(end, _)| (&text[..end], "…"));
+        Some(format!("replaces {text}{ellipsis} by {}", row.author))
     }
 }
 
-/// Where the grid stands: its window of rows and its cursor.
-#[derive(Clone, Copy)]
-pub(super) struct GridState {
-    page: PageState,
-    /// The element that scrolls and takes the keys.
-    pub(super) grid: NodeRef<html::Div>,
-    /// The element that is as high as all rows.
-    pub(super) body: NodeRef<html::Div>,
-    /// Measured once the page is alive; until then all rows that there are are rendered.
-    pub(super) viewport: RwSignal<Option<Viewport>>,
-    pub(super) scroll_top: RwSignal<u32>,
-    /// Where to scroll once the rows are rendered.
-    pub(super) scroll_target: RwSignal<Option<u32>>,
-    /// The rows to render.
-    pub(super) window: Memo<Window>,
-    /// The key under the cursor. It may have been removed since: then the cursor is where it would be.
-    pub(super) cursor: RwSignal<Option<Key>>,
-    /// The column under the cursor.
-    pub(super) column: RwSignal<usize>,
-}
+impl State {
+    fn replica(&self) -> Option<Rc<dyn Replica>> {
+        self.replica.map(|replica| replica.get_value())
+    }
 
-impl GridState {
-    pub(super) fn new(page: PageState) -> Self {
-        let (viewport, scroll_top) = (RwSignal::new(None), RwSignal::new(0));
-        let window = Memo::new(move |_| {
-            let len = page.len();
-            match viewport.get() {
-                None => Window { first: 0, count: len, offset: 0 },
-                Some(viewport) => Viewport::window(viewport, scroll_top.get(), len),
-            }
-        });
-        Self {
-            page,
-            grid: NodeRef::new(),
-            body: NodeRef::new(),
-            viewport,
-            scroll_top,
-            scroll_target: RwSignal::new(None),
-            window,
-            cursor: RwSignal::new(None),
-            column: RwSignal::new(0),
+    /// The dictionary's name.
+    pub(super) fn name(&self) -> String {
+        self.first.name.clone()
+    }
+
+    /// How many rows are shown.
+    pub(super) fn len(&self) -> usize {
+        self.replica().map_or(self.first.rows.len(), |replica| replica.len())
+    }
+
+    /// The keys of some of the rows; before there is a replica, of all.
+    pub(super) fn keys(&self, first: usize, count: usize) -> Vec<Key> {
+        match self.replica() {
+            None => self.first.rows.iter().map(|row| row.key.clone()).collect(),
+            Some(replica) => replica.keys(first..first + count),
         }
     }
 
-    /// Measures how many rows are in sight.
-    pub(super) fn measure(self) {
-        const ROW_HEIGHT: i32 = 36;
-        let (Some(grid), Some(body)) = (self.grid.get_untracked(), self.body.get_untracked()) else { return };
-        let row_height = body.query_selector("[role=row]").ok().flatten().map_or(ROW_HEIGHT, |row| row.client_height());
-        let viewport = Viewport {
-            height: u32::try_from(grid.client_height() - body.offset_top()).unwrap_or(0),
-            row_height: u32::try_from(row_height).unwrap_or(0).max(1),
-        };
-        if self.viewport.get_untracked() != Some(viewport) {
-            self.viewport.set(Some(viewport));
+    /// Where a key is, or would be.
+    pub(super) fn position(&self, key: &Key) -> usize {
+        match self.replica() {
+            None => self.first.rows.partition_point(|row| row.key < *key),
+            Some(replica) => replica.position(key),
         }
     }
 
-    /// The row under the cursor; none while there is no cursor or no row.
-    pub(super) fn position(self) -> Option<usize> {
-        let replica = self.page.replica()?;
-        let last = replica.len().checked_sub(1)?;
-        self.cursor.with_untracked(|cursor| Some(replica.position(cursor.as_ref()?).min(last)))
-    }
-
-    /// Puts the cursor on a row, the last if there are fewer, and scrolls to it.
-    pub(super) fn go(self, row: usize) {
-        let Some(replica) = self.page.replica() else { return };
-        let len = replica.len();
-        let row = row.min(len.saturating_sub(1));
-        let Some(key) = replica.keys(row..row + 1).pop() else { return };
-        self.cursor.set(Some(key));
-        if let Some(viewport) = self.viewport.get_untracked() {
-            self.scroll_to(viewport.reveal(row, self.scroll_top.get_untracked(), len));
+    /// A key's row.
+    pub(super) fn row(&self, key: &Key) -> Option<Row> {
+        match self.replica() {
+            None => self.first.row(key.as_str()).map(super::model::FirstRow::to_row),
+            Some(replica) => replica.row(key),
         }
     }
 
-    /// Puts the cursor on a key, if it is shown, and scrolls to it.
-    pub(super) fn go_to(self, key: &Key) {
-        let Some(replica) = self.page.replica() else { return };
-        let row = replica.position(key);
-        if replica.keys(row..row + 1).first() == Some(key) {
-            self.go(row);
-        }
+    /// Everything beside the rows. Before there is a replica nothing is edited, and the connection is yet to come.
+    pub(super) fn status(&self) -> Status {
+        self.replica().map_or_else(
+            || Status {
+                connection: Connection::Connecting,
+                sync: Sync::Saved,
+                live: self.first.live,
+                is_verified: false,
+                seq: self.first.seq.0,
+                author: String::new(),
+                notice: None,
+                held: Vec::new(),
+            },
+            |replica| replica.status(),
+        )
     }
 
-    /// Renders the rows of a scroll position, and then scrolls there.
-    pub(super) fn scroll_to(self, scroll_top: u32) {
-        if scroll_top != self.scroll_top.get_untracked() {
-            self.scroll_top.set(scroll_top);
-            self.scroll_target.set(Some(scroll_top));
-        }
-    }
-
-    /// Takes the keys again.
-    pub(super) fn focus(self) {
-        if let Some(grid) = self.grid.get_untracked() {
-            // It fails only for an element that is not in a document.
-            let _ = grid.focus();
-        }
+    /// Whether an entry is edited in place.
+    pub(super) fn is_edited(&self, key: &Key) -> bool {
+        self.editing.as_ref().is_some_and(|editing| editing.key == *key)
     }
 }

@@ -11,8 +11,8 @@ use super::{
 #[component]
 pub(super) fn ConnectionStatus() -> impl IntoView {
     let page = expect_context::<PageState>();
-    let text = Signal::derive(move || {
-        let text = match page.status.with(|status| status.connection) {
+    let text = page.text(|state| {
+        let text = match state.status().connection {
             Connection::Live => "Live",
             Connection::Connecting => "Connecting",
             Connection::Offline => "Offline",
@@ -26,7 +26,7 @@ pub(super) fn ConnectionStatus() -> impl IntoView {
 #[component]
 pub(super) fn SyncStatus() -> impl IntoView {
     let page = expect_context::<PageState>();
-    let text = Signal::derive(move || match page.status.with(|status| status.sync) {
+    let text = page.text(|state| match state.status().sync {
         Sync::Saved => "Saved".to_owned(),
         Sync::Saving(edits) => format!("Saving {edits}"),
         Sync::OnDevice(edits) => format!("{edits} edits saved on this device"),
@@ -39,10 +39,9 @@ pub(super) fn SyncStatus() -> impl IntoView {
 #[component]
 pub(super) fn Verified() -> impl IntoView {
     let page = expect_context::<PageState>();
-    let hidden = Signal::derive(move || page.status.with(|status| !status.is_verified));
-    let title = Signal::derive(move || {
-        let seq = page.status.with(|status| status.seq);
-        format!("The digest of all entries here equals the server's, as of change {seq}.")
+    let hidden = page.is(|state| !state.status().is_verified);
+    let title = page.text(|state| {
+        format!("The digest of all entries here equals the server's, as of change {}.", state.status().seq)
     });
     view! { <span class="state verified" hidden=hidden title=title>"Verified"</span> }
 }

@@ -23,7 +23,7 @@ pub(super) struct Rows {
 
 impl Rows {
     pub(super) fn new(first: FirstPage) -> Self {
-        let keys = first.rows.iter().filter_map(|row| Key::parse(&row.key).ok()).collect();
+        let keys = first.rows.iter().map(|row| row.key.clone()).collect();
         Self { first: Some(first), listing: Listing::new(keys), changed: BTreeSet::new(), is_reset: false }
     }
 
@@ -84,7 +84,7 @@ impl Rows {
 
     pub(super) fn row(&self, key: &Key, client: &Client, connection: Connection) -> Option<Row> {
         let Some(shown) = client.shown(key) else {
-            return self.first.as_ref()?.row(key.as_str())?.to_row();
+            return Some(self.first.as_ref()?.row(key.as_str())?.to_row());
         };
         let author = if shown.author == client.author().id {
             client.author().name.clone()
@@ -111,7 +111,8 @@ impl Rows {
     /// What an edit of a key that begins now will have seen.
     pub(super) fn begin(&self, key: &Key, client: &Client) -> Stamp {
         let first = self.first.as_ref().filter(|_| client.shown(key).is_none());
-        first.and_then(|first| first.row(key.as_str())?.stamp()).unwrap_or_else(|| client.begin(key))
+        let first = first.and_then(|first| first.row(key.as_str()));
+        first.map_or_else(|| client.begin(key), |row| row.stamp)
     }
 }
 

@@ -13,6 +13,8 @@ pub mod stamp;
 
 pub mod author;
 pub mod key;
+
+mod json;
 pub mod value;
 
 pub mod entry;

@@ -1,15 +1,14 @@
 //! Values: JSON texts, carried byte for byte.
 //!
 //! A value is never parsed into a tree: merge does not look inside, and a number keeps the digits it was typed with.
-//! What is checked is that the text is JSON (by serde_json), that it nests at most 64 deep, and that it has no
+//! What is checked is that the text is JSON, that it nests at most 64 deep, and that it has no
 //! whitespace outside strings, so that equal texts are equal values.
 
 use std::{fmt, sync::Arc};
 
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
-use serde::de::IgnoredAny;
 
-use crate::limits::VALUE_DEPTH_MAX;
+use crate::{json, limits::VALUE_DEPTH_MAX};
 
 /// A JSON text without whitespace outside strings. Cheap to clone; ordered by its bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,7 +18,7 @@ pub struct Value(Arc<str>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValueError {
-    /// Not JSON; what the parser says, with line and column.
+    /// Not JSON; where, and what could stand there.
     #[error("value is not JSON: {0}")]
     Syntax(String),
     /// Nested deeper than [`VALUE_DEPTH_MAX`].
@@ -66,7 +65,7 @@ impl Value {
 
     /// The JSON string that holds a plain text.
     pub fn from_text(text: &str) -> Self {
-        Self(serde_json::Value::from(text).to_string().into())
+        Self(json::quote(text).into())
     }
 
     /// What a person typed: JSON where it is a number, `true`, `false`, `null`, an object, an array or a quoted string;
@@ -84,7 +83,7 @@ impl Value {
     /// How a person would type it: the inverse of [`Value::from_input`]. A string that would not be read as JSON stands
     /// without its quotes.
     pub fn to_input(&self) -> String {
-        if let Ok(text) = serde_json::from_str::<String>(&self.0)
+        if let Some(text) = json::unquote(&self.0)
             && Self::parse(&text).is_err()
         {
             return text;
@@ -127,7 +126,7 @@ impl<'b, C> Decode<'b, C> for Value {
 }
 
 fn check_syntax(text: &str) -> Result<(), ValueError> {
-    serde_json::from_str::<IgnoredAny>(text).map(drop).map_err(|error| ValueError::Syntax(error.to_string()))
+    json::check(text).map_err(|error| ValueError::Syntax(error.to_string()))
 }
 
 /// Before the parser, whose own recursion is what this protects.

@@ -3,6 +3,8 @@
 //! The page shows them until its replica has read the dictionary. So the first thing that a person sees is right, without
 //! a script too, and nothing flickers when the script takes over.
 
+use std::{fmt, str::FromStr};
+
 use keybook_core::{
     author::AuthorName,
     entry::{Entry, Seq},
@@ -11,7 +13,7 @@ use keybook_core::{
     stamp::Stamp,
     value::Value,
 };
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use super::row::{EntryState, Row, ValueText};
 
@@ -19,32 +21,50 @@ use super::row::{EntryState, Row, ValueText};
 pub const FIRST_ROWS_MAX: usize = 100;
 
 /// The beginning of a dictionary at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// As a text it is CBOR in hexadecimal: the page reads CBOR anyway, and a reader of JSON would be as large as a tenth of
+/// it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 pub struct FirstPage {
     /// The dictionary's name.
+    #[n(0)]
     pub name: String,
     /// The epoch of `seq`.
-    pub epoch: u64,
+    #[n(1)]
+    pub epoch: Epoch,
     /// The moment.
-    pub seq: u64,
+    #[n(2)]
+    pub seq: Seq,
     /// How many entries the dictionary has.
+    #[n(3)]
     pub live: u64,
     /// The first of them in the order of their keys, at most [`FIRST_ROWS_MAX`].
+    #[n(4)]
     pub rows: Vec<FirstRow>,
 }
 
 /// An entry in the document.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 pub struct FirstRow {
     /// The key.
-    pub key: String,
+    #[n(0)]
+    pub key: Key,
     /// The value's beginning.
+    #[n(1)]
     pub value: ValueText,
-    /// The stamp in hexadecimal.
-    pub stamp: String,
+    /// When and by which replica it was written.
+    #[n(2)]
+    pub stamp: Stamp,
     /// The name of who wrote it.
-    pub author: String,
+    #[n(3)]
+    pub author: AuthorName,
 }
+
+/// A document that does not hold what the server writes into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstPageError;
 
 impl FirstPage {
     /// Of what a store holds: a cursor, a count, and the first live entries in the order of their keys.
@@ -56,14 +76,14 @@ impl FirstPage {
     ) -> Self {
         let rows = entries.iter().filter_map(|(key, entry, author)| {
             Some(FirstRow {
-                key: key.as_str().to_owned(),
+                key: key.clone(),
                 value: ValueText::new(entry.value.as_ref()?),
-                stamp: entry.stamp.to_string(),
-                author: author.as_str().to_owned(),
+                stamp: entry.stamp,
+                author: author.clone(),
             })
         });
         let rows = rows.take(FIRST_ROWS_MAX).collect();
-        Self { name: name.as_str().to_owned(), epoch: epoch.0, seq: seq.0, live, rows }
+        Self { name: name.as_str().to_owned(), epoch, seq, live, rows }
     }
 
     /// The row of a key, if it is among the first. O(log n).
@@ -73,25 +93,39 @@ impl FirstPage {
 }
 
 impl FirstRow {
-    /// The row to show; none if the document was tampered with.
-    pub fn to_row(&self) -> Option<Row> {
-        Some(Row {
-            key: Key::parse(&self.key).ok()?,
+    /// The row to show.
+    pub fn to_row(&self) -> Row {
+        Row {
+            key: self.key.clone(),
             value: self.value.clone(),
-            stamp: self.stamp()?,
-            author: self.author.clone(),
+            stamp: self.stamp,
+            author: self.author.as_str().to_owned(),
             state: EntryState::Saved,
-        })
-    }
-
-    /// When and by which replica it was written.
-    pub fn stamp(&self) -> Option<Stamp> {
-        u128::from_str_radix(&self.stamp, 16).ok().map(|bits| Stamp::from_bytes(bits.to_be_bytes()))
+        }
     }
 
     /// The whole value; none if only its beginning is here.
     pub fn value(&self) -> Option<Value> {
         Value::from_input(&self.value.text).ok().filter(|_| self.value.is_complete)
+    }
+}
+
+impl fmt::Display for FirstPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = minicbor::to_vec(self).map_err(|_| fmt::Error)?;
+        bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for FirstPage {
+    type Err = FirstPageError;
+
+    fn from_str(text: &str) -> Result<Self, FirstPageError> {
+        let digit = |digit: u8| char::from(digit).to_digit(16).map(|digit| digit as u8);
+        let pairs = text.as_bytes().chunks(2);
+        let bytes: Option<Vec<u8>> =
+            pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect();
+        minicbor::decode(&bytes.ok_or(FirstPageError)?).map_err(|_| FirstPageError)
     }
 }
 
@@ -117,7 +151,10 @@ mod tests {
         let name = DictionaryName::parse("main").unwrap();
         let page = FirstPage::new(&name, (Epoch(5), Seq(3)), 2, &entries);
 
-        assert_eq!(page.row("a").unwrap().to_row().unwrap().stamp, stamp);
+        assert_eq!(page.to_string().parse(), Ok(page.clone()));
+        assert_eq!("8".parse::<FirstPage>(), Err(FirstPageError));
+        assert_eq!("80".parse::<FirstPage>(), Err(FirstPageError));
+        assert_eq!(page.row("a").unwrap().to_row().stamp, stamp);
         assert_eq!(page.row("a").unwrap().value(), Some(short));
         assert_eq!(page.row("b").unwrap().value(), None, "the beginning of a value is no value to edit");
         assert_eq!(page.row("c"), None);

@@ -1,7 +1,7 @@
 //! What a row of the grid shows.
 
 use keybook_core::{key::Key, stamp::Stamp, value::Value};
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 /// Characters of a value that a row shows; a line of a wide window holds fewer.
 const TEXT_CHARS_MAX: usize = 300;
@@ -37,13 +37,17 @@ pub enum EntryState {
 }
 
 /// A value as a person reads it: what a text says, without its quotes, or JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 pub struct ValueText {
     /// What to show, at most 300 characters.
+    #[n(0)]
     pub text: String,
     /// Whether the value is plain text, not JSON.
+    #[n(1)]
     pub is_plain: bool,
     /// Whether this is all of it.
+    #[n(2)]
     pub is_complete: bool,
 }
 
