@@ -9,7 +9,7 @@ use keybook_core::{
     limits::{Limits, PUSHES_IN_FLIGHT_MAX},
     stamp::{ReplicaId, Stamp},
     value::Value,
-    wire::{AckCode, ClientFrame, Delta, DictionaryId, Exception, Op, Role, ServerFrame},
+    wire::{AckCode, ClientFrame, Delta, DictionaryId, Exception, Horizon, Mode, Op, Role, ServerFrame},
 };
 use support::{author, key, pair::Group, put_stamp, value};
 
@@ -458,4 +458,48 @@ fn numbers_of_a_server_never_overflow() {
         }
     }
     assert!(Seq(u64::MAX).next() >= Seq(u64::MAX));
+}
+
+/// Editing what was taken back at a fork and is not confirmed again yet is no conflict with it.
+#[test]
+fn an_edit_of_a_recovered_entry_has_seen_it() {
+    let mut group = group(2);
+    group.put(0, "a", "1");
+    group.settle();
+    let backup = group.store.clone();
+    group.put(1, "k", "1");
+    group.settle();
+    group.restart(backup, 2);
+    group.members[1].client = Client::new(ReplicaId(9), author(9), group.now_ms);
+    group.role = Role::Writer;
+    // Welcome has come, and what it pushes then is not answered yet.
+    let lineage = group.store.lineage();
+    let now_ms = group.now_ms;
+    group.client(0).handle_online(now_ms);
+    while let Some(action) = group.client(0).poll_action() {
+        if action == Action::Connect {
+            group.client(0).handle_connected(now_ms);
+        }
+    }
+    let welcome = ServerFrame::Welcome {
+        version: 1,
+        role: Role::Writer,
+        dictionary: group.id,
+        epoch: lineage.current,
+        lineage: lineage.past,
+        head: group.store.state.head,
+        horizon: Horizon::default(),
+        server_ms: now_ms,
+        mode: Mode::Tail,
+        limits: group.limits,
+    };
+    group.client(0).handle_message(&welcome.encode(), now_ms);
+    assert_eq!(group.shown(0, "k"), Some("1"));
+    group.put(0, "k", "2");
+    group.disconnect();
+    group.connected = true;
+    group.pass(60_000);
+    assert_eq!(group.shown(1, "k"), Some("2"));
+    assert_eq!(group.client(0).conflicts().iter().count(), 0);
+    assert_agreement(&group);
 }

@@ -282,7 +282,11 @@ impl Client {
     pub fn begin(&self, key: &Key) -> Stamp {
         let base = self.base.entry(key.as_str());
         match self.outbox.shown(key) {
-            Some(own) if base.is_none_or(|base| base.rank() <= own.rank()) => own.seen[0],
+            Some(own) if base.is_none_or(|base| base.rank() <= own.rank()) => match own.recovered {
+                // It was the confirmed entry.
+                Some(_) => own.stamp,
+                None => own.seen[0],
+            },
             _ => base.map_or(Stamp::ZERO, |base| base.stamp),
         }
     }
