@@ -503,3 +503,41 @@ fn an_edit_of_a_recovered_entry_has_seen_it() {
     assert_eq!(group.client(0).conflicts().iter().count(), 0);
     assert_agreement(&group);
 }
+
+/// A reader drops what the server has lost, and needs a snapshot until it has had one.
+#[test]
+fn a_snapshot_that_fails_is_still_needed_on_the_next_connection() {
+    let mut group = group(1);
+    group.put(0, "a", "1");
+    group.settle();
+    let backup = group.store.clone();
+    group.put(0, "a", "2");
+    group.settle();
+    group.role = Role::Reader;
+    group.restart(backup, 2);
+    group.failing_fetches = 1;
+    group.pass(60_000);
+    group.pass(60_000);
+    assert_eq!(group.shown(0, "a"), Some("1"));
+    assert_eq!(group.client(0).divergences(), 0);
+    assert_agreement(&group);
+}
+
+/// A write takes the place of a recovered one and is refused: the base lacks what the server has.
+#[test]
+fn a_refused_write_over_a_recovered_one_shows_what_the_server_has() {
+    let mut group = Group::new(1, Limits { value_bytes: 100, ..Limits::default() });
+    group.put(0, "k", "1");
+    group.settle();
+    let backup = group.store.clone();
+    group.put(0, "k", "2");
+    group.settle();
+    group.disconnect();
+    group.put(0, "k", &format!("\"{}\"", "x".repeat(50)));
+    group.limits.value_bytes = 20;
+    group.restart(backup, 2);
+    group.pass(60_000);
+    assert_eq!(group.shown(0, "k"), Some("1"));
+    assert_eq!(group.client(0).divergences(), 0);
+    assert_agreement(&group);
+}

@@ -118,6 +118,8 @@ pub struct Client {
     /// Keys whose confirmed entries were taken back at a fork, and are in the outbox until the server has said what it has
     /// of them. Until then the base lacks them.
     taken_back: BTreeSet<Key>,
+    /// The base lacks, or has wrong, what only a snapshot brings.
+    incomplete: bool,
     names: Names,
     conflicts: Conflicts,
     outbox: Outbox,
@@ -155,6 +157,7 @@ impl Client {
             settled: Seq(0),
             base: Dictionary::new(),
             taken_back: BTreeSet::new(),
+            incomplete: false,
             names: Names::new(),
             conflicts: Conflicts::default(),
             outbox: Outbox::default(),
@@ -517,7 +520,6 @@ impl Client {
     fn join(&mut self, dictionary: DictionaryId, server: Lineage, head: Seq, mode: Mode) {
         let same = self.dictionary.is_none_or(|known| known == dictionary);
         let new_epoch = self.lineage.as_ref().is_none_or(|known| known.current != server.current);
-        let mut complete = true;
         if !same {
             self.outbox.orphan();
             self.start_over();
@@ -525,23 +527,22 @@ impl Client {
             && new_epoch
         {
             self.outbox.requeue(!mutant!("acks outlive their epoch"));
-            complete = self.step_back(fork(&known, self.settled, &server, head));
+            self.step_back(fork(&known, self.settled, &server, head));
         }
         self.applied = self.settled;
         (self.verified, self.unverified) = (None, true);
         self.dictionary = Some(dictionary);
         self.lineage = Some(server);
-        if mode == Mode::Snapshot || !complete {
-            self.link.fetch();
+        if mode == Mode::Snapshot || self.incomplete {
+            self.fetch();
         } else if self.applied == head {
             self.verify_once();
         }
         self.status_changed();
     }
 
-    /// Goes back to the fork: what the base has above it, the server may have lost. Returns whether the base has the
-    /// server's state at the fork still.
-    fn step_back(&mut self, fork: Option<Seq>) -> bool {
+    /// Goes back to the fork: what the base has above it, the server may have lost.
+    fn step_back(&mut self, fork: Option<Seq>) {
         let shared = fork.unwrap_or_default();
         let lost: Vec<Key> =
             self.base.entries().filter(|(_, entry)| entry.seq > shared).map(|(key, _)| key.clone()).collect();
@@ -557,12 +558,11 @@ impl Client {
             self.events.push_back(Event::Conflicts);
         }
         self.settled = self.settled.min(shared);
-        let complete = lost.is_empty() || self.role == Role::Writer;
         if !lost.is_empty() {
+            self.incomplete |= self.role != Role::Writer;
             self.taken_back.extend(lost);
             self.reset();
         }
-        complete
     }
 
     /// A confirmed write as a row of the outbox, with its own stamp: nobody else may have it any more.
@@ -583,6 +583,7 @@ impl Client {
     fn start_over(&mut self) {
         self.base = Dictionary::new();
         self.taken_back.clear();
+        self.incomplete = false;
         self.conflicts = Conflicts::default();
         self.settled = Seq(0);
         self.reset();
@@ -592,6 +593,7 @@ impl Client {
         let Snapshot { header, base, names, conflicts } = snapshot;
         (self.base, self.conflicts) = (base, conflicts);
         self.taken_back.clear();
+        self.incomplete = false;
         self.names.extend(names);
         (self.applied, self.settled) = (header.seq, header.seq);
         self.horizon = header.horizon;
@@ -689,9 +691,9 @@ impl Client {
             Some((_, AckClass::Retry, wait_ms)) => RowState::Waiting { until_ms: now_ms.saturating_add(wait_ms) },
         };
         self.outbox.set_state(key, stamp, state);
-        if recovered && !state.is_active() && self.link.phase == Phase::Following {
+        if !state.is_active() && self.taken_back.contains(key) && self.link.phase == Phase::Following {
             // The server will not take it back, so the base needs what the server has.
-            self.link.fetch();
+            self.fetch();
         }
     }
 
@@ -737,8 +739,14 @@ impl Client {
         self.events.push_back(Event::Diverged);
         if self.healed_at_ms.is_none_or(|at| now_ms >= at + HEAL_MS_MIN) {
             self.healed_at_ms = Some(now_ms);
-            self.link.fetch();
+            self.fetch();
         }
+    }
+
+    /// Fetches a snapshot; if it cannot be had, after the next Welcome.
+    fn fetch(&mut self) {
+        self.incomplete = true;
+        self.link.fetch();
     }
 
     /// Sends what is queued, as far as pushes may be in flight.

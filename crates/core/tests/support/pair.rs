@@ -39,6 +39,8 @@ pub struct Group {
     pub id: DictionaryId,
     /// While false, what a client sends stays with it.
     pub connected: bool,
+    /// So many of the next fetches fail.
+    pub failing_fetches: usize,
 }
 
 impl Group {
@@ -58,7 +60,8 @@ impl Group {
         };
         let (hub, id) = (store.hub(limits), super::store::DICTIONARY);
         let members = (1..=clients).map(member).collect();
-        let mut group = Self { store, hub, limits, members, now_ms, role: Role::Writer, id, connected: true };
+        let (role, connected, failing_fetches) = (Role::Writer, true, 0);
+        let mut group = Self { store, hub, limits, members, now_ms, role, id, connected, failing_fetches };
         group.settle();
         group
     }
@@ -129,6 +132,10 @@ impl Group {
                 Action::Disconnect => {
                     member.session = None;
                     member.client.handle_disconnected(local_ms, 1);
+                }
+                Action::FetchSnapshot if self.failing_fetches > 0 => {
+                    self.failing_fetches -= 1;
+                    member.client.handle_snapshot_failed("the network");
                 }
                 Action::FetchSnapshot => {
                     member.fetches += 1;
