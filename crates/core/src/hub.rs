@@ -497,10 +497,12 @@ fn first_seen(op: &Op) -> Stamp {
     op.seen.first().copied().unwrap_or_default()
 }
 
-/// Whether the writer of `op` had not seen what is there, and wrote something else.
+/// Whether the writer of `op` had not seen what is there, and wrote something else. A replica has seen what it wrote, also
+/// when its older write comes after its newer one, over a connection that it has given up.
 fn conflicts(op: &Op, row: &Row, new: &Entry) -> bool {
     let there = &row.entry;
-    let own = op.seen.contains(&there.stamp) && !mutant!("one conflicts with oneself");
+    let is_own = there.stamp.replica() == op.stamp.replica() || op.seen.contains(&there.stamp);
+    let own = is_own && !mutant!("one conflicts with oneself");
     let seen = there.stamp <= first_seen(op) || own;
     let one_history = op.recovered.is_some_and(|fork| row.recovered || there.seq <= fork);
     !seen && !one_history && there.value != new.value && there.stamp != new.stamp
