@@ -29,6 +29,9 @@ use crate::{
     wire::{AckCode, Change, Check, DictionaryId, Exception, Horizon, Op, Role},
 };
 
+/// Names of authors that a hub keeps in memory: more people than write at a time. A peer can make up any number.
+const NAMES_MAX: usize = 10_000;
+
 /// The rows of one dictionary in an open transaction.
 ///
 /// `by_seq` is an index that the implementation keeps: it names what changed at each [`Place`], and each entry and each
@@ -230,6 +233,7 @@ impl Hub {
     /// # Errors
     /// When the store fails; the hub must then be dropped.
     pub fn push<R: Rows>(&mut self, rows: &mut R, from: &Origin, ops: &[Op], now_ms: u64) -> Result<Pushed, R::Error> {
+        debug_assert!(ops.len() <= usize::from(u16::MAX / 2), "an operation takes two places of a batch at most");
         let mut batch = Batch { seq: self.state.head.next(), index: 0 };
         let mut exceptions = Vec::new();
         for (index, op) in (0..).zip(ops) {
@@ -298,6 +302,10 @@ impl Hub {
         changes.sort_by_key(Change::seq);
         let authors = changes.iter().flat_map(Change::authors);
         let names = authors.filter_map(|id| Some((id, self.names.get(&id)?.clone()))).collect();
+        if self.names.len() > NAMES_MAX {
+            // The store has them all.
+            self.names.clear();
+        }
         Ok(Some(Commit { prev, to, changes, names }))
     }
 
@@ -346,8 +354,10 @@ impl Hub {
         self.set_name(rows, author)?;
         let old = Side::from(row.entry.clone());
         let loser = if wins { &old } else { &Side::from(new.clone()) };
-        rows.add_version(&key, loser, row.versions == VERSIONS_MAX)?;
-        let versions = (row.versions + 1).min(VERSIONS_MAX);
+        // Of several values with one stamp, which only a broken clock makes, the last is kept.
+        let is_tie = loser.stamp == new.stamp && wins && rows.has_version(&key, loser.stamp)?;
+        rows.add_version(&key, loser, row.versions == VERSIONS_MAX && !is_tie)?;
+        let versions = (row.versions + u8::from(!is_tie)).min(VERSIONS_MAX);
         if wins {
             self.set_row(rows, batch, &key, Row { entry: new.clone(), index: 0, recovered, versions }, Some(&row))?;
         } else {

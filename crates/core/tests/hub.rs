@@ -284,3 +284,14 @@ fn a_frame_before_welcome_ends_the_connection() {
     session.handle_message(&ClientFrame::Resume { epoch: Epoch(0), cursor: Seq(0) }.encode(), NOW_MS);
     assert_eq!((session.poll_request(), session.is_closed()), (None, true));
 }
+
+/// A broken client gives several values one stamp. The greatest stays, and the count of the versions is right.
+#[test]
+fn values_with_one_stamp_are_counted_once() {
+    let mut server = Server::new();
+    for json in ["1", "2", "3"] {
+        assert_eq!(server.code(put("k", json, 10, 1, &[])), None);
+    }
+    assert_eq!(server.code(put("k", "2", 10, 1, &[])), Some(AckCode::Duplicate));
+    assert_eq!((server.value("k").as_deref(), server.store.versions.len()), (Some("3"), 1));
+}
