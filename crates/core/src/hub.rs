@@ -29,6 +29,9 @@ use crate::{
     wire::{AckCode, Change, Check, DictionaryId, Exception, Horizon, Op, Role},
 };
 
+/// Names of authors that a hub keeps in memory: more people than write at a time. A peer can make up any number.
+const NAMES_MAX: usize = 10_000;
+
 /// The rows of one dictionary in an open transaction.
 ///
 /// `by_seq` is an index that the implementation keeps: it names what changed at each [`Place`], and each entry and each
@@ -230,6 +233,7 @@ impl Hub {
     /// # Errors
     /// When the store fails; the hub must then be dropped.
     pub fn push<R: Rows>(&mut self, rows: &mut R, from: &Origin, ops: &[Op], now_ms: u64) -> Result<Pushed, R::Error> {
+        debug_assert!(ops.len() <= usize::from(u16::MAX / 2), "an operation takes two places of a batch at most");
         let mut batch = Batch { seq: self.state.head.next(), index: 0 };
         let mut exceptions = Vec::new();
         for (index, op) in (0..).zip(ops) {
@@ -298,6 +302,10 @@ impl Hub {
         changes.sort_by_key(Change::seq);
         let authors = changes.iter().flat_map(Change::authors);
         let names = authors.filter_map(|id| Some((id, self.names.get(&id)?.clone()))).collect();
+        if self.names.len() > NAMES_MAX {
+            // The store has them all.
+            self.names.clear();
+        }
         Ok(Some(Commit { prev, to, changes, names }))
     }
 
@@ -346,8 +354,10 @@ impl Hub {
         self.set_name(rows, author)?;
         let old = Side::from(row.entry.clone());
         let loser = if wins { &old } else { &Side::from(new.clone()) };
-        rows.add_version(&key, loser, row.versions == VERSIONS_MAX)?;
-        let versions = (row.versions + 1).min(VERSIONS_MAX);
+        // Of several values with one stamp, which only a broken clock makes, the last is kept.
+        let is_tie = loser.stamp == new.stamp && wins && rows.has_version(&key, loser.stamp)?;
+        rows.add_version(&key, loser, row.versions == VERSIONS_MAX && !is_tie)?;
+        let versions = (row.versions + u8::from(!is_tie)).min(VERSIONS_MAX);
         if wins {
             self.set_row(rows, batch, &key, Row { entry: new.clone(), index: 0, recovered, versions }, Some(&row))?;
         } else {
@@ -392,7 +402,8 @@ impl Hub {
         // A remove of nothing leaves nothing. But if its writer had seen an entry, the server has lost that with a rollback,
         // and who still has it will bring it back: the tombstone must be there first.
         let had_entry = op.recovered.is_some() || op.seen.iter().any(|&stamp| stamp != Stamp::ZERO);
-        if had_entry && !purged && !full { Ok(()) } else { Err(AckCode::Duplicate.into()) }
+        let leaves_tombstone = had_entry && !mutant!("a lost entry's remove leaves nothing");
+        if leaves_tombstone && !purged && !full { Ok(()) } else { Err(AckCode::Duplicate.into()) }
     }
 
     /// Whether an operation on a key without an entry had seen one, whose tombstone has been purged since.
@@ -497,10 +508,12 @@ fn first_seen(op: &Op) -> Stamp {
     op.seen.first().copied().unwrap_or_default()
 }
 
-/// Whether the writer of `op` had not seen what is there, and wrote something else.
+/// Whether the writer of `op` had not seen what is there, and wrote something else. A replica has seen what it wrote, also
+/// when its older write comes after its newer one, over a connection that it has given up.
 fn conflicts(op: &Op, row: &Row, new: &Entry) -> bool {
     let there = &row.entry;
-    let own = op.seen.contains(&there.stamp) && !mutant!("one conflicts with oneself");
+    let is_own = there.stamp.replica() == op.stamp.replica() || op.seen.contains(&there.stamp);
+    let own = is_own && !mutant!("one conflicts with oneself");
     let seen = there.stamp <= first_seen(op) || own;
     let one_history = op.recovered.is_some_and(|fork| row.recovered || there.seq <= fork);
     !seen && !one_history && there.value != new.value && there.stamp != new.stamp

@@ -236,6 +236,8 @@ impl Session {
                 self.requests.push_back(Request::Open { token });
             }
             (Phase::New, _) => self.close(ByeCode::Protocol, "the first frame must be Hello", 0),
+            // The driver reads none until the dictionary is open; what it may do is not known before.
+            (Phase::Opening(_), _) => self.close(ByeCode::Protocol, "a frame before Welcome", 0),
             (_, ClientFrame::Hello { .. }) => self.close(ByeCode::Protocol, "Hello was said before", 0),
             (_, ClientFrame::Push { batch, ops }) => {
                 self.in_flight += 1;
@@ -267,7 +269,10 @@ impl Session {
 
     /// The dictionary is open, and its commits follow from this moment on.
     pub fn handle_opened(&mut self, opened: Opened, now_ms: u64) {
-        let Phase::Opening(hello) = std::mem::replace(&mut self.phase, Phase::Closed) else { return };
+        if !matches!(self.phase, Phase::Opening(_)) {
+            return;
+        }
+        let Phase::Opening(hello) = std::mem::replace(&mut self.phase, Phase::AwaitingResume) else { return };
         let Opened { id, lineage, counters, role } = opened;
         let from = match (hello.dictionary, &hello.lineage) {
             (Some(dictionary), _) if dictionary != id => None,

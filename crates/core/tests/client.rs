@@ -405,7 +405,8 @@ fn a_write_stamped_anew_stays_above_the_own_one_that_it_replaces() {
     let put = |client: &mut Client, json: &str, ms: u64| {
         let began = client.begin(&key("k"));
         let stamp = client.put(&key("k"), value(json), began, ms).unwrap();
-        let Some(ClientFrame::Push { batch, .. }) = client.poll_transmit().map(|m| ClientFrame::decode(&m).unwrap()) else {
+        let Some(ClientFrame::Push { batch, .. }) = client.poll_transmit().map(|m| ClientFrame::decode(&m).unwrap())
+        else {
             panic!("it is pushed at once");
         };
         (batch, stamp)
@@ -540,4 +541,53 @@ fn a_refused_write_over_a_recovered_one_shows_what_the_server_has() {
     assert_eq!(group.shown(0, "k"), Some("1"));
     assert_eq!(group.client(0).divergences(), 0);
     assert_agreement(&group);
+}
+
+/// The local clock is set back by a day while a timer runs, which counts what elapses: nothing waits for a day.
+#[test]
+fn a_clock_set_back_delays_nothing() {
+    let mut group = group(1);
+    group.disconnect();
+    group.members[0].skew_ms = -86_400_000;
+    let now_ms = group.local_ms(0);
+    group.client(0).handle_timeout(now_ms);
+    group.connected = true;
+    group.pass(60_000);
+    group.put(0, "k", "1");
+    group.settle();
+    assert_eq!(group.store.state.live, 1);
+    group.members[0].skew_ms *= 2;
+    let now_ms = group.local_ms(0);
+    group.client(0).handle_timeout(now_ms);
+    assert!(group.client(0).poll_timeout().is_some_and(|at| at <= now_ms + 25_000), "it pings");
+}
+
+/// A Pong that was in a buffer while the computer slept says nothing about the server's clock.
+#[test]
+fn a_pong_of_long_ago_does_not_set_the_offset() {
+    let mut group = group(1);
+    let now_ms = group.now_ms;
+    let offset_ms = group.client(0).offset_ms();
+    let pong = ServerFrame::Pong { client_ms: now_ms - 8 * 3_600_000, server_ms: now_ms - 8 * 3_600_000 };
+    group.client(0).handle_message(&pong.encode(), now_ms);
+    assert_eq!(group.client(0).offset_ms(), offset_ms);
+}
+
+/// A server that greets and then cannot go on is not asked four times a second.
+#[test]
+fn connections_that_end_after_their_welcome_are_failures_too() {
+    let mut group = group(1);
+    group.put(0, "k", "1");
+    group.settle();
+    group.disconnect();
+    group.members[0].client = Client::new(ReplicaId(2), author(2), group.now_ms);
+    (group.connected, group.failing_fetches) = (true, usize::MAX);
+    let mut waits = Vec::new();
+    for _ in 0..5 {
+        group.settle();
+        let Phase::Waiting { until_ms } = group.client(0).phase() else { panic!("it waits") };
+        waits.push(until_ms - group.now_ms);
+        group.now_ms = until_ms;
+    }
+    assert!(waits.is_sorted_by(|a, b| a < b), "{waits:?}");
 }

@@ -8,8 +8,9 @@ use keybook_core::{
     hub::{Commit, Hub, Origin, State},
     limits::{CONFLICTS_MAX, Limits, VERSIONS_MAX},
     lineage::Epoch,
+    session::{Request, Session},
     stamp::{HybridTime, ReplicaId, Stamp},
-    wire::{AckCode, Exception, Horizon, Op, Role},
+    wire::{AckCode, ClientFrame, Exception, Horizon, Op, Role, VERSION},
 };
 use support::{author, key, put_stamp, remove_stamp, store::Store};
 
@@ -248,4 +249,49 @@ fn a_remove_of_what_a_rollback_lost_leaves_its_tombstone() {
         assert_eq!(server.code(recovered(put("k", "1", 10, 1, &[]), 0)), Some(AckCode::Superseded));
         assert_eq!(server.value("k"), None);
     }
+}
+
+/// A client that had more writes in flight than `seen` holds, and lost all acks, names its oldest no more. And a connection
+/// that it has given up may bring an older write after the newer one.
+#[test]
+fn a_replica_does_not_conflict_with_itself() {
+    let mut server = Server::new();
+    server.push(&[put("k", "1", 10, 1, &[])]);
+    assert_eq!(server.code(put("k", "9", 90, 1, &[Stamp::ZERO, put_stamp(80, 1)])), None);
+    assert_eq!(server.code(put("k", "2", 20, 1, &[])), Some(AckCode::Superseded));
+    assert_eq!(server.losers(), []);
+}
+
+/// Before the token is checked a connection may do nothing, whatever its driver passes on.
+#[test]
+fn a_frame_before_welcome_ends_the_connection() {
+    let mut session = Session::new(Limits::default(), NOW_MS);
+    let (replica, author) = (ReplicaId(1), author(1));
+    let hello = ClientFrame::Hello {
+        version: VERSION,
+        token: None,
+        replica,
+        dictionary: None,
+        epoch: None,
+        lineage: vec![],
+        cursor: Seq(0),
+        client_ms: 0,
+        author,
+        capabilities: 0,
+    };
+    session.handle_message(&hello.encode(), NOW_MS);
+    assert_eq!(session.poll_request(), Some(Request::Open { token: None }));
+    session.handle_message(&ClientFrame::Resume { epoch: Epoch(0), cursor: Seq(0) }.encode(), NOW_MS);
+    assert_eq!((session.poll_request(), session.is_closed()), (None, true));
+}
+
+/// A broken client gives several values one stamp. The greatest stays, and the count of the versions is right.
+#[test]
+fn values_with_one_stamp_are_counted_once() {
+    let mut server = Server::new();
+    for json in ["1", "2", "3"] {
+        assert_eq!(server.code(put("k", json, 10, 1, &[])), None);
+    }
+    assert_eq!(server.code(put("k", "2", 10, 1, &[])), Some(AckCode::Duplicate));
+    assert_eq!((server.value("k").as_deref(), server.store.versions.len()), (Some("3"), 1));
 }

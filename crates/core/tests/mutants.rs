@@ -13,7 +13,7 @@ const SEEDS: u64 = 400;
 const MUTANTS: [&str; 13] = [
     "a cut forgets what was sent",
     "acks outlive their epoch",
-    "a Delta fits anywhere",
+    "a lost entry's remove leaves nothing",
     "a page is a moment",
     "a row leaves with its ack",
     "a wrong clock goes on",
@@ -52,8 +52,8 @@ fn each_mutant_is_caught() {
     let _ = panic::take_hook();
     for (mutant, result) in &results {
         match result {
-            Ok((seed, message)) => eprintln!("{mutant:34} caught by seed {seed:3}: {message}"),
-            Err(_) => eprintln!("{mutant:34} NOT CAUGHT by {SEEDS} seeds"),
+            Ok((seed, message)) => eprintln!("{mutant:36} caught by seed {seed:3}: {message}"),
+            Err(_) => eprintln!("{mutant:36} NOT CAUGHT by {SEEDS} seeds"),
         }
     }
     let missed: Vec<_> = results.iter().filter_map(|(_, result)| result.as_ref().err()).collect();

@@ -46,6 +46,7 @@ pub enum Phase {
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     pub(super) phase: Phase,
+    /// Since a connection last lived until its first ping: one that ends right after its Welcome has failed too.
     attempts: u32,
     ping_at_ms: u64,
     /// Set by what asks for an answer, cleared by every frame.
@@ -75,12 +76,12 @@ impl Link {
         self.expect_answer(now_ms);
     }
 
-    pub(super) fn handle_received(&mut self) {
+    pub(super) fn handle_received(&mut self, now_ms: u64) {
+        self.follow_clock(now_ms);
         self.answer_by_ms = None;
     }
 
     pub(super) fn handle_welcome(&mut self, now_ms: u64) {
-        self.attempts = 0;
         self.phase = Phase::Following;
         self.ping_at_ms = now_ms + PING_MS;
     }
@@ -88,7 +89,7 @@ impl Link {
     /// Full jitter: a random wait below a bound that doubles, after what the server asked for.
     pub(super) fn handle_disconnected(&mut self, now_ms: u64, random: u64) {
         let bound = BACKOFF_MS_MAX.min(BACKOFF_MS_MIN << self.attempts.min(16));
-        self.attempts += 1;
+        self.attempts = self.attempts.saturating_add(1);
         let until_ms = now_ms + std::mem::take(&mut self.retry_after_ms) + random % (bound + 1);
         self.phase = Phase::Waiting { until_ms };
         self.answer_by_ms = None;
@@ -133,6 +134,7 @@ impl Link {
 
     /// Returns whether a ping is due.
     pub(super) fn handle_timeout(&mut self, now_ms: u64) -> bool {
+        self.follow_clock(now_ms);
         if self.answer_by_ms.is_some_and(|by| by <= now_ms) {
             self.disconnect();
             return false;
@@ -140,6 +142,7 @@ impl Link {
         match self.phase {
             Phase::Waiting { until_ms } if until_ms <= now_ms => self.connect(now_ms),
             Phase::Fetching | Phase::Following if self.ping_at_ms <= now_ms => {
+                self.attempts = 0;
                 self.ping_at_ms = now_ms + PING_MS;
                 self.expect_answer(now_ms);
                 return true;
@@ -147,6 +150,15 @@ impl Link {
             _ => {}
         }
         false
+    }
+
+    /// Brings nearer what is farther away than it can be: the local clock was set back.
+    fn follow_clock(&mut self, now_ms: u64) {
+        if let Phase::Waiting { until_ms } = &mut self.phase {
+            *until_ms = (*until_ms).min(now_ms + 2 * BACKOFF_MS_MAX);
+        }
+        self.ping_at_ms = self.ping_at_ms.min(now_ms + PING_MS);
+        self.answer_by_ms = self.answer_by_ms.map(|by| by.min(now_ms + ANSWER_MS_MAX));
     }
 
     fn connect(&mut self, now_ms: u64) {

@@ -16,6 +16,9 @@ use crate::{
     wire::{AckCode, Op},
 };
 
+/// A row is sent again after this at the latest, whatever the server asked for.
+pub(super) const WAIT_MS_MAX: u64 = 600_000;
+
 /// An unconfirmed write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxRow {
@@ -238,12 +241,16 @@ impl Outbox {
         released
     }
 
-    /// Queues the rows whose time has come. Returns whether there were any.
+    /// Queues the rows whose time has come, or is farther away than rows wait: then the local clock was set back. Returns
+    /// whether there were any.
     pub fn wake(&mut self, now_ms: u64) -> bool {
+        let latest_ms = now_ms.saturating_add(WAIT_MS_MAX);
         let mut woken = false;
-        while let Some((until_ms, stamp, key)) = self.waiting.first().cloned()
-            && until_ms <= now_ms
-        {
+        let next = |waiting: &BTreeSet<(u64, Stamp, Key)>| {
+            let first = waiting.first().filter(|(until_ms, ..)| *until_ms <= now_ms);
+            first.or_else(|| waiting.last().filter(|(until_ms, ..)| *until_ms > latest_ms)).cloned()
+        };
+        while let Some((_, stamp, key)) = next(&self.waiting) {
             self.set_state(&key, stamp, RowState::Queued);
             woken = true;
         }

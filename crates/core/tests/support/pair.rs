@@ -12,6 +12,9 @@ use keybook_core::{
 
 use super::{author, store::Store};
 
+/// Spreads the attempts to connect; as every bound of the wait is a multiple of 500 ms, each wait is near it.
+const RANDOM: u64 = 20_000;
+
 /// A client with its connection.
 pub struct Member {
     pub client: Client,
@@ -128,10 +131,14 @@ impl Group {
                     member.session = Some(Session::new(self.limits, now_ms));
                     member.client.handle_connected(local_ms);
                 }
-                Action::Connect => member.client.handle_disconnected(local_ms, 1),
+                Action::Connect => member.client.handle_disconnected(local_ms, RANDOM),
                 Action::Disconnect => {
                     member.session = None;
-                    member.client.handle_disconnected(local_ms, 1);
+                    member.client.handle_disconnected(local_ms, RANDOM);
+                }
+                Action::FetchSnapshot if self.failing_fetches > 0 => {
+                    self.failing_fetches -= 1;
+                    member.client.handle_snapshot_failed("the network");
                 }
                 Action::FetchSnapshot if self.failing_fetches > 0 => {
                     self.failing_fetches -= 1;

@@ -260,6 +260,8 @@ impl World {
         let saw = match client.shown(key) {
             None => Stamp::ZERO,
             Some(shown) if shown.pending.is_none() => shown.stamp,
+            // A recovered row was confirmed, and shown as that.
+            Some(own) if client.outbox().row(key, own.stamp).is_some_and(|row| row.recovered.is_some()) => own.stamp,
             Some(own) => self.oracle.saw.get(&own.stamp).copied().unwrap_or_default(),
         };
         Editing { key: key.clone(), began: client.begin(key), saw }
