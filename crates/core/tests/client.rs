@@ -405,7 +405,8 @@ fn a_write_stamped_anew_stays_above_the_own_one_that_it_replaces() {
     let put = |client: &mut Client, json: &str, ms: u64| {
         let began = client.begin(&key("k"));
         let stamp = client.put(&key("k"), value(json), began, ms).unwrap();
-        let Some(ClientFrame::Push { batch, .. }) = client.poll_transmit().map(|m| ClientFrame::decode(&m).unwrap()) else {
+        let Some(ClientFrame::Push { batch, .. }) = client.poll_transmit().map(|m| ClientFrame::decode(&m).unwrap())
+        else {
             panic!("it is pushed at once");
         };
         (batch, stamp)

@@ -705,7 +705,8 @@ impl Client {
         let by_clock = HybridTime::from_millis(server_ms.saturating_add(CLOCK_AHEAD_MS_MAX));
         let admitted = by_clock.max(base.time().plus_millis(1));
         let others = self.outbox.rows(key).iter().filter(|row| row.state.is_active()).map(|row| row.stamp);
-        let replaced = row.seen.iter().copied().chain(others).filter(|stamp| stamp.time() <= admitted).fold(base, Stamp::max);
+        let replaced =
+            row.seen.iter().copied().chain(others).filter(|stamp| stamp.time() <= admitted).fold(base, Stamp::max);
         row.stamp = self.clock.stamp(self.server_ms(now_ms), replaced, row.value.is_some());
         row.state = RowState::Queued;
         self.outbox.insert(key.clone(), row);
