@@ -8,7 +8,7 @@ export PATH := $(TOOLS)/bin:$(TOOLS)/node_modules/.bin:$(PATH)
 # Build for release and serve on 127.0.0.1:3000.
 run:
 	scripts/setup.sh run
-	cargo leptos build --release --precompress
+	scripts/build.sh
 	exec $(or $(CARGO_TARGET_DIR),target)/release/keybook serve
 
 # Everything that CI checks.

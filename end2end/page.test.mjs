@@ -28,7 +28,7 @@ test("the page comes to life, without an error on its console", async (t) => {
     ["feature.checkout", "true"],
     ["feature.rollout", '{"percent":25,"regions":["eu","us"]}'],
     ["greeting.de", "Guten Tag"],
-    ["greeting.ja", "こんにちは"],
+    ["greeting.ru", "Здравствуйте"],
     ["price.large", "12.90"],
     ["price.small", "7.50"],
     ["stock.note", ""],

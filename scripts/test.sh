@@ -56,7 +56,7 @@ check cargo test --workspace --doc --quiet
 tests nextest "$nextest_counts" cargo nextest run --workspace --no-fail-fast
 tests mutants "$nextest_counts" env RUSTFLAGS='--cfg keybook_mutants' CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/mutants" \
     cargo nextest run --package keybook-core --test mutants
-check cargo leptos build --release --precompress
+check scripts/build.sh
 tests browser "$node_counts" node --test --test-concurrency=1 --test-reporter=tap end2end/*.test.mjs
 
 printf '\n%d passed, %d failed\n' "$passed" "$failed"

@@ -42,6 +42,8 @@ impl PageState {
 
     /// Puts the cursor on a row, the last if there are fewer, and scrolls to it.
     pub(super) fn go(self, row: usize) {
+        // A banner may have come or gone.
+        self.measure();
         let len = self.peek(State::len);
         let row = row.min(len.saturating_sub(1));
         let Some(key) = self.peek(|state| state.keys(row, 1).pop()) else { return };

@@ -22,7 +22,7 @@ pub(super) fn Page() -> impl IntoView {
         <header class="bar">
             <a class="brand" href="/">
                 <img src="/favicon.svg" alt="" width="24" height="24" />
-                "Keybook"
+                <span>"Keybook"</span>
             </a>
             <h1>{page.peek(State::name)}</h1>
             <div class="states needs-script">

@@ -20,7 +20,7 @@ pub(super) fn EntryRow(key: Key) -> impl IntoView {
     let page = expect_context::<PageState>();
     let key = StoredValue::new(key);
     let name = key.with_value(Key::to_string);
-    let label = name.clone();
+    let (label, title) = (name.clone(), name.clone());
     let remove_label = format!("Remove {name}");
 
     // A row whose entry is gone shows it for as long as it takes to take the row away.
@@ -75,7 +75,7 @@ pub(super) fn EntryRow(key: Key) -> impl IntoView {
             on:click=on_click
             on:dblclick=move |_| key.with_value(|key| page.begin_edit(key))
         >
-            <div role="rowheader" class="cell key" id=cursor_id(0)>
+            <div role="rowheader" class="cell key" id=cursor_id(0) title=title>
                 {name}
             </div>
             <div role="gridcell" class="cell value" id=cursor_id(1)>

@@ -39,7 +39,10 @@ pub(super) fn SyncStatus() -> impl IntoView {
 #[component]
 pub(super) fn Verified() -> impl IntoView {
     let page = expect_context::<PageState>();
-    let hidden = page.is(|state| !state.status().is_verified);
+    let hidden = page.is(|state| {
+        let status = state.status();
+        !status.is_verified || status.connection != Connection::Live
+    });
     let title = page.text(|state| {
         format!("The digest of all entries here equals the server's, as of change {}.", state.status().seq)
     });

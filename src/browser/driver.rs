@@ -23,7 +23,7 @@ use super::{
     timer::{Frame, Timeout},
     window,
 };
-use crate::app::model::{Connection, FirstPage};
+use crate::app::model::{Connection, FirstPage, OnChange};
 
 /// The digest is compared this long after a change, so that a flood of changes is one comparison.
 const VERIFY_AFTER_MS: u64 = 2000;
@@ -32,7 +32,7 @@ const VERIFY_AFTER_MS: u64 = 2000;
 pub(super) struct Driver {
     this: Weak<Self>,
     pub(super) state: RefCell<State>,
-    on_change: Box<dyn Fn()>,
+    on_change: OnChange,
 }
 
 /// What a driver drives.
@@ -61,7 +61,7 @@ struct Addresses {
 
 impl Driver {
     /// Opens the replica of the first page's dictionary, and connects.
-    pub(super) fn start(first: FirstPage, on_change: Box<dyn Fn()>) -> Rc<Self> {
+    pub(super) fn start(first: FirstPage, on_change: OnChange) -> Rc<Self> {
         let state = State {
             client: Client::new(identity::replica(), identity::author(), now_ms()),
             addresses: Addresses::of(&first.name),

@@ -15,12 +15,12 @@ mod timer;
 
 use std::rc::Rc;
 
-use crate::app::model::{FirstPage, OpenReplica, Replica};
+use crate::app::model::{FirstPage, OnChange, OpenReplica, Replica};
 
 /// How the page opens a replica here.
 pub const OPEN: OpenReplica = OpenReplica(open);
 
-fn open(first: FirstPage, on_change: Box<dyn Fn()>) -> Rc<dyn Replica> {
+fn open(first: FirstPage, on_change: OnChange) -> Rc<dyn Replica> {
     driver::Driver::start(first, on_change)
 }
 

@@ -14,7 +14,7 @@ pub use self::{
     first_page::{FIRST_ROWS_MAX, FirstPage, FirstPageError, FirstRow},
     held::{HeldEdit, held_reason},
     listing::Listing,
-    replica::{Connection, OpenReplica, Replica, Status, Sync},
+    replica::{Connection, OnChange, OpenReplica, Replica, Status, Sync},
     row::{EntryState, Row, ValueText},
     time::{age, iso_time, readable_time},
     window::{Viewport, Window},

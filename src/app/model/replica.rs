@@ -68,10 +68,12 @@ pub trait Replica {
     fn now_ms(&self) -> u64;
 }
 
-/// Opens the replica of a dictionary, which shows the first page until it has read more. The callback says that
-/// something has changed.
+/// Called when something has changed.
+pub type OnChange = Box<dyn Fn()>;
+
+/// Opens the replica of a dictionary, which shows the first page until it has read more.
 #[derive(Clone, Copy)]
-pub struct OpenReplica(pub fn(FirstPage, Box<dyn Fn()>) -> Rc<dyn Replica>);
+pub struct OpenReplica(pub fn(FirstPage, OnChange) -> Rc<dyn Replica>);
 
 /// What the page shows beside the rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
