@@ -129,6 +129,16 @@ impl Dictionary {
     }
 }
 
+/// Of two entries of a key the later stays. O(n) if they come in key order, O(n log n) else.
+impl FromIterator<(Key, Entry)> for Dictionary {
+    fn from_iter<I: IntoIterator<Item = (Key, Entry)>>(entries: I) -> Self {
+        let entries = BTreeMap::from_iter(entries);
+        let mut tally = Tally::default();
+        entries.iter().for_each(|(key, entry)| tally.add(key, entry));
+        Self { entries, tally }
+    }
+}
+
 impl Tally {
     /// Fills a slot; finding it was the walk down the tree. Returns what was there.
     fn set(&mut self, slot: Slot<'_, Key, Entry>, entry: Entry) -> Option<Entry> {
