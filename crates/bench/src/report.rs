@@ -33,8 +33,7 @@ impl Table {
 /// # Errors
 /// When the page cannot be read or written.
 pub fn write_section(name: &str, command: &str, body: &str) -> io::Result<PathBuf> {
-    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/benchmarks.md")).canonicalize();
-    let path = path.unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/benchmarks.md").into());
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).canonicalize()?.join("docs/benchmarks.md");
     let page = if path.exists() { fs::read_to_string(&path)? } else { TITLE.to_owned() };
     let section = format!("## {name}\n\n`{command}` on {}.\n\n{body}", hardware());
     let mut sections: Vec<String> = page.split("\n## ").map(str::to_owned).collect();

@@ -1,6 +1,6 @@
 //! The bound: a plain map that does last-write-wins, without checks, order, digest, authors or a format.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::HashMap;
 
 use crate::{subject::Subject, workload::ENTRIES};
 
@@ -72,13 +72,7 @@ impl Subject for PlainMap {
     }
 
     fn merge(&mut self, other: &mut Self) {
-        for (key, (stamp, value)) in &other.map {
-            match self.map.entry(key.clone()) {
-                Entry::Vacant(vacant) => _ = vacant.insert((*stamp, value.clone())),
-                Entry::Occupied(mut old) if *stamp > old.get().0 => _ = old.insert((*stamp, value.clone())),
-                Entry::Occupied(_) => {}
-            }
-        }
+        other.map.iter().for_each(|(key, (stamp, value))| self.write(key, *stamp, value));
     }
 }
 

@@ -91,7 +91,7 @@ impl Column {
 
 fn introduction(rounds: usize) -> String {
     format!(
-        "{ENTRIES} entries of random keys (16 bytes) and values (32 bytes, a JSON string) from a fixed seed; {rounds} rounds in \
+        "100 000 entries of random keys (16 bytes) and values (32 bytes, a JSON string) from a fixed seed; {rounds} rounds in \
          which the\nsubjects alternate. The time is that of the thread on its processor. A put starts from plain texts, so \
          Keybook's includes the\nchecks of key and JSON. HashMap is last-write-wins on a plain `HashMap<String, (u128, \
          String)>`, without checks, order, digest,\nauthors or format: a bound. Against it the target is at most 3 for puts \
