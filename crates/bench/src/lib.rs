@@ -1,1 +1,8 @@
-//! Comparisons with peers.
+//! What the benchmarks share: samples of times, and the page that reports them.
+//!
+//! A benchmark runs its subjects in turns, round after round, in one process, and compares medians. A timing never fails
+//! anything: what a benchmark asserts is that each subject did the work.
+
+pub mod samples;
+
+pub mod report;

@@ -6,7 +6,10 @@
 //!
 //! It does not know who may write, what is durable or what anyone has seen: see [`crate::hub`] and [`crate::client`].
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::{
+    collections::{BTreeMap, btree_map::Entry as Slot},
+    ops::Bound,
+};
 
 use crate::{author::AuthorId, digest::Digest, entry::Entry, entry::Seq, key::Key, stamp::Stamp, value::Value};
 
@@ -14,6 +17,12 @@ use crate::{author::AuthorId, digest::Digest, entry::Entry, entry::Seq, key::Key
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dictionary {
     entries: BTreeMap<Key, Entry>,
+    tally: Tally,
+}
+
+/// What is kept of the live entries while they change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Tally {
     digest: Digest,
     live: u64,
 }
@@ -38,44 +47,34 @@ impl Dictionary {
 
     /// Keeps the greater of what is there and `entry`. O(log n). Returns whether `entry` stayed.
     pub fn merge_entry(&mut self, key: Key, entry: Entry) -> bool {
-        let stays = self.entries.get(&key).is_none_or(|old| entry.beats(old));
-        if stays {
-            self.replace(key, entry);
+        match self.entries.entry(key) {
+            Slot::Occupied(slot) if !entry.beats(slot.get()) => false,
+            slot => {
+                self.tally.set(slot, entry);
+                true
+            }
         }
-        stays
     }
 
     /// Merges every entry of another replica. O(m log n).
     pub fn merge(&mut self, other: &Dictionary) {
         for (key, entry) in &other.entries {
-            if self.entries.get(key).is_none_or(|old| entry.beats(old)) {
-                self.replace(key.clone(), entry.clone());
+            match self.entries.entry(key.clone()) {
+                Slot::Occupied(slot) if !entry.beats(slot.get()) => {}
+                slot => _ = self.tally.set(slot, entry.clone()),
             }
         }
     }
 
     /// Sets an entry whatever is there, as a confirmed state does. O(log n). Returns what was there.
     pub fn replace(&mut self, key: Key, entry: Entry) -> Option<Entry> {
-        self.digest.add(&key, &entry);
-        self.live += u64::from(entry.is_live());
-        match self.entries.entry(key) {
-            std::collections::btree_map::Entry::Vacant(vacant) => {
-                vacant.insert(entry);
-                None
-            }
-            std::collections::btree_map::Entry::Occupied(mut occupied) => {
-                self.digest.subtract(occupied.key(), occupied.get());
-                self.live -= u64::from(occupied.get().is_live());
-                Some(occupied.insert(entry))
-            }
-        }
+        self.tally.set(self.entries.entry(key), entry)
     }
 
     /// Takes an entry out without a tombstone. O(log n).
     pub fn forget(&mut self, key: &Key) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
-        self.digest.subtract(key, &entry);
-        self.live -= u64::from(entry.is_live());
+        self.tally.subtract(key, &entry);
         Some(entry)
     }
 
@@ -109,17 +108,17 @@ impl Dictionary {
 
     /// The digest of the live entries.
     pub fn digest(&self) -> Digest {
-        self.digest
+        self.tally.digest
     }
 
     /// How many entries have a value.
     pub fn live(&self) -> u64 {
-        self.live
+        self.tally.live
     }
 
     /// How many entries are tombstones.
     pub fn tombstones(&self) -> u64 {
-        self.entries.len() as u64 - self.live
+        self.entries.len() as u64 - self.tally.live
     }
 
     /// The digest computed anew. O(n); equals [`Dictionary::digest`] always.
@@ -127,5 +126,42 @@ impl Dictionary {
         let mut digest = Digest::default();
         self.entries.iter().for_each(|(key, entry)| digest.add(key, entry));
         digest
+    }
+}
+
+/// Of two entries of a key the later stays. O(n) if they come in key order, O(n log n) else.
+impl FromIterator<(Key, Entry)> for Dictionary {
+    fn from_iter<I: IntoIterator<Item = (Key, Entry)>>(entries: I) -> Self {
+        let entries = BTreeMap::from_iter(entries);
+        let mut tally = Tally::default();
+        entries.iter().for_each(|(key, entry)| tally.add(key, entry));
+        Self { entries, tally }
+    }
+}
+
+impl Tally {
+    /// Fills a slot; finding it was the walk down the tree. Returns what was there.
+    fn set(&mut self, slot: Slot<'_, Key, Entry>, entry: Entry) -> Option<Entry> {
+        self.add(slot.key(), &entry);
+        match slot {
+            Slot::Vacant(slot) => {
+                slot.insert(entry);
+                None
+            }
+            Slot::Occupied(mut slot) => {
+                self.subtract(slot.key(), slot.get());
+                Some(slot.insert(entry))
+            }
+        }
+    }
+
+    fn add(&mut self, key: &Key, entry: &Entry) {
+        self.digest.add(key, entry);
+        self.live += u64::from(entry.is_live());
+    }
+
+    fn subtract(&mut self, key: &Key, entry: &Entry) {
+        self.digest.subtract(key, entry);
+        self.live -= u64::from(entry.is_live());
     }
 }

@@ -37,14 +37,29 @@ impl Digest {
 /// value's length (u32, big-endian), the value.
 fn hash(key: &Key, entry: &Entry) -> u128 {
     let Some(value) = &entry.value else { return 0 };
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&(key.as_str().len() as u32).to_be_bytes());
-    hasher.update(key.as_str().as_bytes());
-    hasher.update(&entry.stamp.to_bytes());
-    hasher.update(&(value.as_str().len() as u32).to_be_bytes());
-    hasher.update(value.as_str().as_bytes());
-    let hash = hasher.finalize();
+    let (key, value) = (key.as_str().as_bytes(), value.as_str().as_bytes());
+    let key_length = (key.len() as u32).to_be_bytes();
+    let value_length = (value.len() as u32).to_be_bytes();
+    let parts = [&key_length, key, &entry.stamp.to_bytes(), &value_length, value];
+    let hash = match gather(parts, &mut [0; BUFFER_BYTES]) {
+        Some(message) => blake3::hash(message),
+        None => parts.iter().fold(&mut blake3::Hasher::new(), |hasher, part| hasher.update(part)).finalize(),
+    };
     u128::from_be_bytes(hash.as_bytes()[..16].try_into().expect("BLAKE3 has 32 bytes"))
+}
+
+/// What most entries fit in. In one piece a hash takes a quarter fewer instructions than by a hasher, which is 2 kB to set
+/// up.
+const BUFFER_BYTES: usize = 256;
+
+/// Puts the parts side by side, if they fit.
+fn gather<'a>(parts: [&[u8]; 5], buffer: &'a mut [u8; BUFFER_BYTES]) -> Option<&'a [u8]> {
+    let mut end = 0;
+    for part in parts {
+        buffer.get_mut(end..end + part.len())?.copy_from_slice(part);
+        end += part.len();
+    }
+    Some(&buffer[..end])
 }
 
 impl<C> Encode<C> for Digest {

@@ -3,19 +3,28 @@
 //! Nothing is parsed into a tree, and no number into a float. A library that does both would make the page a tenth
 //! larger; the tests hold this one against it.
 
-/// Where a text stops being JSON, and what could stand there.
+/// Why a text is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("byte {at} must be {expected}")]
-pub(crate) struct SyntaxError {
-    at: usize,
-    expected: &'static str,
+pub(crate) enum JsonError {
+    /// Where it stops being JSON, and what could stand there.
+    #[error("byte {at} must be {expected}")]
+    Syntax { at: usize, expected: &'static str },
+    /// Arrays and objects in one another, more than are allowed.
+    #[error("nested too deep")]
+    TooDeep,
 }
 
-/// Checks a text. It recurses into arrays and objects: the caller has checked how deep they nest.
-pub(crate) fn check(text: &str) -> Result<(), SyntaxError> {
-    let mut reader = Reader { bytes: text.as_bytes(), at: 0 };
+/// Checks a text that may nest `depth_max` deep, which bounds the recursion. Returns where the first whitespace outside
+/// its strings is. O(bytes).
+pub(crate) fn check(text: &str, depth_max: u32) -> Result<Option<usize>, JsonError> {
+    let mut reader = Reader { bytes: text.as_bytes(), at: 0, depth_left: depth_max, whitespace: None };
     reader.value()?;
-    if reader.at < text.len() { Err(reader.expected("the end")) } else { Ok(()) }
+    if reader.at < text.len() { Err(reader.expected("the end")) } else { Ok(reader.whitespace) }
+}
+
+/// The whitespace that may stand outside strings.
+pub(crate) fn is_whitespace(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// The JSON string that says a text.
@@ -85,11 +94,13 @@ fn code_unit(text: &str) -> Option<(u16, &str)> {
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    depth_left: u32,
+    whitespace: Option<usize>,
 }
 
 impl Reader<'_> {
     /// A value and the whitespace around it.
-    fn value(&mut self) -> Result<(), SyntaxError> {
+    fn value(&mut self) -> Result<(), JsonError> {
         self.space();
         match self.peek() {
             Some(b'{') => self.list(b'}', "',' or '}'", |reader| {
@@ -111,26 +122,25 @@ impl Reader<'_> {
         &mut self,
         end: u8,
         expected: &'static str,
-        item: impl Fn(&mut Self) -> Result<(), SyntaxError>,
-    ) -> Result<(), SyntaxError> {
+        item: impl Fn(&mut Self) -> Result<(), JsonError>,
+    ) -> Result<(), JsonError> {
         self.at += 1;
+        self.depth_left = self.depth_left.checked_sub(1).ok_or(JsonError::TooDeep)?;
         self.space();
-        if self.take(end) {
-            return Ok(());
-        }
-        loop {
+        let mut is_over = self.take(end);
+        while !is_over {
             item(self)?;
             self.space();
-            if self.take(end) {
-                return Ok(());
-            }
-            if !self.take(b',') {
+            is_over = self.take(end);
+            if !is_over && !self.take(b',') {
                 return Err(self.expected(expected));
             }
         }
+        self.depth_left += 1;
+        Ok(())
     }
 
-    fn string(&mut self) -> Result<(), SyntaxError> {
+    fn string(&mut self) -> Result<(), JsonError> {
         if !self.take(b'"') {
             return Err(self.expected("'\"'"));
         }
@@ -154,7 +164,7 @@ impl Reader<'_> {
         }
     }
 
-    fn number(&mut self) -> Result<(), SyntaxError> {
+    fn number(&mut self) -> Result<(), JsonError> {
         self.take(b'-');
         if !self.take(b'0') {
             self.digits()?;
@@ -169,7 +179,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn digits(&mut self) -> Result<(), SyntaxError> {
+    fn digits(&mut self) -> Result<(), JsonError> {
         let from = self.at;
         while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
             self.at += 1;
@@ -177,7 +187,7 @@ impl Reader<'_> {
         if self.at == from { Err(self.expected("a digit")) } else { Ok(()) }
     }
 
-    fn word(&mut self) -> Result<(), SyntaxError> {
+    fn word(&mut self) -> Result<(), JsonError> {
         let rest = &self.bytes[self.at..];
         let word = ["true", "false", "null"].into_iter().find(|word| rest.starts_with(word.as_bytes()));
         self.at += word.ok_or_else(|| self.expected("a value"))?.len();
@@ -185,7 +195,8 @@ impl Reader<'_> {
     }
 
     fn space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+        while self.peek().is_some_and(is_whitespace) {
+            self.whitespace.get_or_insert(self.at);
             self.at += 1;
         }
     }
@@ -206,13 +217,13 @@ impl Reader<'_> {
         is_there
     }
 
-    fn expected(&self, expected: &'static str) -> SyntaxError {
-        SyntaxError { at: self.at, expected }
+    fn expected(&self, expected: &'static str) -> JsonError {
+        JsonError::Syntax { at: self.at, expected }
     }
 
     /// About the byte that was read last.
-    fn expected_before(&self, expected: &'static str) -> SyntaxError {
-        SyntaxError { at: self.at.saturating_sub(1), expected }
+    fn expected_before(&self, expected: &'static str) -> JsonError {
+        JsonError::Syntax { at: self.at.saturating_sub(1), expected }
     }
 }
 
@@ -224,8 +235,8 @@ mod tests {
     use super::*;
 
     fn compare(text: &str) {
-        assert_eq!(check(text).is_ok(), serde_json::from_str::<IgnoredAny>(text).is_ok(), "{text:?}");
-        if check(text).is_ok() {
+        assert_eq!(check(text, 64).is_ok(), serde_json::from_str::<IgnoredAny>(text).is_ok(), "{text:?}");
+        if check(text, 64).is_ok() {
             assert_eq!(unquote(text.trim()), serde_json::from_str::<String>(text).ok(), "{text:?}");
         }
     }

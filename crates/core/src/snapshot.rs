@@ -152,7 +152,7 @@ impl Snapshot {
         let WireHeader { dictionary, epoch, lineage, seq, horizon, digest } = decoder.decode()?;
         let lineage = Lineage { past: lineage, current: epoch };
         let header = Header { dictionary, lineage, seq, horizon, digest };
-        let (mut base, mut names) = (Dictionary::new(), Names::new());
+        let (mut entries, mut names) = (Vec::new(), Names::new());
         let mut conflicts = Conflicts::default();
         loop {
             let chunk: Columns = decoder.decode()?;
@@ -163,8 +163,9 @@ impl Snapshot {
                 }
                 break;
             }
-            chunk.read_into(&mut base)?;
+            chunk.read_into(&mut entries)?;
         }
+        let base = Dictionary::from_iter(entries);
         if base.digest() != digest {
             return Err(minicbor::decode::Error::message("the digest is not that of the entries").into());
         }
@@ -220,7 +221,7 @@ impl Chunk {
 }
 
 impl Columns {
-    fn read_into(&self, base: &mut Dictionary) -> Result<(), WireError> {
+    fn read_into(&self, entries: &mut Vec<(Key, Entry)>) -> Result<(), WireError> {
         let column = |bytes| Column { bytes };
         let (mut keys, mut values) = (column(&self.keys[..]), column(&self.values[..]));
         let (mut times, mut counters) = (column(&self.times[..]), column(&self.counters[..]));
@@ -242,7 +243,7 @@ impl Columns {
             let author = self.authors.get(authors.number()? as usize).ok_or_else(|| malformed("no such author"))?;
             let time = HybridTime::new(millis, counters.number()? as u16);
             let stamp = Stamp::new(time, value.is_some(), *replica);
-            base.replace(key, Entry { value, stamp, seq: Seq(seq), author: author.id });
+            entries.push((key, Entry { value, stamp, seq: Seq(seq), author: author.id }));
         }
         Ok(())
     }

@@ -8,7 +8,10 @@ use std::{fmt, sync::Arc};
 
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
-use crate::{json, limits::VALUE_DEPTH_MAX};
+use crate::{
+    json::{self, JsonError},
+    limits::VALUE_DEPTH_MAX,
+};
 
 /// A JSON text without whitespace outside strings. Cheap to clone; ordered by its bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,27 +41,33 @@ pub enum ValueError {
 }
 
 impl Value {
-    /// Checks a JSON text and removes the whitespace outside its strings. Cost: two passes.
+    /// Checks a JSON text and removes the whitespace outside its strings. Cost: one pass, two if there is any.
     ///
     /// # Errors
     /// When it is not JSON, or too deep. Its length is the caller's to check, see [`Value::check_size`].
     pub fn parse(text: &str) -> Result<Self, ValueError> {
-        check_depth(text)?;
-        check_syntax(text)?;
-        let compact: String = Significant::new(text).map(|(_, c, _)| c).collect();
+        if check(text)?.is_none() {
+            return Ok(Self(text.into()));
+        }
+        let mut compact = String::with_capacity(text.len());
+        let mut from = 0;
+        for (at, byte) in Outside::new(text) {
+            if json::is_whitespace(byte) {
+                compact.push_str(&text[from..at]);
+                from = at + 1;
+            }
+        }
+        compact.push_str(&text[from..]);
         Ok(Self(compact.into()))
     }
 
-    /// Checks a text that a peer sent, which must be compact already.
+    /// Checks a text that a peer sent, which must be compact already. Cost: one pass.
     ///
     /// # Errors
     /// As [`Value::parse`], and when there is whitespace outside strings.
     pub fn from_peer(text: &str) -> Result<Self, ValueError> {
-        check_depth(text)?;
-        check_syntax(text)?;
-        match Significant::new(text).zip(text.char_indices()).find(|((at, _, _), (place, _))| at != place) {
-            Some((_, (place, _))) => Err(ValueError::Whitespace(place)),
-            None if text.ends_with([' ', '\t', '\n', '\r']) => Err(ValueError::Whitespace(text.len() - 1)),
+        match check(text)? {
+            Some(place) => Err(ValueError::Whitespace(place)),
             None => Ok(Self(text.into())),
         }
     }
@@ -125,52 +134,64 @@ impl<'b, C> Decode<'b, C> for Value {
     }
 }
 
-fn check_syntax(text: &str) -> Result<(), ValueError> {
-    json::check(text).map_err(|error| ValueError::Syntax(error.to_string()))
+/// Returns where the first whitespace outside strings is.
+fn check(text: &str) -> Result<Option<usize>, ValueError> {
+    json::check(text, VALUE_DEPTH_MAX).map_err(|error| match error {
+        JsonError::TooDeep => ValueError::TooDeep(depth(text)),
+        JsonError::Syntax { .. } => ValueError::Syntax(error.to_string()),
+    })
 }
 
-/// Before the parser, whose own recursion is what this protects.
-fn check_depth(text: &str) -> Result<(), ValueError> {
-    let deepest = Significant::new(text).map(|(_, _, depth)| depth).max().unwrap_or(0);
-    if deepest > VALUE_DEPTH_MAX { Err(ValueError::TooDeep(deepest)) } else { Ok(()) }
+/// How deep a text nests, JSON or not.
+fn depth(text: &str) -> u32 {
+    let (mut depth, mut deepest) = (0_u32, 0);
+    for (_, byte) in Outside::new(text) {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
 }
 
-/// The characters of a JSON text that are not whitespace outside strings: position, character, depth of nesting.
-struct Significant<'a> {
-    chars: std::str::CharIndices<'a>,
-    depth: u32,
-    in_string: bool,
-    escaped: bool,
+/// The bytes of a JSON text outside its strings, and where they are; a string is its opening quote. Bytes will do for
+/// characters: all that is looked for is ASCII, which no byte of a longer character is.
+struct Outside<'a> {
+    bytes: &'a [u8],
+    at: usize,
 }
 
-impl<'a> Significant<'a> {
+impl<'a> Outside<'a> {
     fn new(text: &'a str) -> Self {
-        Self { chars: text.char_indices(), depth: 0, in_string: false, escaped: false }
+        Self { bytes: text.as_bytes(), at: 0 }
+    }
+
+    /// To behind the quote that ends the string, or the end of the text.
+    fn skip_string(&mut self) {
+        while let Some(length) = self.bytes[self.at..].iter().position(|byte| matches!(byte, b'"' | b'\\')) {
+            let quote = self.bytes[self.at + length] == b'"';
+            self.at = (self.at + length + if quote { 1 } else { 2 }).min(self.bytes.len());
+            if quote {
+                return;
+            }
+        }
+        self.at = self.bytes.len();
     }
 }
 
-impl Iterator for Significant<'_> {
-    type Item = (usize, char, u32);
+impl Iterator for Outside<'_> {
+    type Item = (usize, u8);
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let (at, c) = self.chars.next()?;
-            let mut depth = self.depth;
-            match c {
-                _ if self.escaped => self.escaped = false,
-                '\\' if self.in_string => self.escaped = true,
-                '"' => self.in_string = !self.in_string,
-                _ if self.in_string => {}
-                ' ' | '\t' | '\n' | '\r' => continue,
-                '[' | '{' => {
-                    self.depth += 1;
-                    depth = self.depth;
-                }
-                ']' | '}' => self.depth = self.depth.saturating_sub(1),
-                _ => {}
-            }
-            return Some((at, c, depth));
+        let at = self.at;
+        let byte = *self.bytes.get(at)?;
+        self.at += 1;
+        if byte == b'"' {
+            self.skip_string();
         }
+        Some((at, byte))
     }
 }
 
@@ -183,6 +204,7 @@ mod tests {
         let check = |text: &str, expected: &str| assert_eq!(Value::parse(text).unwrap().as_str(), expected);
         check(" { \"a b\" : [ 1 , 2.50 ] }\n", "{\"a b\":[1,2.50]}");
         check("\"a\\\" b\"", "\"a\\\" b\"");
+        check("[ \"\\\\\" , \"é \" ] ", "[\"\\\\\",\"é \"]");
         check("12345678901234567890.10e+0", "12345678901234567890.10e+0");
     }
 

@@ -22,8 +22,9 @@ fn name(name: &str) -> DictionaryName {
     DictionaryName::parse(name).unwrap()
 }
 
+/// Each by a replica of its own.
 fn op(millis: u64, key: &str, value: Option<&str>, seen: Stamp) -> Op {
-    let stamp = Stamp::new(HybridTime::from_millis(millis), value.is_some(), ReplicaId(1));
+    let stamp = Stamp::new(HybridTime::from_millis(millis), value.is_some(), ReplicaId(millis));
     let (key, value) = (key.to_owned(), value.map(str::to_owned));
     Op { key, value, stamp, seen: vec![seen], flags: 0, author: None, recovered: None }
 }
