@@ -3,8 +3,8 @@
 //! It takes its listener and its stop signal, so that a test runs it on port 0 and ends it when it likes. It knows of no
 //! command line and no environment.
 //!
-//! A write goes from a [`socket`] through the queue of the [`writer`] into the [`store`]; when it is on the disk, an answer
-//! goes back and the [`feeds`] tell everyone who follows the dictionary.
+//! A write goes from a `socket` through the queue of the `writer` into the `store`; when it is on the disk, an answer
+//! goes back and the `feeds` tell everyone who follows the dictionary.
 
 mod config;
 mod router;

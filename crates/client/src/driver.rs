@@ -48,8 +48,8 @@ struct Driver {
 
 /// An open socket.
 struct Halves {
-    sink: SplitSink<Box<Socket>, Message>,
-    stream: SplitStream<Box<Socket>>,
+    sink: SplitSink<Socket, Message>,
+    stream: SplitStream<Socket>,
     /// Waits until the socket takes it.
     next: Option<Message>,
     /// Something has been written, and not all of it has left.
@@ -176,7 +176,7 @@ impl Driver {
             Happening::Woken => {}
             Happening::Time => self.replica(|replica| replica.handle_timeout(now_ms())),
             Happening::Connected(Ok(socket)) => {
-                let (sink, stream) = socket.split();
+                let (sink, stream) = (*socket).split();
                 self.socket = Some(Halves { sink, stream, next: None, is_dirty: false });
                 self.shared.set_trouble(None);
                 self.replica(|replica| replica.handle_connected(now_ms()));

@@ -110,7 +110,8 @@ pub struct Client {
     dictionary: Option<DictionaryId>,
     lineage: Option<Lineage>,
     horizon: Horizon,
-    /// Up to here the base has all changes; it may have some of later batches, in the middle of a catch-up.
+    /// Where the next Delta must continue. In the middle of a catch-up the base lacks what changed up to here and again
+    /// later.
     applied: Seq,
     /// The last seq at which the base was the server's state of one moment.
     settled: Seq,
