@@ -665,7 +665,12 @@ impl World {
         acknowledged.retain(|key, stamp| {
             let on_disk = self.disk.entries.get(key).is_some_and(|row| row.entry.stamp >= *stamp);
             let in_base = |peer: &Peer| peer.client.base().entry(key.as_str()).is_some_and(|e| e.stamp >= *stamp);
-            on_disk || self.peers.iter().any(|peer| in_base(peer) || in_outbox(peer, key, *stamp))
+            // Its own replica's, the write itself or one that took its place. Another's unconfirmed write is another matter.
+            let in_outbox = |peer: &Peer| {
+                let mut rows = peer.client.outbox().rows(key).iter();
+                rows.any(|row| row.stamp >= *stamp && row.stamp.replica() == stamp.replica())
+            };
+            on_disk || self.peers.iter().any(|peer| in_base(peer) || in_outbox(peer))
         });
         self.acknowledged = acknowledged;
     }
