@@ -198,15 +198,18 @@ impl Client {
 
     /// The keys that are shown with a value, in order. O(n).
     pub fn keys(&self) -> Vec<Key> {
-        let base = self.base.iter().map(|(key, _)| key);
-        if self.outbox.active() == 0 {
-            return base.cloned().collect();
+        let mut keys = Vec::with_capacity(self.base.live() as usize);
+        let mut own = self.outbox.keys().peekable();
+        let has_own = own.peek().is_some();
+        for (key, _) in self.base.iter() {
+            keys.extend(std::iter::from_fn(|| own.next_if(|own| *own < key)).cloned());
+            own.next_if_eq(&key);
+            keys.push(key.clone());
         }
-        let mut keys: Vec<Key> = base.chain(self.outbox.keys()).cloned().collect();
-        // Two sorted runs: one pass.
-        keys.sort();
-        keys.dedup();
-        keys.retain(|key| self.get(key).is_some());
+        keys.extend(own.cloned());
+        if has_own {
+            keys.retain(|key| self.get(key).is_some());
+        }
         keys
     }
 

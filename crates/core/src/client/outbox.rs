@@ -93,13 +93,19 @@ impl OutboxRow {
     }
 }
 
+/// Rows in the order of their turns. Of one type, whatever the number means: each type of set is code of its own in the page.
+type Turns = BTreeSet<(u64, Stamp, Key)>;
+
 /// The unconfirmed writes by key.
 #[derive(Clone, Debug, Default)]
 pub struct Outbox {
     rows: BTreeMap<Key, Vec<OutboxRow>>,
-    queued: BTreeSet<(Stamp, Key)>,
-    waiting: BTreeSet<(u64, Stamp, Key)>,
-    acked: BTreeSet<(Seq, Stamp, Key)>,
+    /// At 0.
+    queued: Turns,
+    /// At the time that they wait for.
+    waiting: Turns,
+    /// At the seq of their acks.
+    acked: Turns,
     active: usize,
     inactive: usize,
     changed: BTreeSet<Key>,
@@ -148,20 +154,19 @@ impl Outbox {
     }
 
     fn index(&mut self, key: &Key, stamp: Stamp, state: RowState, present: bool) {
-        fn set<T: Ord>(index: &mut BTreeSet<T>, item: T, present: bool) {
-            if present {
-                index.insert(item);
-            } else {
-                index.remove(&item);
-            }
-        }
         let count = if state.is_active() { &mut self.active } else { &mut self.inactive };
         *count = if present { *count + 1 } else { *count - 1 };
-        match state {
-            RowState::Queued => set(&mut self.queued, (stamp, key.clone()), present),
-            RowState::Waiting { until_ms } => set(&mut self.waiting, (until_ms, stamp, key.clone()), present),
-            RowState::Acked(seq) => set(&mut self.acked, (seq, stamp, key.clone()), present),
-            RowState::Sent | RowState::Held { .. } | RowState::Orphaned => {}
+        let (turns, at) = match state {
+            RowState::Queued => (&mut self.queued, 0),
+            RowState::Waiting { until_ms } => (&mut self.waiting, until_ms),
+            RowState::Acked(seq) => (&mut self.acked, seq.0),
+            RowState::Sent | RowState::Held { .. } | RowState::Orphaned => return,
+        };
+        let turn = (at, stamp, key.clone());
+        if present {
+            turns.insert(turn);
+        } else {
+            turns.remove(&turn);
         }
     }
 
@@ -215,7 +220,7 @@ impl Outbox {
     /// sent. Empty if nothing is queued.
     pub fn take_push(&mut self) -> Vec<(Key, Op)> {
         let (mut ops, mut bytes) = (Vec::new(), 0);
-        for (stamp, key) in &self.queued {
+        for (_, stamp, key) in &self.queued {
             let row = self.row(key, *stamp).expect("a queued row is there");
             bytes += row.bytes(key);
             if ops.len() == PUSH_OPS_MAX || (!ops.is_empty() && bytes > PUSH_BYTES_MAX) {
@@ -233,7 +238,7 @@ impl Outbox {
     pub fn release(&mut self, reached: Seq) -> Vec<Key> {
         let mut released = Vec::new();
         while let Some((seq, stamp, key)) = self.acked.first().cloned()
-            && seq <= reached
+            && seq <= reached.0
         {
             self.remove(&key, stamp);
             released.push(key);
@@ -246,7 +251,7 @@ impl Outbox {
     pub fn wake(&mut self, now_ms: u64) -> bool {
         let latest_ms = now_ms.saturating_add(WAIT_MS_MAX);
         let mut woken = false;
-        let next = |waiting: &BTreeSet<(u64, Stamp, Key)>| {
+        let next = |waiting: &Turns| {
             let first = waiting.first().filter(|(until_ms, ..)| *until_ms <= now_ms);
             first.or_else(|| waiting.last().filter(|(until_ms, ..)| *until_ms > latest_ms)).cloned()
         };
