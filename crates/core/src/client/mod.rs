@@ -14,6 +14,7 @@
 //! It ends in agreement: once connections last long enough for the outbox to be sent and the pages to be read, the outbox
 //! holds only rows that wait for their user, and the base equals the server's rows of the same seq.
 
+mod agree;
 mod link;
 mod outbox;
 
@@ -21,8 +22,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use link::{ANSWER_MS_MAX, Link};
 pub use link::{Action, Phase};
+use outbox::seen;
 pub use outbox::{Outbox, OutboxRow, RowState};
-use outbox::{WAIT_MS_MAX, seen};
 
 use crate::{
     author::{Author, Names},
@@ -30,16 +31,13 @@ use crate::{
     dictionary::Dictionary,
     entry::{Entry, Seq},
     key::Key,
-    limits::{CLOCK_AHEAD_MS_MAX, Limits, PUSHES_IN_FLIGHT_MAX},
-    lineage::{Lineage, fork},
+    limits::Limits,
+    lineage::Lineage,
     mutants::mutant,
     snapshot::Snapshot,
-    stamp::{Clock, HybridTime, ReplicaId, Stamp},
+    stamp::{Clock, ReplicaId, Stamp},
     value::{Value, ValueError},
-    wire::{
-        AckClass, AckCode, ByeCode, Change, Check, ClientFrame, Delta, DictionaryId, Exception, Horizon, Mode, Role,
-        ServerFrame, VERSION, WireError,
-    },
+    wire::{ByeCode, Check, ClientFrame, DictionaryId, Horizon, Role, ServerFrame, VERSION, WireError},
 };
 
 /// At most one snapshot in this time mends a base whose digest differs.
@@ -517,259 +515,6 @@ impl Client {
             return Some(Event::Entries(std::mem::take(&mut self.changed)));
         }
         self.events.pop_front()
-    }
-
-    // How it agrees.
-
-    /// Finds the last point of history that is shared with the server, and goes on from there.
-    fn join(&mut self, dictionary: DictionaryId, server: Lineage, head: Seq, mode: Mode) {
-        let same = self.dictionary.is_none_or(|known| known == dictionary);
-        let new_epoch = self.lineage.as_ref().is_none_or(|known| known.current != server.current);
-        if !same {
-            self.outbox.orphan();
-            self.start_over();
-        } else if let Some(known) = self.lineage.take()
-            && new_epoch
-        {
-            self.outbox.requeue(!mutant!("acks outlive their epoch"));
-            self.step_back(fork(&known, self.settled, &server, head));
-        }
-        self.applied = self.settled;
-        (self.verified, self.unverified) = (None, true);
-        self.dictionary = Some(dictionary);
-        self.lineage = Some(server);
-        if mode == Mode::Snapshot || self.incomplete {
-            self.fetch();
-        } else if self.applied == head {
-            self.verify_once();
-        }
-        self.status_changed();
-    }
-
-    /// Goes back to the fork: what the base has above it, the server may have lost.
-    fn step_back(&mut self, fork: Option<Seq>) {
-        let shared = fork.unwrap_or_default();
-        let lost: Vec<Key> =
-            self.base.entries().filter(|(_, entry)| entry.seq > shared).map(|(key, _)| key.clone()).collect();
-        self.outbox.lower_forks(shared);
-        for key in &lost {
-            let Some(entry) = self.base.forget(key) else { continue };
-            if self.role == Role::Writer {
-                let state = if fork.is_some() { RowState::Queued } else { RowState::Orphaned };
-                self.outbox.insert(key.clone(), self.recovered(entry, shared, state));
-            }
-        }
-        if self.conflicts.step_back(shared) {
-            self.events.push_back(Event::Conflicts);
-        }
-        self.settled = self.settled.min(shared);
-        if !lost.is_empty() {
-            self.incomplete |= self.role != Role::Writer;
-            self.taken_back.extend(lost);
-            self.reset();
-        }
-    }
-
-    /// A confirmed write as a row of the outbox, with its own stamp: nobody else may have it any more.
-    fn recovered(&self, entry: Entry, fork: Seq, state: RowState) -> OutboxRow {
-        let name = self.names.get(&entry.author).cloned();
-        let name = name.unwrap_or_else(|| crate::author::AuthorName::generated(entry.author));
-        OutboxRow {
-            value: entry.value,
-            stamp: entry.stamp,
-            seen: vec![Stamp::ZERO],
-            author: Author { id: entry.author, name },
-            recovered: Some(fork),
-            sent: true,
-            state,
-        }
-    }
-
-    fn start_over(&mut self) {
-        self.base = Dictionary::new();
-        self.taken_back.clear();
-        self.incomplete = false;
-        self.conflicts = Conflicts::default();
-        self.settled = Seq(0);
-        self.reset();
-    }
-
-    fn adopt(&mut self, snapshot: Snapshot) {
-        let Snapshot { header, base, names, conflicts } = snapshot;
-        (self.base, self.conflicts) = (base, conflicts);
-        self.taken_back.clear();
-        self.incomplete = false;
-        self.names.extend(names);
-        (self.applied, self.settled) = (header.seq, header.seq);
-        self.horizon = header.horizon;
-        self.unverified = true;
-        self.outbox.release(header.seq);
-        self.reset();
-    }
-
-    fn handle_delta(&mut self, delta: Delta, now_ms: u64) -> Result<(), WireError> {
-        let (prev, to, more) = (delta.prev, delta.to, delta.more);
-        if self.link.phase != Phase::Following {
-            return Ok(());
-        }
-        if prev != self.applied {
-            if to > self.applied && !self.resuming {
-                self.resume();
-            }
-            return Ok(());
-        }
-        self.resuming = false;
-        self.names.extend(delta.authors.iter().map(|author| (author.id, author.name.clone())));
-        let mut conflicts = false;
-        for change in delta.into_changes()? {
-            match change {
-                Change::Entry(key, entry) => {
-                    self.changed.insert(key.clone());
-                    self.base.replace(key, entry);
-                }
-                Change::Conflict(conflict) => {
-                    conflicts = true;
-                    self.conflicts.set(conflict);
-                }
-            }
-        }
-        self.applied = to;
-        if !more || mutant!("a page is a moment") {
-            self.settled = to;
-        }
-        if conflicts {
-            self.events.push_back(Event::Conflicts);
-        }
-        let released = self.outbox.release(self.settled);
-        if !released.is_empty() {
-            self.changed.extend(released);
-            self.status_changed();
-        }
-        self.verify_once();
-        self.compare(now_ms);
-        Ok(())
-    }
-
-    fn resume(&mut self) {
-        let Some(lineage) = &self.lineage else { return };
-        let epoch = lineage.current;
-        self.resuming = true;
-        self.applied = self.settled;
-        self.transmit(&ClientFrame::Resume { epoch, cursor: self.settled });
-    }
-
-    fn handle_ack(&mut self, batch: u64, seq: Seq, exceptions: &[Exception], now_ms: u64) {
-        let Some(position) = self.in_flight.iter().position(|(number, _)| *number == batch) else { return };
-        let (_, ops) = self.in_flight.remove(position).expect("it was just found");
-        let mut exceptions = exceptions.iter().peekable();
-        if let Some(server_ms) = exceptions.clone().find(|e| e.code == AckCode::ClockAhead).map(|e| e.data) {
-            self.set_offset(now_ms, server_ms, now_ms);
-            if !mutant!("a wrong clock goes on") {
-                self.clock.forget_above(HybridTime::from_millis(server_ms.saturating_add(CLOCK_AHEAD_MS_MAX)));
-            }
-        }
-        for (index, (key, stamp)) in (0..).zip(ops) {
-            let exception = exceptions.next_if(|exception| exception.index == index);
-            self.settle(&key, stamp, seq, exception, now_ms);
-            self.changed.insert(key);
-        }
-        self.outbox.release(if mutant!("a row leaves with its ack") { seq } else { self.settled });
-        self.compare(now_ms);
-        self.status_changed();
-    }
-
-    /// What becomes of an operation that was answered, if no newer one has taken its place.
-    fn settle(&mut self, key: &Key, stamp: Stamp, seq: Seq, exception: Option<&Exception>, now_ms: u64) {
-        let Some(row) = self.outbox.row(key, stamp) else { return };
-        let recovered = row.recovered.is_some();
-        let state = match exception.map(|exception| (exception.code, exception.code.class(), exception.data)) {
-            None | Some((_, AckClass::Done, _)) => RowState::Acked(seq),
-            Some((code, AckClass::Held, data)) => RowState::Held { code, data },
-            Some((AckCode::ClockAhead, _, server_ms)) if !recovered => {
-                return self.restamp(key, stamp, server_ms, now_ms);
-            }
-            // It was confirmed once with this stamp: it waits until the server's clock has come so far.
-            Some((AckCode::ClockAhead, _, server_ms)) => {
-                let early_ms = stamp.millis().saturating_sub(server_ms.saturating_add(CLOCK_AHEAD_MS_MAX));
-                RowState::Waiting { until_ms: now_ms + early_ms.clamp(1000, WAIT_MS_MAX) }
-            }
-            Some((_, AckClass::Retry, wait_ms)) => RowState::Waiting { until_ms: now_ms + wait_ms.min(WAIT_MS_MAX) },
-        };
-        self.outbox.set_state(key, stamp, state);
-        if !state.is_active() && self.taken_back.contains(key) && self.link.phase == Phase::Following {
-            // The server will not take it back, so the base needs what the server has.
-            self.fetch();
-        }
-    }
-
-    /// Nobody else can have seen a refused write, so it may get another stamp: above the entry, and above what it replaces,
-    /// as far as the server's clock may have admitted that.
-    fn restamp(&mut self, key: &Key, stamp: Stamp, server_ms: u64, now_ms: u64) {
-        let Some(mut row) = self.outbox.remove(key, stamp) else { return };
-        let base = self.base.entry(key.as_str()).map_or(Stamp::ZERO, |entry| entry.stamp);
-        let by_clock = HybridTime::from_millis(server_ms.saturating_add(CLOCK_AHEAD_MS_MAX));
-        let admitted = by_clock.max(base.time().plus_millis(1));
-        let others = self.outbox.rows(key).iter().filter(|row| row.state.is_active()).map(|row| row.stamp);
-        let replaced =
-            row.seen.iter().copied().chain(others).filter(|stamp| stamp.time() <= admitted).fold(base, Stamp::max);
-        row.stamp = self.clock.stamp(self.server_ms(now_ms), replaced, row.value.is_some());
-        row.state = RowState::Queued;
-        self.outbox.insert(key.clone(), row);
-    }
-
-    /// Asks for the server's digest after a catch-up.
-    fn verify_once(&mut self) {
-        if self.is_settled() && std::mem::take(&mut self.unverified) {
-            self.verify();
-        }
-    }
-
-    /// Compares the digests, when the base has come to the seq of the server's.
-    fn compare(&mut self, now_ms: u64) {
-        let Some(check) = self.check.filter(|_| self.is_settled()) else { return };
-        while self.taken_back.first().is_some_and(|key| self.outbox.shown(key).is_none()) {
-            self.taken_back.pop_first();
-        }
-        if check.seq > self.settled || !self.taken_back.is_empty() {
-            return;
-        }
-        self.check = None;
-        if check.seq < self.settled {
-            // It has gone by, in the middle of a catch-up.
-            return self.verify();
-        }
-        if (check.digest, check.live) == (self.base.digest(), self.base.live()) {
-            self.verified = Some(check.seq);
-            return self.status_changed();
-        }
-        self.divergences += 1;
-        self.verified = None;
-        self.events.push_back(Event::Diverged);
-        if self.healed_at_ms.is_none_or(|at| now_ms >= at + HEAL_MS_MIN) {
-            self.healed_at_ms = Some(now_ms);
-            self.fetch();
-        }
-    }
-
-    /// Fetches a snapshot; if it cannot be had, after the next Welcome.
-    fn fetch(&mut self) {
-        self.incomplete = true;
-        self.link.fetch();
-    }
-
-    /// Sends what is queued, as far as pushes may be in flight.
-    fn push(&mut self) {
-        while self.link.is_welcome() && self.in_flight.len() < PUSHES_IN_FLIGHT_MAX {
-            let (keys, ops): (Vec<_>, Vec<_>) = self.outbox.take_push().into_iter().unzip();
-            if ops.is_empty() {
-                return;
-            }
-            let batch = self.next_batch;
-            self.next_batch += 1;
-            let stamps = ops.iter().map(|op| op.stamp);
-            self.in_flight.push_back((batch, keys.into_iter().zip(stamps).collect()));
-            self.transmit(&ClientFrame::Push { batch, ops });
-        }
     }
 
     fn server_ms(&self, now_ms: u64) -> u64 {
