@@ -4,10 +4,7 @@ mod support;
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader},
     net::SocketAddr,
-    path::Path,
-    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
 };
 
@@ -15,35 +12,10 @@ use keybook_core::{
     entry::Seq,
     wire::{ClientFrame, ServerFrame},
 };
-use support::{Raw, soon};
+use support::{Raw, process::Process, soon};
 use tokio::sync::mpsc;
 
-/// The program, until it is killed.
-struct Process {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Process {
-    fn start(folder: &Path) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_keybook"));
-        command.args(["--listen", "127.0.0.1:0", "--data"]).arg(folder).env("RUST_LOG", "info");
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        log.read_line(&mut line).unwrap();
-        let address = line.trim_end().rsplit_once("http://").unwrap_or_else(|| panic!("no address in {line:?}")).1;
-        Self { address: address.parse().unwrap(), child }
-    }
-}
-
-/// Without a chance to write anything.
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
+const KILLS: usize = 50;
 
 /// What clients were told that is.
 type Known = Arc<Mutex<BTreeMap<String, String>>>;
@@ -90,10 +62,10 @@ async fn follow(address: SocketAddr, known: Known) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_ten_times_it_loses_nothing() {
+async fn killed_fifty_times_it_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let known = Known::default();
-    for round in 0..10 {
+    for round in 0..KILLS {
         let process = Process::start(folder.path());
         check(process.address, &known).await;
         let (acked, mut acks) = mpsc::unbounded_channel();
@@ -103,7 +75,7 @@ async fn killed_ten_times_it_loses_nothing() {
             .collect();
         clients.push(tokio::spawn(follow(process.address, known.clone())));
         // At another moment each time.
-        for _ in 0..20 + 13 * round {
+        for _ in 0..5 + 7 * (round % 10) {
             soon("an acknowledgement", acks.recv()).await.expect("clients write");
         }
         drop(process);

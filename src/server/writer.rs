@@ -7,6 +7,8 @@
 //! When a commit fails, what the disk holds is unknown. The writer ends, and the server with it: it never tries again.
 
 #[cfg(test)]
+mod power_loss;
+#[cfg(test)]
 mod tests;
 
 use std::{

@@ -3,6 +3,8 @@
 // Each test program uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod process;
+
 use std::{
     future::Future,
     net::SocketAddr,
@@ -186,6 +188,23 @@ impl Raw {
     /// Sends a frame; false when the connection is gone.
     pub async fn try_send(&mut self, frame: &ClientFrame) -> bool {
         soon("sending", self.socket.send(Message::Binary(frame.encode().into()))).await.is_ok()
+    }
+
+    /// Sends a message; false when the connection is gone.
+    pub async fn try_send_message(&mut self, message: Message) -> bool {
+        soon("sending", self.socket.send(message)).await.is_ok()
+    }
+
+    /// Writes bytes past the WebSocket protocol; false when the connection is gone.
+    pub async fn try_send_garbage(&mut self, bytes: &[u8]) -> bool {
+        soon("sending", self.socket.get_mut().write_all(bytes)).await.is_ok()
+    }
+
+    /// Sends nothing more, and reads frames until the server has closed.
+    pub async fn leave(mut self) {
+        // It fails when the server was the first.
+        let _ = soon("the end of sending", self.socket.get_mut().shutdown()).await;
+        while self.receive().await.is_some() {}
     }
 
     pub async fn send_message(&mut self, message: Message) {

@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use keybook_core::lineage::Epoch;
 use redb::{Database, StorageBackend, backends::InMemoryBackend};
 
 use super::Store;
@@ -16,7 +17,8 @@ use super::Store;
 pub(crate) fn store() -> (Store, Arc<AtomicBool>) {
     let fails = Arc::<AtomicBool>::default();
     let disk = Disk { memory: InMemoryBackend::new(), fails: fails.clone() };
-    (Store::over(Database::builder().create_with_backend(disk).unwrap()), fails)
+    let database = Database::builder().create_with_backend(disk).unwrap();
+    (Store::over(database, Epoch(1)).unwrap(), fails)
 }
 
 #[derive(Debug)]

@@ -14,6 +14,8 @@ mod tables;
 #[cfg(test)]
 pub(crate) mod faulty;
 #[cfg(test)]
+pub(crate) mod power;
+#[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};

@@ -107,9 +107,9 @@ impl Store {
 #[cfg(test)]
 impl Store {
     /// A store over a database that is no file.
-    pub(super) fn over(database: Database) -> Self {
-        let (id, starts) = start(&database, 1, Epoch(1)).unwrap();
-        Self { database, path: std::env::temp_dir(), id, starts }
+    pub(super) fn over(database: Database, epoch: Epoch) -> Result<Self, StoreError> {
+        let (id, starts) = start(&database, 1, epoch)?;
+        Ok(Self { database, path: std::env::temp_dir(), id, starts })
     }
 }
 
