@@ -20,10 +20,18 @@ const KILLS: usize = 50;
 /// What clients were told that is.
 type Known = Arc<Mutex<BTreeMap<String, String>>>;
 
-/// Writes keys of its own until the server is gone; reports each write that is acknowledged.
-async fn load(address: SocketAddr, prefix: String, known: Known, acked: mpsc::UnboundedSender<()>) {
+/// A client that follows from here on: the kill must not come while it is being greeted.
+async fn join(address: SocketAddr) -> Raw {
     let mut raw = Raw::connect(address, "main").await;
-    raw.hello(None, None, Seq(0)).await;
+    let head = raw.hello(None, None, Seq(0)).await.head;
+    if head > Seq(0) {
+        raw.resume(head).await;
+    }
+    raw
+}
+
+/// Writes keys of its own until the server is gone; reports each write that is acknowledged.
+async fn load(mut raw: Raw, prefix: String, known: Known, acked: mpsc::UnboundedSender<()>) {
     let mut waiting = BTreeMap::new();
     for batch in 0.. {
         let rows: Vec<_> = (0..5).map(|row| (format!("{prefix}-{batch}-{row}"), format!("[{batch},{row}]"))).collect();
@@ -48,9 +56,7 @@ async fn load(address: SocketAddr, prefix: String, known: Known, acked: mpsc::Un
 }
 
 /// Follows until the server is gone.
-async fn follow(address: SocketAddr, known: Known) {
-    let mut raw = Raw::connect(address, "main").await;
-    raw.hello(None, None, Seq(0)).await;
+async fn follow(mut raw: Raw, known: Known) {
     while let Some(frame) = raw.receive().await {
         if let ServerFrame::Delta(delta) = frame {
             let rows = delta.entries.into_iter();
@@ -69,11 +75,15 @@ async fn killed_fifty_times_it_loses_nothing() {
         let process = Process::start(folder.path());
         check(process.address, &known).await;
         let (acked, mut acks) = mpsc::unbounded_channel();
-        let mut clients: Vec<_> = (0..4)
-            .map(|client| load(process.address, format!("{round}-{client}"), known.clone(), acked.clone()))
-            .map(tokio::spawn)
-            .collect();
-        clients.push(tokio::spawn(follow(process.address, known.clone())));
+        let mut joined = Vec::new();
+        for _ in 0..5 {
+            joined.push(join(process.address).await);
+        }
+        let follower = joined.pop().expect("the fifth");
+        let mut clients = vec![tokio::spawn(follow(follower, known.clone()))];
+        for (client, raw) in joined.into_iter().enumerate() {
+            clients.push(tokio::spawn(load(raw, format!("{round}-{client}"), known.clone(), acked.clone())));
+        }
         // At another moment each time.
         for _ in 0..5 + 7 * (round % 10) {
             soon("an acknowledgement", acks.recv()).await.expect("clients write");
