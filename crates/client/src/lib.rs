@@ -24,6 +24,7 @@
 
 mod address;
 mod client;
+mod connection;
 mod driver;
 mod snapshot;
 
@@ -37,4 +38,5 @@ pub use keybook_core::{
 pub use self::{
     address::{Address, AddressError},
     client::{Changes, Client, Options},
+    connection::{Connection, ConnectionError, Step},
 };
