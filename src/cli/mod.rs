@@ -1,12 +1,13 @@
 //! The command line: what it accepts, and which exit code comes of it. Each subcommand is a file.
 
+mod load;
 mod serve;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use self::serve::Serve;
+use self::{load::Load, serve::Serve};
 
 /// Does what the command line asks.
 ///
@@ -14,11 +15,19 @@ use self::serve::Serve;
 /// the process here, with its usage and exit code 2.
 pub fn run() -> ExitCode {
     let Arguments { command, serve } = Arguments::parse();
-    let Command::Serve(serve) = command.unwrap_or(Command::Serve(serve));
-    if let Err(refusal) = serve.check() {
+    let command = command.unwrap_or(Command::Serve(serve));
+    let checked = match &command {
+        Command::Serve(serve) => serve.check(),
+        Command::Load(load) => load.check(),
+    };
+    if let Err(refusal) = checked {
         Arguments::command().error(clap::error::ErrorKind::ValueValidation, refusal).exit();
     }
-    match serve.run() {
+    let done = match command {
+        Command::Serve(serve) => serve.run(),
+        Command::Load(load) => load.run(),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("keybook: {error:#}");
@@ -41,6 +50,8 @@ struct Arguments {
 enum Command {
     /// Serve the dictionaries of a folder; this is what runs when no command is named
     Serve(Serve),
+    /// Load a server, and print what it does: writes and deliveries a second, and the times that they take
+    Load(Load),
 }
 
 #[cfg(test)]
@@ -56,7 +67,7 @@ mod tests {
     fn serve_is_what_runs_when_nothing_is_named() {
         for line in [&["keybook", "--listen", "127.0.0.1:0"][..], &["keybook", "serve", "--listen", "127.0.0.1:0"]] {
             let Arguments { command, serve } = Arguments::parse_from(line);
-            let Command::Serve(serve) = command.unwrap_or(Command::Serve(serve));
+            let Command::Serve(serve) = command.unwrap_or(Command::Serve(serve)) else { panic!("{line:?}") };
             assert_eq!(serve.listen.to_string(), "127.0.0.1:0", "{line:?}");
         }
     }
