@@ -21,6 +21,7 @@ dev:
 	scripts/setup.sh run
 	LEPTOS_HASH_FILES=false cargo leptos watch
 
-# Comparisons with peers.
+# Comparisons with peers; the durable writes need the server.
 bench:
+	cargo build --release --package keybook --bin keybook
 	cargo bench --package keybook-bench

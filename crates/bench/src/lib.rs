@@ -1,4 +1,4 @@
-//! What the benchmarks share: samples of times, and the page that reports them.
+//! What the benchmarks share: samples of times, the page that reports them, and the server in a process of its own.
 //!
 //! A benchmark runs its subjects in turns, round after round, in one process, and compares medians. A timing never fails
 //! anything: what a benchmark asserts is that each subject did the work.
@@ -6,3 +6,5 @@
 pub mod samples;
 
 pub mod report;
+
+pub mod server;
