@@ -60,6 +60,9 @@ fn wrong_usage_ends_with_2() {
         (&["serve", "--listen", "[::]:0"], "Add --open"),
         (&["serve", "--listen", "here"], "invalid value 'here' for '--listen <ADDRESS>'"),
         (&["fly"], "'fly'"),
+        (&["load", "--connections", "2", "--writers", "3"], "3 writers, but only 2 connections"),
+        (&["load", "--writers", "3", "--keys", "2"], "2 keys are not enough for 3 writers"),
+        (&["load", "--value-bytes", "23"], "23 is not in 24..=65536"),
     ] {
         check(&keybook(arguments).output().unwrap(), 2, message);
     }
@@ -90,6 +93,46 @@ fn a_data_folder_that_cannot_be_made_ends_with_1_and_is_named() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml/data");
     let output = keybook(&["--listen", "127.0.0.1:0", "--data", folder]).output().unwrap();
     check(&output, 1, folder);
+}
+
+/// What `keybook load` measured of a server of its own.
+fn load(test: &str, options: &[&str]) -> serde_json::Value {
+    let folder = data(test);
+    std::fs::remove_dir_all(&folder).ok();
+    let mut command = keybook(&["--listen", "127.0.0.1:0"]);
+    command.env("KEYBOOK_DATA", folder);
+    let server = Server::start(command);
+    let url = format!("http://{}/d/load", server.address);
+    let arguments = [&["load", &url, "--seconds", "1", "--json"], options].concat();
+    let output = keybook(&arguments).stdout(Stdio::piped()).output().unwrap();
+    check(&output, 0, "");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_bounded_load_is_delivered_to_all() {
+    let figures = load("bounded", &["--connections", "5", "--writers", "2", "--rate", "20"]);
+    assert_eq!((&figures["writes"], &figures["deliveries"], &figures["skipped"]), (&20.into(), &100.into(), &0.into()));
+    for times in ["to_ack", "to_receive"] {
+        let [p50, longest] = ["p50_ms", "max_ms"].map(|quantile| figures[times][quantile].as_f64().unwrap());
+        assert!(0.0 < p50 && p50 <= longest, "{figures}");
+    }
+}
+
+#[test]
+fn a_flood_counts_what_is_skipped() {
+    let figures = load("flood", &["--connections", "3", "--writers", "3", "--window", "64", "--keys", "3"]);
+    let [writes, deliveries, skipped] = ["writes", "deliveries", "skipped"].map(|name| figures[name].as_u64().unwrap());
+    // A key that is written twice in a commit is delivered once.
+    assert!(skipped > 0, "{figures}");
+    assert_eq!(deliveries + skipped, 3 * writes, "{figures}");
+}
+
+#[test]
+fn a_load_of_nobody_ends_with_1_and_names_the_address() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let output = keybook(&["load", &format!("http://{free}/d/load")]).output().unwrap();
+    check(&output, 1, &format!("cannot connect to http://{free}/d/load"));
 }
 
 /// A data folder with a file that cannot be served ends with 1 and a reason, and the file stays as it is.

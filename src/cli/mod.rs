@@ -6,6 +6,7 @@ mod serve;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::{load::Load, serve::Serve};
 
@@ -23,6 +24,7 @@ pub fn run() -> ExitCode {
     if let Err(refusal) = checked {
         Arguments::command().error(clap::error::ErrorKind::ValueValidation, refusal).exit();
     }
+    raise_open_files();
     let done = match command {
         Command::Serve(serve) => serve.run(),
         Command::Load(load) => load.run(),
@@ -33,6 +35,14 @@ pub fn run() -> ExitCode {
             eprintln!("keybook: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Lets the process have as many open files as it may: a socket is one, and the usual limit is 1024 unless one asks.
+fn raise_open_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        eprintln!("keybook: the limit of open files stays as it is: {error}");
     }
 }
 

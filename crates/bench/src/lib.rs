@@ -1,4 +1,5 @@
-//! What the benchmarks share: samples of times, the page that reports them, and the server in a process of its own.
+//! What the benchmarks share: samples of times, the page that reports them, the disk, and the
+//! server in a process of its own.
 //!
 //! A benchmark runs its subjects in turns, round after round, in one process, and compares medians. A timing never fails
 //! anything: what a benchmark asserts is that each subject did the work.
@@ -7,4 +8,5 @@ pub mod samples;
 
 pub mod report;
 
+pub mod disk;
 pub mod server;

@@ -1,6 +1,6 @@
-//! The times of one measure of one subject, a round each.
+//! The times, or other figures, of one measure of one subject, a round each.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -29,6 +29,37 @@ impl Samples {
     /// When there is none.
     pub fn spread(&self) -> (Duration, Duration) {
         (self.0[0], self.0[self.0.len() - 1])
+    }
+}
+
+/// The middle of some figures, the least and the most.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread([f64; 3]);
+
+impl Spread {
+    /// Of figures in any order.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn of(figures: impl Iterator<Item = f64>) -> Self {
+        let mut figures: Vec<f64> = figures.collect();
+        figures.sort_by(f64::total_cmp);
+        let last = figures.len() - 1;
+        Self([figures[last / 2], figures[0], figures[last]])
+    }
+}
+
+/// `2.4 [2.1, 3.0]`, with as many digits as say something.
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = match self.0[0].abs() {
+            0.0..1.0 => 3,
+            1.0..10.0 => 2,
+            10.0..100.0 => 1,
+            _ => 0,
+        };
+        let [middle, least, most] = self.0;
+        write!(f, "{middle:.digits$} [{least:.digits$}, {most:.digits$}]")
     }
 }
 

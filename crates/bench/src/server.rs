@@ -30,7 +30,14 @@ impl Server {
     /// When it has not been built, or does not serve.
     pub fn start(data: &Path) -> io::Result<Self> {
         let mut command = Command::new(program()?);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).env("RUST_LOG", "info");
+        Self::spawn(command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).env("RUST_LOG", "info"))
+    }
+
+    /// Starts any server that says where it listens at the end of the first line of its log.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not serve.
+    pub fn spawn(command: &mut Command) -> io::Result<Self> {
         let mut child = command.stderr(Stdio::piped()).spawn()?;
         let mut log = BufReader::new(child.stderr.take().expect("it is piped"));
         let mut line = String::new();
@@ -62,6 +69,17 @@ impl Server {
         Ok(Duration::from_nanos(nanos))
     }
 
+    /// What it has in memory, in bytes.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn resident_bytes(&self) -> io::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        Ok(kib.ok_or_else(|| io::Error::other(format!("no VmRSS in {status:?}")))? * 1024)
+    }
+
     /// Asks it to stop, and waits for its end.
     ///
     /// # Errors
@@ -85,8 +103,11 @@ impl Drop for Server {
     }
 }
 
-/// The release build: a benchmark is `target/release/deps/name-hash`.
-fn program() -> io::Result<PathBuf> {
+/// Keybook's release build: a benchmark is `target/release/deps/name-hash`.
+///
+/// # Errors
+/// When it has not been built.
+pub fn program() -> io::Result<PathBuf> {
     let bench = env::current_exe()?;
     let program = bench.ancestors().nth(2).map(|folder| folder.join("keybook"));
     program.filter(|program| program.is_file()).ok_or_else(|| {

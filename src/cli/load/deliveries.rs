@@ -66,7 +66,8 @@ mod tests {
         };
         let check = |frame: ServerFrame, expected: Option<Option<Seq>>, keys: &[&str]| {
             let mut found = Vec::new();
-            let seq = read(&frame.encode(), |key, value| found.push((key.to_owned(), value.map(str::to_owned)))).unwrap();
+            let seq =
+                read(&frame.encode(), |key, value| found.push((key.to_owned(), value.map(str::to_owned)))).unwrap();
             assert_eq!(seq, expected);
             assert_eq!(found.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), keys);
         };

@@ -118,7 +118,11 @@ impl Figures {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "writes      {}, {:.0} a second, by {} writers", self.writes, self.writes_per_second, self.writers)?;
+        writeln!(
+            f,
+            "writes      {}, {:.0} a second, by {} writers",
+            self.writes, self.writes_per_second, self.writers
+        )?;
         writeln!(
             f,
             "deliveries  {}, {:.0} a second, to {} connections; {} skipped",

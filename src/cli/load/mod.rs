@@ -53,6 +53,10 @@ pub(super) struct Load {
     #[arg(long, value_name = "NUMBER", default_value_t = 64, value_parser = value_parser!(u32).range(1..=4096))]
     window: u32,
 
+    /// Writes in one message at most [default: half the window, so that the server never waits for a round trip]
+    #[arg(long, value_name = "NUMBER", value_parser = value_parser!(u32).range(1..=512))]
+    batch: Option<u32>,
+
     /// Seconds for which it writes
     #[arg(long, value_name = "NUMBER", default_value_t = 10, value_parser = value_parser!(u32).range(1..=3600))]
     seconds: u32,
@@ -77,7 +81,9 @@ impl Load {
             return Err(format!("{} writers, but only {} connections", self.writers, self.connections));
         }
         match self.keys {
-            Some(keys) if keys < self.writers => Err(format!("{keys} keys are not enough for {} writers", self.writers)),
+            Some(keys) if keys < self.writers => {
+                Err(format!("{keys} keys are not enough for {} writers", self.writers))
+            }
             _ => Ok(()),
         }
     }
@@ -124,9 +130,9 @@ impl Load {
             anyhow::Ok(sum)
         };
         let both = async { tokio::try_join!(async { anyhow::Ok(ended.await) }, tallies) };
-        let ((), tally) = timeout_at(until + DRAIN, both)
-            .await
-            .with_context(|| format!("what was written has not arrived everywhere {} s after the last write", DRAIN.as_secs()))??;
+        let ((), tally) = timeout_at(until + DRAIN, both).await.with_context(|| {
+            format!("what was written has not arrived everywhere {} s after the last write", DRAIN.as_secs())
+        })??;
         ensure!(tally.refused == 0, "the server refused {} of {} writes", tally.refused, tally.refused + tally.writes);
         Ok(Figures::new(self, tally, processor_time() - processor))
     }

@@ -7,7 +7,6 @@ use keybook_client::{Address, Connection, Step};
 use keybook_core::{
     author::{Author, AuthorId, AuthorName},
     entry::Seq,
-    limits::{PUSH_OPS_MAX, PUSHES_IN_FLIGHT_MAX},
     stamp::{Clock, ReplicaId, Stamp},
     wire::{ClientFrame, Op, ServerFrame, VERSION},
 };
@@ -212,14 +211,13 @@ impl Writer {
         due.into_iter().chain([self.until]).filter(|&alarm| alarm > Instant::now()).min()
     }
 
-    /// The writes that are due and fit the window; at most half of it, so that the server never waits for a round trip.
+    /// The writes that are due and fit the window. A server that has enough of them unanswered reads no more.
     fn next_push(&mut self, workload: &Workload) -> Option<Vec<u8>> {
-        if Instant::now() >= self.until || self.in_flight.len() >= PUSHES_IN_FLIGHT_MAX {
+        if Instant::now() >= self.until {
             return None;
         }
         let in_flight: usize = self.in_flight.iter().map(|(_, made_us)| made_us.len()).sum();
-        let window = workload.window as usize;
-        let room = window.saturating_sub(in_flight).min(window.div_ceil(2)).min(PUSH_OPS_MAX);
+        let room = workload.window.saturating_sub(in_flight).min(workload.batch);
         let now_us = workload.elapsed_us();
         let mut made_us = Vec::new();
         while made_us.len() < room {

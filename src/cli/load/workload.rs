@@ -1,5 +1,8 @@
 //! What is written, and when.
 
+use std::time::Duration;
+
+use keybook_core::limits::PUSH_OPS_MAX;
 use tokio::time::Instant;
 
 use super::Load;
@@ -12,7 +15,9 @@ pub(super) struct Workload {
     writers: u32,
     rate: Option<u32>,
     /// Writes of one writer that may wait for their acknowledgement.
-    pub(super) window: u32,
+    pub(super) window: usize,
+    /// Writes in one Push at most.
+    pub(super) batch: usize,
     value_bytes: usize,
     keys: Option<u32>,
 }
@@ -24,7 +29,8 @@ impl Workload {
             run: getrandom::u32().expect("every system that runs this has random numbers") >> 8,
             writers: load.writers,
             rate: load.rate,
-            window: load.window,
+            window: load.window as usize,
+            batch: load.batch.map_or((load.window as usize).div_ceil(2), |batch| batch as usize).min(PUSH_OPS_MAX),
             value_bytes: load.value_bytes as usize,
             keys: load.keys,
         }
@@ -43,7 +49,7 @@ impl Workload {
 
     /// The moment of [`Workload::due_us`].
     pub(super) fn instant(&self, at_us: u64) -> Instant {
-        self.start + std::time::Duration::from_micros(at_us)
+        self.start + Duration::from_micros(at_us)
     }
 
     /// The key of a writer's write: 16 bytes.
@@ -99,7 +105,8 @@ mod tests {
     #[test]
     fn writers_take_turns() {
         let workload = workload(&["--rate", "20", "--writers", "2"]);
-        let due: Vec<_> = [(0, 0), (1, 0), (0, 1), (1, 1)].map(|(writer, number)| workload.due_us(writer, number)).into();
+        let due: Vec<_> =
+            [(0, 0), (1, 0), (0, 1), (1, 1)].map(|(writer, number)| workload.due_us(writer, number)).into();
         assert_eq!(due, [0, 50_000, 100_000, 150_000].map(Some));
     }
 

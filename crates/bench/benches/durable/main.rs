@@ -12,11 +12,11 @@ mod keybook;
 mod rows;
 
 mod bare;
-mod disk;
 
 use std::env;
 
 use keybook_bench::{
+    disk::{Disk, Syncs},
     report::{self, Table},
     samples::Samples,
 };
@@ -24,7 +24,6 @@ use keybook_bench::{
 use crate::{
     bare::Bare,
     connection::Outcome,
-    disk::{Disk, Syncs},
     keybook::{Cost, Keybook},
     rows::{PLAIN_TABLE, Rows, TABLES},
     workload::Case,
@@ -92,18 +91,15 @@ fn run(disk: &Disk, round: usize, lines: &mut [Line]) -> Outcome<()> {
 }
 
 fn introduction(rounds: usize, disk: &Disk, before: Syncs, after: Syncs) -> String {
-    let millis = |syncs: Syncs| [syncs.p50, syncs.p99].map(|time| time.as_secs_f64() * 1e3);
-    let ([p50, p99], [p50_after, p99_after]) = (millis(before), millis(after));
     format!(
-        "File system {}; appending 4 KiB and syncing takes {p50:.2} ms (p50) and {p99:.2} ms (p99) before, {p50_after:.2} ms \
-         and\n{p99_after:.2} ms after. {rounds} rounds in which the subjects alternate; the time is that of the clock.\n\nKeybook \
+        "{} {rounds} rounds in which the subjects alternate; the time is that of the clock.\n\nKeybook \
          is the server's release build, written over its WebSocket by connections that follow the dictionary and send\nfrom \
          one thread what was encoded before. A write counts when its Ack has come. A row of the table names the operations in \
          a\nPush, how many Pushes of a connection wait for their acks, and whether the entries are new. Bare redb makes the \
          same row\nchanges in the same tables and in the same transactions, read from Keybook's file, with quick repair and \
          immediate\ndurability, in one thread of one process; one plain table takes the same keys and values in as many \
          transactions. Against\nbare redb the target is at least 0.7.\n",
-        disk.file_system
+        disk.describe(before, after)
     )
 }
 

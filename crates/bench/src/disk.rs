@@ -11,7 +11,7 @@ use std::{
 use tempfile::TempDir;
 
 /// Names the folder under which the data is written.
-pub(crate) const FOLDER_VARIABLE: &str = "KEYBOOK_BENCH_FOLDER";
+pub const FOLDER_VARIABLE: &str = "KEYBOOK_BENCH_FOLDER";
 /// Enough for three beyond the 99th percentile.
 const PROBES: usize = 300;
 /// Of redb's and most file systems' pages.
@@ -21,16 +21,17 @@ const VOLATILE: [&str; 2] = ["tmpfs", "ramfs"];
 
 /// A folder for the data that goes with the benchmark, on a file system whose kind it says.
 #[derive(Debug)]
-pub(crate) struct Disk {
-    pub(crate) folder: TempDir,
-    pub(crate) file_system: String,
+pub struct Disk {
+    /// Goes when this is dropped.
+    pub folder: TempDir,
+    file_system: String,
 }
 
 /// How long a page takes: appended and synced.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Syncs {
-    pub(crate) p50: Duration,
-    pub(crate) p99: Duration,
+pub struct Syncs {
+    p50: Duration,
+    p99: Duration,
 }
 
 impl Disk {
@@ -38,7 +39,7 @@ impl Disk {
     ///
     /// # Errors
     /// When there is none, or it is in memory.
-    pub(crate) fn new() -> io::Result<Self> {
+    pub fn new() -> io::Result<Self> {
         let parent = match env::var_os(FOLDER_VARIABLE) {
             Some(folder) => PathBuf::from(folder),
             None => env::current_exe()?.parent().expect("a program is in a folder").to_owned(),
@@ -51,14 +52,25 @@ impl Disk {
             );
             return Err(io::Error::other(message));
         }
-        Ok(Self { folder: TempDir::with_prefix_in("durable-", parent)?, file_system })
+        Ok(Self { folder: TempDir::with_prefix_in("keybook-", parent)?, file_system })
+    }
+
+    /// What it is, and how long it took at two times.
+    pub fn describe(&self, before: Syncs, after: Syncs) -> String {
+        let millis = |syncs: Syncs| [syncs.p50, syncs.p99].map(|time| time.as_secs_f64() * 1e3);
+        let ([p50, p99], [p50_after, p99_after]) = (millis(before), millis(after));
+        format!(
+            "File system {}; appending 4 KiB and syncing takes {p50:.2} ms (p50) and {p99:.2} ms (p99) before, \
+             {p50_after:.2} ms and\n{p99_after:.2} ms after.",
+            self.file_system
+        )
     }
 
     /// Appends pages to a file, and syncs each.
     ///
     /// # Errors
     /// When the disk fails.
-    pub(crate) fn probe(&self) -> io::Result<Syncs> {
+    pub fn probe(&self) -> io::Result<Syncs> {
         let path = self.folder.path().join("probe");
         let mut file = File::create(&path)?;
         let mut times = Vec::with_capacity(PROBES);
