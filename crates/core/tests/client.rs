@@ -313,7 +313,7 @@ fn nothing_is_pushed_to_another_dictionary_of_the_same_name() {
 #[test]
 fn reconnecting_costs_what_changed() {
     let mut group = group(2);
-    for n in 0..10_000 {
+    for n in 0..100_000 {
         group.put(0, &format!("key number {n}"), "\"a value\"");
     }
     group.settle();
@@ -321,7 +321,7 @@ fn reconnecting_costs_what_changed() {
     member.session = None;
     member.client.handle_disconnected(group.now_ms, 0);
     for n in 0..10 {
-        group.put(0, &format!("key number {}", n * 100), "\"another\"");
+        group.put(0, &format!("key number {}", n * 1000), "\"another\"");
     }
     let member = &mut group.members[1];
     (member.sent_bytes, member.received_bytes) = (0, 0);
