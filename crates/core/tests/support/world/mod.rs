@@ -1,0 +1,134 @@
+//! A simulated world: one server, several clients, a network that is cut, and a clock that only the seed moves.
+//!
+//! Everything that decides is the production code: [`Hub`], [`Session`], [`Client`]. The world plays disk, sockets and time.
+//! Each step is drawn from the seed, so a failure is replayed by its seed.
+//!
+//! While it runs it checks that nobody is shown what is not durable. At the end it lets the world come to rest, and checks
+//! that all hold the same, that no acknowledged write is lost, and that no outbox is stuck.
+//!
+//! [`Hub`]: keybook_core::hub::Hub
+//! [`Session`]: keybook_core::session::Session
+//! [`Client`]: keybook_core::client::Client
+
+mod network;
+mod oracle;
+mod peers;
+mod promises;
+mod server;
+mod tally;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use keybook_core::{key::Key, limits::Limits, stamp::Stamp};
+
+pub use self::tally::Tally;
+use self::{network::Connection, oracle::Oracle, peers::Peer, server::Server};
+use super::store::Store;
+
+/// What may happen in a run, and how often.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub clients: usize,
+    pub keys: usize,
+    pub steps: usize,
+    /// Each client's clock is off by up to this.
+    pub skew_ms: u64,
+    pub rollbacks: bool,
+    pub limits: Limits,
+}
+
+impl Plan {
+    /// The world of a seed.
+    pub fn of(seed: u64) -> Self {
+        const HOUR_MS: u64 = 3_600_000;
+        Self {
+            clients: 2 + seed as usize % 4,
+            keys: 1 + seed as usize % 12,
+            steps: 1500,
+            skew_ms: [0, 2000, 3 * HOUR_MS, 365 * 24 * HOUR_MS][seed as usize % 4],
+            rollbacks: seed.is_multiple_of(3),
+            limits: Limits { entries: if seed.is_multiple_of(7) { 5 } else { 1000 }, ..Limits::default() },
+        }
+    }
+}
+
+pub struct World {
+    plan: Plan,
+    rng: fastrand::Rng,
+    now_ms: u64,
+    disk: Store,
+    backups: Vec<Store>,
+    server: Option<Server>,
+    peers: Vec<Peer>,
+    connections: BTreeMap<u64, Connection>,
+    next_id: u64,
+    /// Stamps that have been on disk at some time.
+    durable: BTreeSet<Stamp>,
+    /// The greatest acknowledged write a key, as far as the disk was not rolled back behind it.
+    acknowledged: BTreeMap<Key, Stamp>,
+    oracle: Oracle,
+    pub tally: Tally,
+    calm: bool,
+}
+
+impl World {
+    pub fn new(seed: u64, plan: Plan) -> Self {
+        let mut world = Self {
+            rng: fastrand::Rng::with_seed(seed),
+            now_ms: 1_800_000_000_000,
+            disk: Store::default(),
+            backups: Vec::new(),
+            server: None,
+            peers: Vec::new(),
+            connections: BTreeMap::new(),
+            next_id: 1,
+            durable: BTreeSet::new(),
+            acknowledged: BTreeMap::new(),
+            oracle: Oracle::default(),
+            tally: Tally::default(),
+            calm: false,
+            plan,
+        };
+        world.start_server();
+        for _ in 0..world.plan.clients {
+            let peer = world.new_peer();
+            world.peers.push(peer);
+        }
+        world
+    }
+
+    /// Runs all steps, comes to rest and checks the promises.
+    pub fn run(mut self) -> Tally {
+        for _ in 0..self.plan.steps {
+            self.step();
+        }
+        self.rest();
+        self.check_promises();
+        self.check_conflicts();
+        self.tally
+    }
+
+    fn step(&mut self) {
+        self.now_ms += self.rng.u64(0..40);
+        let peer = self.rng.usize(0..self.peers.len());
+        match self.rng.u32(0..1000) {
+            0..=249 => self.edit(peer),
+            250..=649 => self.deliver(),
+            650..=849 => self.serve(),
+            850..=919 => self.commit(),
+            920..=959 => self.timeouts(),
+            960..=969 => self.cut(peer),
+            970..=974 => self.half_open(peer),
+            975..=979 => self.online(peer),
+            980..=984 => self.crash_client(peer),
+            985..=989 => self.resolve(),
+            990..=993 => self.crash_server(),
+            994..=995 => self.stop_server(),
+            996..=997 => self.rollback(),
+            _ => self.now_ms += self.rng.u64(0..40_000),
+        }
+        if self.server.is_none() && self.rng.u32(0..20) == 0 {
+            self.start_server();
+        }
+    }
+}
