@@ -6,7 +6,10 @@ mod support;
 use std::panic::{self, AssertUnwindSafe};
 
 use keybook_core::mutants::turn_on;
-use support::world::{Plan, Tally, World};
+use support::{
+    decisions::Decisions,
+    world::{Plan, Tally, World},
+};
 
 const SEEDS: u64 = 400;
 
@@ -32,7 +35,7 @@ fn caught(mutant: &'static str) -> Result<(u64, String), &'static str> {
     let mut tally = Tally::default();
     for seed in 0..SEEDS {
         let world = AssertUnwindSafe(|| {
-            tally.add(&World::new(seed, Plan::of(seed)).run());
+            tally.add(&World::new(Decisions::of_seed(seed), Plan::of(seed)).run());
             if seed + 1 == SEEDS {
                 tally.assert_precision();
             }

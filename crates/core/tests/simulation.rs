@@ -5,7 +5,10 @@ mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use support::world::{Plan, Tally, World};
+use support::{
+    decisions::Decisions,
+    world::{Plan, Tally, World},
+};
 
 /// Seeds that are other ones each time.
 const FRESH: u64 = 20;
@@ -13,7 +16,7 @@ const FRESH: u64 = 20;
 fn run(seeds: impl Iterator<Item = u64>) -> Tally {
     let mut tally = Tally::default();
     for seed in seeds {
-        match catch_unwind(AssertUnwindSafe(|| World::new(seed, Plan::of(seed)).run())) {
+        match catch_unwind(AssertUnwindSafe(|| World::new(Decisions::of_seed(seed), Plan::of(seed)).run())) {
             Ok(one) => tally.add(&one),
             Err(panic) => {
                 eprintln!("failed; replay with KEYBOOK_SEED={seed}");

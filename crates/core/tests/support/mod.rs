@@ -2,6 +2,7 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses its part")]
 
+pub mod decisions;
 pub mod frames;
 pub mod pair;
 pub mod store;

@@ -1,7 +1,7 @@
 //! A simulated world: one server, several clients, a network that is cut, and a clock that only the seed moves.
 //!
 //! Everything that decides is the production code: [`Hub`], [`Session`], [`Client`]. The world plays disk, sockets and time.
-//! Each step is drawn from the seed, so a failure is replayed by its seed.
+//! Each step is one of the [`Decisions`], so a failure is replayed by its seed.
 //!
 //! While it runs it checks that nobody is shown what is not durable. At the end it lets the world come to rest, and checks
 //! that all hold the same, that no acknowledged write is lost, and that no outbox is stuck.
@@ -23,7 +23,7 @@ use keybook_core::{key::Key, limits::Limits, stamp::Stamp};
 
 pub use self::tally::Tally;
 use self::{network::Connection, oracle::Oracle, peers::Peer, server::Server};
-use super::store::Store;
+use super::{decisions::Decisions, store::Store};
 
 /// What may happen in a run, and how often.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ impl Plan {
 
 pub struct World {
     plan: Plan,
-    rng: fastrand::Rng,
+    decisions: Decisions,
     now_ms: u64,
     disk: Store,
     backups: Vec<Store>,
@@ -72,9 +72,9 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, plan: Plan) -> Self {
+    pub fn new(decisions: Decisions, plan: Plan) -> Self {
         let mut world = Self {
-            rng: fastrand::Rng::with_seed(seed),
+            decisions,
             now_ms: 1_800_000_000_000,
             disk: Store::default(),
             backups: Vec::new(),
@@ -109,9 +109,9 @@ impl World {
     }
 
     fn step(&mut self) {
-        self.now_ms += self.rng.u64(0..40);
-        let peer = self.rng.usize(0..self.peers.len());
-        match self.rng.u32(0..1000) {
+        self.now_ms += self.decisions.below(40);
+        let peer = self.decisions.index(0..self.peers.len());
+        match self.decisions.below(1000) {
             0..=249 => self.edit(peer),
             250..=649 => self.deliver(),
             650..=849 => self.serve(),
@@ -125,9 +125,9 @@ impl World {
             990..=993 => self.crash_server(),
             994..=995 => self.stop_server(),
             996..=997 => self.rollback(),
-            _ => self.now_ms += self.rng.u64(0..40_000),
+            _ => self.now_ms += self.decisions.below(40_000),
         }
-        if self.server.is_none() && self.rng.u32(0..20) == 0 {
+        if self.server.is_none() && self.decisions.one_in(20) {
             self.start_server();
         }
     }

@@ -16,8 +16,8 @@ pub(super) struct Connection {
 impl World {
     pub(super) fn deliver(&mut self) {
         let ids: Vec<u64> = self.connections.keys().copied().collect();
-        let Some(&id) = self.rng.choice(&ids) else { return self.fetch() };
-        if self.rng.bool() {
+        let Some(id) = self.decisions.choice(&ids) else { return self.fetch() };
+        if self.decisions.one_in(2) {
             self.deliver_to_server(id);
         } else {
             self.deliver_to_client(id);
@@ -62,10 +62,10 @@ impl World {
     /// Finishes a snapshot's fetch, or fails it.
     pub(super) fn fetch(&mut self) {
         let fetching: Vec<usize> = (0..self.peers.len()).filter(|&index| self.peers[index].fetching).collect();
-        let Some(&index) = self.rng.choice(&fetching) else { return };
+        let Some(index) = self.decisions.choice(&fetching) else { return };
         let now_ms = self.local_ms(index);
         self.peers[index].fetching = false;
-        if self.server.is_some() && (self.calm || self.rng.u32(0..10) > 0) {
+        if self.server.is_some() && (self.calm || !self.decisions.one_in(10)) {
             self.peers[index].client.handle_snapshot(&self.disk.snapshot(), now_ms);
             self.check_durable(index);
             self.tally.count("snapshot");

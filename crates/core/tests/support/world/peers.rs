@@ -31,9 +31,9 @@ pub(super) struct Editing {
 
 impl World {
     pub(super) fn new_peer(&mut self) -> Peer {
-        let skew_ms = self.rng.i64(-(self.plan.skew_ms as i64)..=self.plan.skew_ms as i64);
+        let skew_ms = self.decisions.around_zero(self.plan.skew_ms);
         let now_ms = self.now_ms.saturating_add_signed(skew_ms);
-        let replica = self.rng.u64(..);
+        let replica = self.decisions.number();
         let client = Client::new(ReplicaId(replica), author(replica % 5), now_ms);
         Peer { client, skew_ms, connection: None, fetching: false, editing: None }
     }
@@ -43,7 +43,7 @@ impl World {
     }
 
     pub(super) fn any_key(&mut self) -> Key {
-        key(&format!("k{}", self.rng.usize(0..self.plan.keys)))
+        key(&format!("k{}", self.decisions.index(0..self.plan.keys)))
     }
 
     pub(super) fn begin(&self, index: usize, key: &Key) -> Editing {
@@ -59,8 +59,7 @@ impl World {
     }
 
     pub(super) fn edit(&mut self, index: usize) {
-        let (key, now_ms, dice) = (self.any_key(), self.local_ms(index), self.rng.u32(0..10));
-        let number = self.rng.u32(..);
+        let (key, now_ms, dice) = (self.any_key(), self.local_ms(index), self.decisions.below(10));
         let editing = self.begin(index, &key);
         let peer = &mut self.peers[index];
         match dice {
@@ -77,7 +76,7 @@ impl World {
             _ => {
                 let Editing { key, began, saw } = peer.editing.take().unwrap_or(editing);
                 // Few values, so that some writes are equal.
-                let value = Value::parse(&(number % 50).to_string()).unwrap();
+                let value = Value::parse(&self.decisions.below(50).to_string()).unwrap();
                 match peer.client.put(&key, value, began, now_ms) {
                     Ok(stamp) => {
                         self.oracle.saw.insert(stamp, saw);
@@ -123,7 +122,7 @@ impl World {
     }
 
     pub(super) fn connect(&mut self, index: usize) {
-        let (now_ms, random) = (self.local_ms(index), self.rng.u64(..));
+        let (now_ms, random) = (self.local_ms(index), self.decisions.number());
         let Some(server) = &mut self.server else {
             return self.peers[index].client.handle_disconnected(now_ms, random);
         };
@@ -141,7 +140,7 @@ impl World {
 
     /// The client's end closes; the server may go on for a while not knowing.
     pub(super) fn drop_connection(&mut self, index: usize) {
-        let (now_ms, random) = (self.local_ms(index), self.rng.u64(..));
+        let (now_ms, random) = (self.local_ms(index), self.decisions.number());
         let peer = &mut self.peers[index];
         if let Some(id) = peer.connection.take() {
             self.connections.remove(&id);

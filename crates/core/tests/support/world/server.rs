@@ -37,7 +37,7 @@ pub(super) struct Server {
 
 impl World {
     pub(super) fn start_server(&mut self) {
-        self.disk.start(Epoch(self.rng.u64(..)));
+        self.disk.start(Epoch(self.decisions.number()));
         let (served, queue) = Default::default();
         self.server = Some(Server { hub: self.disk.hub(self.plan.limits), served, queue });
         self.tally.count("server start");
@@ -48,7 +48,7 @@ impl World {
         if self.server.take().is_some() {
             self.tally.count("server crash");
             for connection in self.connections.values_mut() {
-                let kept = self.rng.usize(0..=connection.to_client.len());
+                let kept = self.decisions.index(0..connection.to_client.len() + 1);
                 connection.to_client.truncate(kept);
             }
         }
@@ -70,7 +70,7 @@ impl World {
     pub(super) fn rollback(&mut self) {
         if self.plan.rollbacks && !self.backups.is_empty() {
             self.crash_server();
-            self.disk = self.backups[self.rng.usize(0..self.backups.len())].clone();
+            self.disk = self.backups[self.decisions.index(0..self.backups.len())].clone();
             self.start_server();
             self.forget_what_nobody_has();
             self.tally.count("rollback");
@@ -81,7 +81,7 @@ impl World {
         // The page has no dialog for it yet: the server is asked directly.
         let Some(server) = &mut self.server else { return };
         let open: Vec<_> = self.disk.conflict_rows().open().map(|conflict| conflict.id).collect();
-        let Some(&id) = (!open.is_empty()).then(|| self.rng.choice(&open)).flatten() else { return };
+        let Some(id) = self.decisions.choice(&open) else { return };
         let origin = Origin { role: Role::Writer, author: author(1) };
         let resolution = Resolution::Dismissed;
         server.queue.push_back(Command::Resolve { request: Request::Resolve { id, resolution, origin } });
@@ -92,7 +92,7 @@ impl World {
     pub(super) fn serve(&mut self) {
         let Some(server) = &mut self.server else { return };
         let ids: Vec<u64> = server.served.keys().copied().collect();
-        let Some(&id) = self.rng.choice(&ids) else { return };
+        let Some(id) = self.decisions.choice(&ids) else { return };
         let served = server.served.get_mut(&id).expect("it was just listed");
         while let Some(request) = served.session.poll_request() {
             served.requests.push_back(request);
@@ -164,18 +164,18 @@ impl World {
             }
         }
         let Ok(commit) = server.hub.finish(&mut transaction);
-        if !self.calm && self.rng.u32(0..40) == 0 {
+        if !self.calm && self.decisions.one_in(40) {
             self.tally.count("crash before commit");
             return self.crash_server();
         }
         transaction.assert_consistent();
-        if self.rng.u32(0..10) == 0 {
+        if self.decisions.one_in(10) {
             self.backups.push(self.disk.clone());
         }
         self.disk = transaction;
         self.oracle = oracle;
         self.durable.extend(self.disk.entries.values().map(|row| row.entry.stamp));
-        if !self.calm && self.rng.u32(0..40) == 0 {
+        if !self.calm && self.decisions.one_in(40) {
             self.tally.count("crash after commit");
             return self.crash_server();
         }
