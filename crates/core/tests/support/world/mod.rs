@@ -22,7 +22,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use keybook_core::{key::Key, limits::Limits, stamp::Stamp};
 
 pub use self::tally::Tally;
-use self::{network::Connection, oracle::Oracle, peers::Peer, server::Server};
+use self::{
+    network::Connection,
+    oracle::{History, Oracle},
+    peers::Peer,
+    server::Server,
+};
 use super::{decisions::Decisions, store::Store};
 
 /// What may happen in a run, and how often.
@@ -33,7 +38,11 @@ pub struct Plan {
     pub steps: usize,
     /// Each client's clock is off by up to this.
     pub skew_ms: u64,
-    pub rollbacks: bool,
+    pub rollbacks_max: u32,
+    /// Clients lose and get back the right to write.
+    pub readers: bool,
+    /// Each start of the server may have another limit of values.
+    pub changing_limits: bool,
     pub limits: Limits,
 }
 
@@ -46,7 +55,9 @@ impl Plan {
             keys: 1 + seed as usize % 12,
             steps: 1500,
             skew_ms: [0, 2000, 3 * HOUR_MS, 365 * 24 * HOUR_MS][seed as usize % 4],
-            rollbacks: seed.is_multiple_of(3),
+            rollbacks_max: if seed.is_multiple_of(3) { [1, u32::MAX][seed as usize / 3 % 2] } else { 0 },
+            readers: seed % 5 == 1,
+            changing_limits: seed % 5 == 2,
             limits: Limits { entries: if seed.is_multiple_of(7) { 5 } else { 1000 }, ..Limits::default() },
         }
     }
@@ -57,7 +68,9 @@ pub struct World {
     decisions: Decisions,
     now_ms: u64,
     disk: Store,
-    backups: Vec<Store>,
+    backups: Vec<(Store, History)>,
+    rollbacks: u32,
+    limits: Limits,
     server: Option<Server>,
     peers: Vec<Peer>,
     connections: BTreeMap<u64, Connection>,
@@ -78,6 +91,8 @@ impl World {
             now_ms: 1_800_000_000_000,
             disk: Store::default(),
             backups: Vec::new(),
+            rollbacks: 0,
+            limits: plan.limits,
             server: None,
             peers: Vec::new(),
             connections: BTreeMap::new(),
@@ -100,11 +115,16 @@ impl World {
     /// Runs all steps, comes to rest and checks the promises.
     pub fn run(mut self) -> Tally {
         for _ in 0..self.plan.steps {
+            if self.decisions.are_over() {
+                break;
+            }
             self.step();
         }
         self.rest();
         self.check_promises();
         self.check_conflicts();
+        self.let_users_decide();
+        self.check_promises();
         self.tally
     }
 
@@ -114,15 +134,17 @@ impl World {
         match self.decisions.below(1000) {
             0..=249 => self.edit(peer),
             250..=649 => self.deliver(),
-            650..=849 => self.serve(),
-            850..=919 => self.commit(),
-            920..=959 => self.timeouts(),
-            960..=969 => self.cut(peer),
-            970..=974 => self.half_open(peer),
-            975..=979 => self.online(peer),
-            980..=984 => self.crash_client(peer),
-            985..=989 => self.resolve(),
-            990..=993 => self.crash_server(),
+            650..=844 => self.serve(),
+            845..=914 => self.commit(),
+            915..=954 => self.timeouts(),
+            955..=964 => self.cut(peer),
+            965..=969 => self.stall(peer),
+            970..=974 => self.online(peer),
+            975..=979 => self.crash_client(peer),
+            980..=983 => self.resolve(),
+            984..=986 => self.grant(peer),
+            987..=990 => self.review(peer),
+            991..=993 => self.crash_server(),
             994..=995 => self.stop_server(),
             996..=997 => self.rollback(),
             _ => self.now_ms += self.decisions.below(40_000),

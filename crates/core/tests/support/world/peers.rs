@@ -1,24 +1,33 @@
 //! The clients, each with its user.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use keybook_core::{
-    client::{Action, Client, Event},
+    client::{Action, Client, EditError, Event, Phase, RowState},
     key::Key,
     session::Session,
     stamp::{ReplicaId, Stamp},
     value::Value,
-    wire::ByeCode,
+    wire::{ByeCode, Role},
 };
 
 use super::{World, network::Connection, server::Served};
-use crate::support::{author, key};
+use crate::support::{author, key, value};
 
 pub(super) struct Peer {
     pub(super) client: Client,
     pub(super) skew_ms: i64,
     pub(super) connection: Option<u64>,
     pub(super) fetching: bool,
+    /// What the server lets it do.
+    pub(super) role: Role,
     /// An open editor.
     pub(super) editing: Option<Editing>,
+    /// The writes whose acks it got: they are done.
+    pub(super) answered: BTreeSet<(Key, Stamp)>,
+    /// The newest connection on which the server got a push, and on which it last got each write.
+    pub(super) newest_push: u64,
+    pub(super) arrived: BTreeMap<(String, Stamp), u64>,
 }
 
 /// What an editor shows: the key, what the client says it has seen, and what it has seen by the world's own account.
@@ -35,7 +44,9 @@ impl World {
         let now_ms = self.now_ms.saturating_add_signed(skew_ms);
         let replica = self.decisions.number();
         let client = Client::new(ReplicaId(replica), author(replica % 5), now_ms);
-        Peer { client, skew_ms, connection: None, fetching: false, editing: None }
+        let (answered, arrived) = Default::default();
+        let (connection, fetching, role, editing) = (None, false, Role::Writer, None);
+        Peer { client, skew_ms, connection, fetching, role, editing, answered, newest_push: 0, arrived }
     }
 
     pub(super) fn local_ms(&self, peer: usize) -> u64 {
@@ -53,42 +64,75 @@ impl World {
             Some(shown) if shown.pending.is_none() => shown.stamp,
             // A recovered row was confirmed, and shown as that.
             Some(own) if client.outbox().row(key, own.stamp).is_some_and(|row| row.recovered.is_some()) => own.stamp,
-            Some(own) => self.oracle.saw.get(&own.stamp).copied().unwrap_or_default(),
+            Some(own) => self.oracle.saw(key, own.stamp),
         };
         Editing { key: key.clone(), began: client.begin(key), saw }
     }
 
     pub(super) fn edit(&mut self, index: usize) {
-        let (key, now_ms, dice) = (self.any_key(), self.local_ms(index), self.decisions.below(10));
+        let (key, dice) = (self.any_key(), self.decisions.below(10));
         let editing = self.begin(index, &key);
-        let peer = &mut self.peers[index];
         match dice {
-            0 => {
-                peer.editing = Some(editing);
-                return;
-            }
+            0 => self.peers[index].editing = Some(editing),
             1 | 2 => {
-                if let Ok(Some(stamp)) = peer.client.remove(&key, editing.began, now_ms) {
-                    self.oracle.saw.insert(stamp, editing.saw);
-                    self.tally.count("remove");
-                }
+                let _nothing_to_remove = self.write(index, &editing, None);
             }
             _ => {
-                let Editing { key, began, saw } = peer.editing.take().unwrap_or(editing);
-                // Few values, so that some writes are equal.
-                let value = Value::parse(&self.decisions.below(50).to_string()).unwrap();
-                match peer.client.put(&key, value, began, now_ms) {
-                    Ok(stamp) => {
-                        self.oracle.saw.insert(stamp, saw);
-                        self.tally.count("put");
-                        let shown = self.peers[index].client.shown(&key);
-                        assert!(shown.is_some_and(|shown| shown.stamp == stamp), "an edit shows");
-                    }
-                    Err(_) => self.tally.count("put refused locally"),
+                let editing = self.peers[index].editing.take().unwrap_or(editing);
+                let value = self.any_value();
+                if self.write(index, &editing, Some(value)).is_err() {
+                    self.tally.count("put refused locally");
                 }
             }
         }
-        self.drive(index);
+    }
+
+    /// One of few, so that some writes are equal. Some are over the shorter limit of a server.
+    fn any_value(&mut self) -> Value {
+        let number = self.decisions.below(50);
+        value(&if number < 40 { number.to_string() } else { format!("\"a longer text {number}\"") })
+    }
+
+    /// Writes as the user of an editor does.
+    fn write(&mut self, index: usize, editing: &Editing, value: Option<Value>) -> Result<Option<Stamp>, EditError> {
+        let now_ms = self.local_ms(index);
+        let Editing { key, began, saw } = editing;
+        let client = &mut self.peers[index].client;
+        let kind = if value.is_some() { "put" } else { "remove" };
+        let written = match value {
+            Some(value) => client.put(key, value, *began, now_ms).map(Some)?,
+            None => client.remove(key, *began, now_ms)?,
+        };
+        if let Some(stamp) = written {
+            self.oracle.write(key, stamp, *saw);
+            self.tally.count(kind);
+            let shown = self.peers[index].client.shown(key);
+            assert!(shown.is_some_and(|shown| shown.stamp == stamp), "an edit shows");
+            self.drive(index);
+        }
+        Ok(written)
+    }
+
+    /// A user decides about a write that the server has refused: to let it go, or to make it again.
+    pub(super) fn review(&mut self, index: usize) {
+        let outbox = self.peers[index].client.outbox();
+        let held: Vec<_> = outbox.iter().filter(|(_, row)| !row.state.is_active()).collect();
+        if held.is_empty() {
+            return;
+        }
+        let (key, row) = held[self.decisions.index(0..held.len())];
+        let (key, stamp, value) = (key.clone(), row.stamp, row.value.clone());
+        if self.decisions.one_in(2) {
+            self.tally.count("held write discarded");
+        } else {
+            let editing = self.begin(index, &key);
+            match self.write(index, &editing, value) {
+                Ok(_) => self.tally.count("held write written again"),
+                Err(_) => return self.tally.count("held write refused again"),
+            }
+        }
+        assert!(self.peers[index].client.discard(&key, stamp), "a held write can be let go");
+        self.forget_what_nobody_has();
     }
 
     /// Carries out what a client wants.
@@ -97,7 +141,7 @@ impl World {
             let peer = &mut self.peers[index];
             while let Some(message) = peer.client.poll_transmit() {
                 if let Some(connection) = peer.connection.and_then(|id| self.connections.get_mut(&id)) {
-                    connection.to_server.push_back(message);
+                    connection.send_to_server(message);
                 }
             }
             while let Some(event) = peer.client.poll_event() {
@@ -128,11 +172,10 @@ impl World {
         };
         let id = self.next_id;
         self.next_id += 1;
-        let session = Session::new(self.plan.limits, self.now_ms);
+        let session = Session::new(self.limits, self.now_ms);
         let (broadcasts, requests) = Default::default();
         server.served.insert(id, Served { session, broadcasts, lagged: false, requests });
-        let (to_server, to_client) = Default::default();
-        self.connections.insert(id, Connection { peer: index, to_server, to_client, half_open: false });
+        self.connections.insert(id, Connection::of(index));
         self.peers[index].connection = Some(id);
         self.peers[index].client.handle_connected(now_ms);
         self.tally.count("connect");
@@ -141,35 +184,24 @@ impl World {
     /// The client's end closes; the server may go on for a while not knowing.
     pub(super) fn drop_connection(&mut self, index: usize) {
         let (now_ms, random) = (self.local_ms(index), self.decisions.number());
-        let peer = &mut self.peers[index];
-        if let Some(id) = peer.connection.take() {
-            self.connections.remove(&id);
+        if let Some(id) = self.peers[index].connection.take() {
+            self.give_up(id);
         }
+        let peer = &mut self.peers[index];
         peer.fetching = false;
         peer.client.handle_disconnected(now_ms, random);
     }
 
+    /// The replica is gone with all that it did not send. As with [`World::crash_server`], this comes between any two calls,
+    /// and between any two frames: of what was under way an end is lost.
     pub(super) fn crash_client(&mut self, index: usize) {
+        self.tally.count("client crash");
+        self.tally.count(moment_of_crash(&self.peers[index].client));
         self.drop_connection(index);
-        self.peers[index] = self.new_peer();
+        let role = self.peers[index].role;
+        self.peers[index] = Peer { role, ..self.new_peer() };
         self.forget_what_nobody_has();
         self.drive(index);
-        self.tally.count("client crash");
-    }
-
-    pub(super) fn cut(&mut self, index: usize) {
-        if self.peers[index].connection.is_some() {
-            self.tally.count("cut");
-            self.drop_connection(index);
-            self.drive(index);
-        }
-    }
-
-    pub(super) fn half_open(&mut self, index: usize) {
-        if let Some(connection) = self.peers[index].connection.and_then(|id| self.connections.get_mut(&id)) {
-            connection.half_open = true;
-            self.tally.count("half open");
-        }
     }
 
     pub(super) fn online(&mut self, index: usize) {
@@ -190,5 +222,18 @@ impl World {
         for served in server.served.values_mut() {
             served.session.handle_timeout(self.now_ms);
         }
+    }
+}
+
+fn moment_of_crash(client: &Client) -> &'static str {
+    let waits_for = |state: fn(&RowState) -> bool| client.outbox().iter().any(|(_, row)| state(&row.state));
+    match client.phase() {
+        Phase::Waiting { .. } | Phase::Connecting => "client crash while offline",
+        Phase::Greeting { .. } => "client crash before a welcome",
+        Phase::Fetching => "client crash before a snapshot",
+        Phase::Following if !client.is_settled() => "client crash in the middle of a catch-up",
+        Phase::Following if waits_for(|state| matches!(state, RowState::Acked(_))) => "client crash before a delta",
+        Phase::Following if waits_for(|state| *state == RowState::Sent) => "client crash before an ack",
+        Phase::Following => "client crash at rest",
     }
 }

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use keybook_core::{
     conflict::Resolution,
     hub::{Hub, Origin, Pushed},
+    limits::VALUE_BYTES_DEFAULT,
     lineage::Epoch,
-    session::{Broadcast, Request, Session},
-    wire::{AckCode, ByeCode, Op, Role},
+    session::{Broadcast, Opened, Request, Session},
+    wire::{AckCode, ByeCode, Op, Role, ServerFrame},
 };
 
 use super::World;
@@ -16,6 +17,8 @@ use crate::support::author;
 const BROADCASTS_MAX: usize = 3;
 /// Batches in a page: few, so that catching up takes several.
 const PAGE_BATCHES: usize = 2;
+/// A limit of values that some are over.
+const SHORT_BYTES: u32 = 8;
 
 pub(super) struct Served {
     pub(super) session: Session,
@@ -37,21 +40,28 @@ pub(super) struct Server {
 
 impl World {
     pub(super) fn start_server(&mut self) {
+        if self.plan.changing_limits {
+            self.limits.value_bytes = if self.decisions.one_in(2) { SHORT_BYTES } else { VALUE_BYTES_DEFAULT };
+        }
         self.disk.start(Epoch(self.decisions.number()));
         let (served, queue) = Default::default();
-        self.server = Some(Server { hub: self.disk.hub(self.plan.limits), served, queue });
+        self.server = Some(Server { hub: self.disk.hub(self.limits), served, queue });
         self.tally.count("server start");
     }
 
     /// Everything that was not committed is gone; clients find out when they next receive.
+    ///
+    /// A step of the world is one call of one state machine, or a few that nobody else can come between; so a crash, which
+    /// is a step too, comes between any two calls. What a session has said may have left or not: each connection loses an
+    /// end of it, so the crash comes between any two frames as well. The two moments within a step, before and after the
+    /// disk has it, are in [`World::commit`].
     pub(super) fn crash_server(&mut self) {
-        if self.server.take().is_some() {
-            self.tally.count("server crash");
-            for connection in self.connections.values_mut() {
-                let kept = self.decisions.index(0..connection.to_client.len() + 1);
-                connection.to_client.truncate(kept);
-            }
-        }
+        let Some(server) = self.server.take() else { return };
+        self.tally.count("server crash");
+        let asking = server.served.values().filter(|served| !served.session.wants_frame()).count();
+        self.tally.count_some("server crash before a request is answered", asking);
+        self.tally.count_some("server crash with a push queued", server.queue.len());
+        self.lose_unsent();
     }
 
     /// As SIGTERM does: what was taken is committed and acknowledged, then Bye.
@@ -68,12 +78,27 @@ impl World {
 
     /// The machine is set back to an earlier state of its disk.
     pub(super) fn rollback(&mut self) {
-        if self.plan.rollbacks && !self.backups.is_empty() {
+        if self.rollbacks < self.plan.rollbacks_max && !self.backups.is_empty() {
             self.crash_server();
-            self.disk = self.backups[self.decisions.index(0..self.backups.len())].clone();
+            let backup = self.decisions.index(0..self.backups.len());
+            let (disk, history) = self.backups[backup].clone();
+            self.disk = disk;
+            self.oracle.roll_back(history);
             self.start_server();
             self.forget_what_nobody_has();
+            self.rollbacks += 1;
             self.tally.count("rollback");
+        }
+    }
+
+    /// A client's link is exchanged for one with the other right, which closes its sockets.
+    pub(super) fn grant(&mut self, index: usize) {
+        if self.plan.readers {
+            let peer = &mut self.peers[index];
+            peer.role = if peer.role == Role::Writer { Role::Reader } else { Role::Writer };
+            self.expel(index);
+            self.forget_what_nobody_has();
+            self.tally.count("role changed");
         }
     }
 
@@ -107,7 +132,10 @@ impl World {
                     served.session.handle_commit(&broadcast);
                 }
             }
-            Some(Request::Open { .. }) => served.session.handle_opened(self.disk.opened(), self.now_ms),
+            Some(Request::Open { .. }) => {
+                let role = self.peers[self.connections[&id].peer].role;
+                served.session.handle_opened(Opened { role, ..self.disk.opened() }, self.now_ms);
+            }
             Some(Request::Push { batch, ops, origin }) => {
                 server.queue.push_back(Command::Push { connection: id, batch, ops, origin });
             }
@@ -128,19 +156,18 @@ impl World {
         let Some(server) = &mut self.server else { return };
         server.served.retain(|id, served| {
             while let Some(message) = served.session.poll_transmit() {
-                if let Some(connection) = self.connections.get_mut(id) {
-                    connection.to_client.push_back(message.to_vec());
-                }
+                self.connections.get_mut(id).expect("a served one is there").send_to_client(message.to_vec());
             }
-            self.connections.contains_key(id) && !served.session.is_closed()
+            !served.session.is_closed()
         });
+        self.forget_ended();
     }
 
     /// One transaction over what is queued. The server may crash before the commit, and before it tells anyone.
     pub(super) fn commit(&mut self) {
         let Some(server) = &mut self.server else { return };
         let mut transaction = self.disk.clone();
-        let mut oracle = self.oracle.clone();
+        let mut accepted = Vec::new();
         let mut pushed: Vec<(u64, u64, Pushed)> = Vec::new();
         for command in server.queue.drain(..) {
             match command {
@@ -152,7 +179,7 @@ impl World {
                     for (index, op) in (0..).zip(&ops) {
                         let exception = answer.exceptions.iter().find(|exception| exception.index == index);
                         if exception.is_none_or(|exception| exception.code == AckCode::Superseded) {
-                            oracle.accept(op);
+                            accepted.push(op.clone());
                         }
                     }
                     pushed.push((connection, batch, answer));
@@ -165,18 +192,18 @@ impl World {
         }
         let Ok(commit) = server.hub.finish(&mut transaction);
         if !self.calm && self.decisions.one_in(40) {
-            self.tally.count("crash before commit");
+            self.tally.count("server crash before commit");
             return self.crash_server();
         }
         transaction.assert_consistent();
         if self.decisions.one_in(10) {
-            self.backups.push(self.disk.clone());
+            self.backups.push((self.disk.clone(), self.oracle.history().clone()));
         }
         self.disk = transaction;
-        self.oracle = oracle;
+        accepted.iter().for_each(|op| self.oracle.accept(op));
         self.durable.extend(self.disk.entries.values().map(|row| row.entry.stamp));
         if !self.calm && self.decisions.one_in(40) {
-            self.tally.count("crash after commit");
+            self.tally.count("server crash after commit");
             return self.crash_server();
         }
         let server = self.server.as_mut().expect("it did not crash");
@@ -186,7 +213,7 @@ impl World {
             }
         }
         if let Some(commit) = commit {
-            let broadcast = Broadcast::new(&commit, &self.plan.limits);
+            let broadcast = Broadcast::new(&commit, &self.limits);
             for served in server.served.values_mut() {
                 served.broadcasts.push_back(broadcast.clone());
                 if served.broadcasts.len() > BROADCASTS_MAX {
@@ -211,5 +238,16 @@ fn exception_name(code: AckCode) -> &'static str {
         AckCode::BadKey => "bad key",
         AckCode::Full => "full",
         AckCode::BadValue => "bad value",
+    }
+}
+
+/// What a crash kept from leaving.
+pub(super) fn unsent_name(message: &[u8]) -> &'static str {
+    match ServerFrame::decode(message) {
+        Ok(ServerFrame::Ack { .. }) => "server crash before an ack leaves",
+        Ok(ServerFrame::Delta(delta)) if delta.more => "server crash in the middle of a catch-up",
+        Ok(ServerFrame::Delta(_)) => "server crash before a delta leaves",
+        Ok(ServerFrame::Welcome { .. }) => "server crash before a welcome leaves",
+        _ => "server crash before another frame leaves",
     }
 }

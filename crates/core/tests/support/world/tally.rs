@@ -11,6 +11,12 @@ impl Tally {
         *self.0.entry(kind).or_default() += 1;
     }
 
+    pub fn count_some(&mut self, kind: &'static str, number: usize) {
+        if number > 0 {
+            *self.0.entry(kind).or_default() += number as u64;
+        }
+    }
+
     pub fn of(&self, kind: &str) -> u64 {
         self.0.get(kind).copied().unwrap_or_default()
     }
