@@ -13,7 +13,7 @@ use support::{
 
 const SEEDS: u64 = 400;
 
-const MUTANTS: [&str; 13] = [
+const MUTANTS: [&str; 18] = [
     "a cut forgets what was sent",
     "acks outlive their epoch",
     "a lost entry's remove leaves nothing",
@@ -27,6 +27,11 @@ const MUTANTS: [&str; 13] = [
     "a clock ignores what it replaces",
     "the fork is where the client is",
     "snapshots have no tombstones",
+    "a refused write is done",
+    "a refused write is tried again",
+    "a new stamp has seen what is there",
+    "what comes back conflicts with nothing",
+    "the last to come wins",
 ];
 
 /// The first seed whose world fails, and how.

@@ -180,6 +180,8 @@ impl Client {
         let recovered = row.recovered.is_some();
         let state = match exception.map(|exception| (exception.code, exception.code.class(), exception.data)) {
             None | Some((_, AckClass::Done, _)) => RowState::Acked(seq),
+            Some((_, AckClass::Held, _)) if mutant!("a refused write is done") => RowState::Acked(seq),
+            Some((_, AckClass::Held, _)) if mutant!("a refused write is tried again") => RowState::Queued,
             Some((code, AckClass::Held, data)) => RowState::Held { code, data },
             Some((AckCode::ClockAhead, _, server_ms)) if !recovered => {
                 return self.restamp(key, stamp, server_ms, now_ms);
@@ -210,6 +212,9 @@ impl Client {
             row.seen.iter().copied().chain(others).filter(|stamp| stamp.time() <= admitted).fold(base, Stamp::max);
         row.stamp = self.clock.stamp(self.server_ms(now_ms), replaced, row.value.is_some());
         row.state = RowState::Queued;
+        if mutant!("a new stamp has seen what is there") {
+            row.seen[0] = base;
+        }
         self.outbox.insert(key.clone(), row);
     }
 
