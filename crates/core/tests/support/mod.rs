@@ -4,6 +4,7 @@
 
 pub mod decisions;
 pub mod frames;
+pub mod fuzzed;
 pub mod pair;
 pub mod store;
 pub mod world;
