@@ -54,7 +54,7 @@ impl Plan {
             clients: 2 + seed as usize % 4,
             keys: 1 + seed as usize % 12,
             steps: 1500,
-            skew_ms: [0, 2000, 3 * HOUR_MS, 365 * 24 * HOUR_MS][seed as usize % 4],
+            skew_ms: [0, 2000, 120_000, 3 * HOUR_MS, 365 * 24 * HOUR_MS][seed as usize / 4 % 5],
             rollbacks_max: if seed.is_multiple_of(3) { [1, u32::MAX][seed as usize / 3 % 2] } else { 0 },
             readers: seed % 5 == 1,
             changing_limits: seed % 5 == 2,

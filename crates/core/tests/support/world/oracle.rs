@@ -19,6 +19,8 @@ type Write = (Key, Stamp);
 pub(super) struct Oracle {
     /// The confirmed entry that its writer was shown when editing began.
     saw: BTreeMap<Write, Stamp>,
+    /// When its user made it.
+    turn: BTreeMap<Write, usize>,
     history: History,
     /// What was accepted before a rollback.
     past: BTreeSet<Write>,
@@ -39,6 +41,7 @@ impl Oracle {
 
     pub(super) fn write(&mut self, key: &Key, write: Stamp, saw: Stamp) {
         self.saw.insert((key.clone(), write), saw);
+        self.turn.insert((key.clone(), write), self.turn.len());
     }
 
     /// A refused write has got another stamp, and has seen the same, unless the other is a write of its own. Returns
@@ -47,6 +50,7 @@ impl Oracle {
         let is_new = !self.saw.contains_key(&(key.clone(), new));
         if is_new {
             self.write(key, new, self.saw(key, old));
+            self.turn.insert((key.clone(), new), self.turn[&(key.clone(), old)]);
         }
         is_new
     }
@@ -66,6 +70,9 @@ impl Oracle {
         // What is accepted only now can have been seen only before a rollback.
         let is_known = is_past(new.0) && (is_past(old.0) || self.saw(&key, old.0) >= new.0);
         let is_own = old.0.replica() == new.0.replica();
+        let turn = |write| self.turn[&(key.clone(), write)];
+        let undoes = is_own && new.0 > old.0 && turn(new.0) < turn(old.0);
+        assert!(!undoes, "the write {:?} of {key:?} undoes its user's later one {:?}", new.0, old.0);
         if old.1 != new.1 && !is_own && !knows && !is_known {
             self.history.conflicts.insert((key.clone(), old.0.min(new.0), old.0.max(new.0)));
         }
