@@ -14,7 +14,7 @@ use support::{
 const FRESH: u64 = 20;
 
 /// What must happen in some world; a kind that never does is not tested.
-const KINDS: [&str; 52] = [
+const KINDS: [&str; 53] = [
     "put",
     "put refused locally",
     "remove",
@@ -33,6 +33,7 @@ const KINDS: [&str; 52] = [
     "page with more",
     "last page",
     "snapshot",
+    "snapshot kept from before",
     "snapshot failed",
     "superseded",
     "duplicate",

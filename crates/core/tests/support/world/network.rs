@@ -117,12 +117,15 @@ impl World {
         let Some(index) = self.decisions.choice(&fetching) else { return };
         let now_ms = self.local_ms(index);
         self.peers[index].fetching = false;
-        if self.server.is_some() && (self.calm || !self.decisions.one_in(10)) {
+        let fails = !self.calm && self.decisions.one_in(10);
+        if let Some(server) = self.server.as_mut().filter(|_| !fails) {
+            let kept = server.snapshot.take().filter(|_| self.decisions.one_in(2));
+            self.tally.count(if kept.is_some() { "snapshot kept from before" } else { "snapshot" });
+            let snapshot = server.snapshot.insert(kept.unwrap_or_else(|| self.disk.snapshot()));
             let before = self.peers[index].client.clone();
-            self.peers[index].client.handle_snapshot(&self.disk.snapshot(), now_ms);
+            self.peers[index].client.handle_snapshot(snapshot, now_ms);
             self.check_outbox(index, &before);
             self.check_durable(index);
-            self.tally.count("snapshot");
         } else {
             self.peers[index].client.handle_snapshot_failed("the network");
             self.tally.count("snapshot failed");

@@ -36,6 +36,8 @@ pub(super) struct Server {
     pub(super) hub: Hub,
     pub(super) served: BTreeMap<u64, Served>,
     pub(super) queue: VecDeque<Command>,
+    /// One that was made before, and that it may send again.
+    pub(super) snapshot: Option<Vec<u8>>,
 }
 
 impl World {
@@ -45,7 +47,7 @@ impl World {
         }
         self.disk.start(Epoch(self.decisions.number()));
         let (served, queue) = Default::default();
-        self.server = Some(Server { hub: self.disk.hub(self.limits), served, queue });
+        self.server = Some(Server { hub: self.disk.hub(self.limits), served, queue, snapshot: None });
         self.tally.count("server start");
     }
 
