@@ -3,7 +3,7 @@
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/keybook/tools
 export PATH := $(TOOLS)/bin:$(TOOLS)/node_modules/.bin:$(PATH)
 
-.PHONY: run test dev bench
+.PHONY: run test dev bench fuzz
 
 # Build for release and serve on 127.0.0.1:3000.
 run:
@@ -25,3 +25,10 @@ dev:
 bench:
 	cargo build --release --package keybook --bin keybook
 	cargo bench --package keybook-bench
+
+# Each fuzz target for so many seconds.
+FUZZ_S := 300
+fuzz:
+	scripts/setup.sh fuzz
+	cd crates/core && for target in decode peers; do \
+		cargo fuzz run -s none $$target -- -max_total_time=$(FUZZ_S) -max_len=4096 -len_control=0 -timeout=30 || exit; done

@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh run     what building and serving need
 #   scripts/setup.sh test    that, and what the tests need: cargo-nextest, playwright-core, Chromium and a font
+#   scripts/setup.sh fuzz    what fuzzing needs: cargo-fuzz
 #
 # Tools of fixed versions go to ~/.cache/keybook/tools, which all clones share; Chromium comes from apt. Assumed, and not
 # installed: rustup, gcc, g++, make, Node 20 or later with npm.
@@ -13,6 +14,7 @@ rust=1.95.0
 wasm_bindgen=0.2.129 # the same as in Cargo.toml
 cargo_leptos=0.3.10  # the last one for Rust 1.95
 cargo_nextest=0.9.143
+cargo_fuzz=0.13.2
 binaryen=132
 
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/keybook/tools
@@ -25,7 +27,8 @@ main() {
             building
             testing
             ;;
-        *) fail "usage: scripts/setup.sh run|test" ;;
+        fuzz) cargo_tool cargo-fuzz "$cargo_fuzz" cargo fuzz --version ;;
+        *) fail "usage: scripts/setup.sh run|test|fuzz" ;;
     esac
 }
 

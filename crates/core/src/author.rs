@@ -35,6 +35,11 @@ impl AuthorName {
     /// Makes a name of any text: control characters go, what is over the limit is cut at a character, and an empty rest
     /// becomes `?`. A name is decoration, so no edit is refused for it.
     pub fn new(text: &str) -> Self {
+        // Nearly every one is a name already, and each frame brings some.
+        let fits = (1..=AUTHOR_BYTES_MAX).contains(&text.len());
+        if fits && text.trim().len() == text.len() && !text.contains(char::is_control) {
+            return Self(text.into());
+        }
         let mut name = String::new();
         for c in text.chars().filter(|c| !c.is_control()) {
             if name.len() + c.len_utf8() > AUTHOR_BYTES_MAX {

@@ -346,7 +346,7 @@ impl Hub {
             return Ok(Ok(()));
         };
 
-        let wins = new.beats(&row.entry);
+        let wins = new.beats(&row.entry) || mutant!("the last to come wins");
         let conflicts = conflicts(op, &row, &new) && (wins || !mutant!("who loses is not told"));
         if !wins && !conflicts {
             return Ok(Err(AckCode::Superseded.into()));
@@ -515,7 +515,8 @@ fn conflicts(op: &Op, row: &Row, new: &Entry) -> bool {
     let is_own = there.stamp.replica() == op.stamp.replica() || op.seen.contains(&there.stamp);
     let own = is_own && !mutant!("one conflicts with oneself");
     let seen = there.stamp <= first_seen(op) || own;
-    let one_history = op.recovered.is_some_and(|fork| row.recovered || there.seq <= fork);
+    let comes_back = mutant!("what comes back conflicts with nothing");
+    let one_history = op.recovered.is_some_and(|fork| row.recovered || there.seq <= fork || comes_back);
     !seen && !one_history && there.value != new.value && there.stamp != new.stamp
 }
 

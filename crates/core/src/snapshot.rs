@@ -180,6 +180,7 @@ struct Chunk {
     replicas: HashMap<ReplicaId, u32>,
     authors: AuthorTable,
     last: Option<(Key, Stamp, Seq)>,
+    last_replica: u32,
     /// At most what the columns take.
     bytes: usize,
 }
@@ -205,10 +206,15 @@ impl Chunk {
         write_number(&mut columns.times, zigzag(stamp.millis().wrapping_sub(millis)));
         write_number(&mut columns.counters, stamp.time().counter().into());
         write_number(&mut columns.seqs, zigzag(entry.seq.0.wrapping_sub(seq)));
-        let replica = *self.replicas.entry(stamp.replica()).or_insert_with(|| {
-            columns.replicas.push(stamp.replica());
-            columns.replicas.len() as u32 - 1
-        });
+        let replica = match &self.last {
+            // Most entries are by the replica of the one before.
+            Some(last) if last.1.replica() == stamp.replica() => self.last_replica,
+            _ => *self.replicas.entry(stamp.replica()).or_insert_with(|| {
+                columns.replicas.push(stamp.replica());
+                columns.replicas.len() as u32 - 1
+            }),
+        };
+        self.last_replica = replica;
         write_number(&mut columns.replica_of, replica.into());
         write_number(&mut columns.author_of, self.authors.position(entry.author, names).into());
         columns.count += 1;

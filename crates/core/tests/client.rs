@@ -423,6 +423,33 @@ fn a_write_stamped_anew_stays_above_the_own_one_that_it_replaces() {
     assert!(admitted < anew.stamp && anew.stamp < refused, "{admitted:?} < {:?} < {refused:?}", anew.stamp);
 }
 
+/// A write from a clock that is two minutes ahead is on its way when the connection breaks. It is sent again, refused, and
+/// was stamped anew; a later write of the same key got a stamp between the two. Then the old connection brought the first one
+/// after all, when the server's clock had come so far: it was the greatest, and undid the later write.
+#[test]
+fn a_refused_write_that_may_come_late_keeps_its_stamp() {
+    let check = |ahead_ms: u64, cuts: usize, is_stamped_anew: bool| {
+        let mut group = group(1);
+        let ahead = group.now_ms + ahead_ms;
+        let sent = group.client(0).put(&key("k"), value("1"), Stamp::ZERO, ahead).unwrap();
+        for _ in 0..cuts {
+            assert!(group.client(0).poll_transmit().is_some(), "it is on its way");
+            group.disconnect();
+            group.connected = true;
+        }
+        group.settle();
+        let shown = group.client(0).shown(&key("k")).unwrap();
+        assert_eq!(shown.stamp < sent, is_stamped_anew, "{ahead_ms} ms ahead, {cuts} cuts: {shown:?}");
+        group.pass(ahead_ms);
+        assert_eq!(group.store.entries[&key("k")].entry.value, Some(value("1")));
+        assert_agreement(&group);
+    };
+    check(120_000, 0, true);
+    check(120_000, 1, false);
+    // What is so far ahead is not taken while an old connection lives.
+    check(3_600_000, 1, true);
+}
+
 /// Stamps made anew after several acks keep the order of the writes.
 #[test]
 fn writes_of_several_pushes_that_are_stamped_anew_keep_their_order() {

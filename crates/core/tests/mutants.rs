@@ -6,11 +6,14 @@ mod support;
 use std::panic::{self, AssertUnwindSafe};
 
 use keybook_core::mutants::turn_on;
-use support::world::{Plan, Tally, World};
+use support::{
+    decisions::Decisions,
+    world::{Plan, Tally, World},
+};
 
 const SEEDS: u64 = 400;
 
-const MUTANTS: [&str; 13] = [
+const MUTANTS: [&str; 18] = [
     "a cut forgets what was sent",
     "acks outlive their epoch",
     "a lost entry's remove leaves nothing",
@@ -24,6 +27,11 @@ const MUTANTS: [&str; 13] = [
     "a clock ignores what it replaces",
     "the fork is where the client is",
     "snapshots have no tombstones",
+    "a refused write is done",
+    "a refused write is tried again",
+    "a new stamp has seen what is there",
+    "what comes back conflicts with nothing",
+    "the last to come wins",
 ];
 
 /// The first seed whose world fails, and how.
@@ -32,7 +40,7 @@ fn caught(mutant: &'static str) -> Result<(u64, String), &'static str> {
     let mut tally = Tally::default();
     for seed in 0..SEEDS {
         let world = AssertUnwindSafe(|| {
-            tally.add(&World::new(seed, Plan::of(seed)).run());
+            tally.add(&World::new(Decisions::of_seed(seed), Plan::of(seed)).run());
             if seed + 1 == SEEDS {
                 tally.assert_precision();
             }

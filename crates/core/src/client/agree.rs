@@ -1,7 +1,7 @@
 //! How the client agrees with the server: where it goes on after a Welcome, what a Delta, an Ack and a snapshot change, and
 //! what it does when the digests differ.
 
-use super::{Client, Event, HEAL_MS_MIN, OutboxRow, Phase, RowState, outbox::WAIT_MS_MAX};
+use super::{Client, Event, HEAL_MS_MIN, LATE_MS_MAX, OutboxRow, Phase, RowState, outbox::WAIT_MS_MAX};
 use crate::{
     author::Author,
     conflict::Conflicts,
@@ -180,18 +180,28 @@ impl Client {
         let recovered = row.recovered.is_some();
         let state = match exception.map(|exception| (exception.code, exception.code.class(), exception.data)) {
             None | Some((_, AckClass::Done, _)) => RowState::Acked(seq),
+            Some((_, AckClass::Held, _)) if mutant!("a refused write is done") => RowState::Acked(seq),
+            Some((_, AckClass::Held, _)) if mutant!("a refused write is tried again") => RowState::Queued,
             Some((code, AckClass::Held, data)) => RowState::Held { code, data },
-            Some((AckCode::ClockAhead, _, server_ms)) if !recovered => {
-                return self.restamp(key, stamp, server_ms, now_ms);
-            }
-            // It was confirmed once with this stamp: it waits until the server's clock has come so far.
             Some((AckCode::ClockAhead, _, server_ms)) => {
-                let early_ms = stamp.millis().saturating_sub(server_ms.saturating_add(CLOCK_AHEAD_MS_MAX));
-                RowState::Waiting { until_ms: now_ms + early_ms.clamp(1000, WAIT_MS_MAX) }
+                let admitted_ms = server_ms.saturating_add(CLOCK_AHEAD_MS_MAX);
+                let early_ms = |stamp: Stamp| stamp.millis().saturating_sub(admitted_ms);
+                let wait_ms = match self.unanswered.get(key).map(|&sent| early_ms(sent)) {
+                    // It was confirmed once with this stamp: it waits until the server's clock has come so far.
+                    _ if recovered => early_ms(stamp),
+                    // An old connection may bring it, or what it replaces, when the server's clock has come so far. That
+                    // would undo what is written meanwhile with lower stamps.
+                    Some(early_ms @ 1..=LATE_MS_MAX) => early_ms,
+                    _ => return self.restamp(key, stamp, server_ms, now_ms),
+                };
+                RowState::Waiting { until_ms: now_ms + wait_ms.clamp(1000, WAIT_MS_MAX) }
             }
             Some((_, AckClass::Retry, wait_ms)) => RowState::Waiting { until_ms: now_ms + wait_ms.min(WAIT_MS_MAX) },
         };
         self.outbox.set_state(key, stamp, state);
+        if matches!(state, RowState::Acked(_)) && self.unanswered.get(key).is_some_and(|sent| *sent <= stamp) {
+            self.unanswered.remove(key);
+        }
         if !state.is_active() && self.taken_back.contains(key) && self.link.phase == Phase::Following {
             // The server will not take it back, so the base needs what the server has.
             self.fetch();
@@ -206,10 +216,20 @@ impl Client {
         let by_clock = HybridTime::from_millis(server_ms.saturating_add(CLOCK_AHEAD_MS_MAX));
         let admitted = by_clock.max(base.time().plus_millis(1));
         let others = self.outbox.rows(key).iter().filter(|row| row.state.is_active()).map(|row| row.stamp);
-        let replaced =
-            row.seen.iter().copied().chain(others).filter(|stamp| stamp.time() <= admitted).fold(base, Stamp::max);
+        let late = self.unanswered.get(key).copied();
+        let replaced = row
+            .seen
+            .iter()
+            .copied()
+            .chain(others)
+            .chain(late)
+            .filter(|stamp| stamp.time() <= admitted)
+            .fold(base, Stamp::max);
         row.stamp = self.clock.stamp(self.server_ms(now_ms), replaced, row.value.is_some());
         row.state = RowState::Queued;
+        if mutant!("a new stamp has seen what is there") {
+            row.seen[0] = base;
+        }
         self.outbox.insert(key.clone(), row);
     }
 

@@ -18,7 +18,7 @@ mod agree;
 mod link;
 mod outbox;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use link::{ANSWER_MS_MAX, Link};
 pub use link::{Action, Phase};
@@ -42,6 +42,10 @@ use crate::{
 
 /// At most one snapshot in this time mends a base whose digest differs.
 pub const HEAL_MS_MIN: u64 = 600_000;
+
+/// What was sent over a connection that this end gave up reaches the server within this, if ever: a connection that is
+/// silent for 90 s is closed by the server, and what came before that has been read by then.
+const LATE_MS_MAX: u64 = 120_000;
 
 /// What has changed; see [`Client::poll_event`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +131,8 @@ pub struct Client {
     resuming: bool,
     next_batch: u64,
     in_flight: VecDeque<(u64, Vec<(Key, Stamp)>)>,
+    /// The greatest own write of a key that was sent over a connection which ended before its ack. The server may get it yet.
+    unanswered: BTreeMap<Key, Stamp>,
 
     check: Option<Check>,
     verified: Option<Seq>,
@@ -164,6 +170,7 @@ impl Client {
             resuming: false,
             next_batch: 0,
             in_flight: VecDeque::new(),
+            unanswered: BTreeMap::new(),
             check: None,
             verified: None,
             unverified: true,
@@ -389,7 +396,11 @@ impl Client {
     /// The socket is closed, or could not be opened. `random` spreads the next attempts.
     pub fn handle_disconnected(&mut self, now_ms: u64, random: u64) {
         self.link.handle_disconnected(now_ms, random);
-        self.in_flight.clear();
+        let own = |(_, stamp): &(Key, Stamp)| stamp.replica() == self.clock.replica();
+        for (key, stamp) in self.in_flight.drain(..).flat_map(|(_, ops)| ops).filter(own) {
+            let known = self.unanswered.entry(key).or_default();
+            *known = stamp.max(*known);
+        }
         self.transmits.clear();
         if !mutant!("a cut forgets what was sent") {
             self.outbox.requeue(false);

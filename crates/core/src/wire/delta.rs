@@ -237,16 +237,23 @@ fn author_at(authors: &[Author], position: u32) -> Result<AuthorId, WireError> {
 pub struct AuthorTable {
     positions: HashMap<AuthorId, u32>,
     authors: Vec<Author>,
+    /// The last answer: most rows are by the author of the row before.
+    last: Option<(AuthorId, u32)>,
 }
 
 impl AuthorTable {
     /// The position of an author, who is added at the first call; one whose name is unknown is called by a generated one.
     pub fn position(&mut self, id: AuthorId, names: &Names) -> u32 {
-        *self.positions.entry(id).or_insert_with(|| {
+        if let Some((_, position)) = self.last.filter(|(last, _)| *last == id) {
+            return position;
+        }
+        let position = *self.positions.entry(id).or_insert_with(|| {
             let name = names.get(&id).cloned().unwrap_or_else(|| AuthorName::generated(id));
             self.authors.push(Author { id, name });
             self.authors.len() as u32 - 1
-        })
+        });
+        self.last = Some((id, position));
+        position
     }
 
     /// The authors by position.

@@ -2,7 +2,9 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses its part")]
 
+pub mod decisions;
 pub mod frames;
+pub mod fuzzed;
 pub mod pair;
 pub mod store;
 pub mod world;

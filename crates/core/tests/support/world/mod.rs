@@ -1,0 +1,156 @@
+//! A simulated world: one server, several clients, a network that is cut, and a clock that only the seed moves.
+//!
+//! Everything that decides is the production code: [`Hub`], [`Session`], [`Client`]. The world plays disk, sockets and time.
+//! Each step is one of the [`Decisions`], so a failure is replayed by its seed.
+//!
+//! While it runs it checks that nobody is shown what is not durable. At the end it lets the world come to rest, and checks
+//! that all hold the same, that no acknowledged write is lost, and that no outbox is stuck.
+//!
+//! [`Hub`]: keybook_core::hub::Hub
+//! [`Session`]: keybook_core::session::Session
+//! [`Client`]: keybook_core::client::Client
+
+mod network;
+mod oracle;
+mod peers;
+mod promises;
+mod server;
+mod tally;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use keybook_core::{key::Key, limits::Limits, stamp::Stamp};
+
+pub use self::tally::Tally;
+use self::{
+    network::Connection,
+    oracle::{History, Oracle},
+    peers::Peer,
+    server::Server,
+};
+use super::{decisions::Decisions, store::Store};
+
+/// What may happen in a run, and how often.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub clients: usize,
+    pub keys: usize,
+    pub steps: usize,
+    /// Each client's clock is off by up to this.
+    pub skew_ms: u64,
+    pub rollbacks_max: u32,
+    /// Clients lose and get back the right to write.
+    pub readers: bool,
+    /// Each start of the server may have another limit of values.
+    pub changing_limits: bool,
+    pub limits: Limits,
+}
+
+impl Plan {
+    /// The world of a seed.
+    pub fn of(seed: u64) -> Self {
+        const HOUR_MS: u64 = 3_600_000;
+        Self {
+            clients: 2 + seed as usize % 4,
+            keys: 1 + seed as usize % 12,
+            steps: 1500,
+            skew_ms: [0, 2000, 120_000, 3 * HOUR_MS, 365 * 24 * HOUR_MS][seed as usize / 4 % 5],
+            rollbacks_max: if seed.is_multiple_of(3) { [1, u32::MAX][seed as usize / 3 % 2] } else { 0 },
+            readers: seed % 5 == 1,
+            changing_limits: seed % 5 == 2,
+            limits: Limits { entries: if seed.is_multiple_of(7) { 5 } else { 1000 }, ..Limits::default() },
+        }
+    }
+}
+
+pub struct World {
+    plan: Plan,
+    decisions: Decisions,
+    now_ms: u64,
+    disk: Store,
+    backups: Vec<(Store, History)>,
+    rollbacks: u32,
+    limits: Limits,
+    server: Option<Server>,
+    peers: Vec<Peer>,
+    connections: BTreeMap<u64, Connection>,
+    next_id: u64,
+    /// Stamps that have been on disk at some time.
+    durable: BTreeSet<Stamp>,
+    /// The greatest acknowledged write a key, as far as the disk was not rolled back behind it.
+    acknowledged: BTreeMap<Key, Stamp>,
+    oracle: Oracle,
+    pub tally: Tally,
+    calm: bool,
+}
+
+impl World {
+    pub fn new(decisions: Decisions, plan: Plan) -> Self {
+        let mut world = Self {
+            decisions,
+            now_ms: 1_800_000_000_000,
+            disk: Store::default(),
+            backups: Vec::new(),
+            rollbacks: 0,
+            limits: plan.limits,
+            server: None,
+            peers: Vec::new(),
+            connections: BTreeMap::new(),
+            next_id: 1,
+            durable: BTreeSet::new(),
+            acknowledged: BTreeMap::new(),
+            oracle: Oracle::default(),
+            tally: Tally::default(),
+            calm: false,
+            plan,
+        };
+        world.start_server();
+        for _ in 0..world.plan.clients {
+            let peer = world.new_peer();
+            world.peers.push(peer);
+        }
+        world
+    }
+
+    /// Runs all steps, comes to rest and checks the promises.
+    pub fn run(mut self) -> Tally {
+        for _ in 0..self.plan.steps {
+            if self.decisions.are_over() {
+                break;
+            }
+            self.step();
+        }
+        self.rest();
+        self.check_promises();
+        self.check_conflicts();
+        self.let_users_decide();
+        self.check_promises();
+        self.tally
+    }
+
+    fn step(&mut self) {
+        self.now_ms += self.decisions.below(40);
+        let peer = self.decisions.index(0..self.peers.len());
+        match self.decisions.below(1000) {
+            0..=249 => self.edit(peer),
+            250..=649 => self.deliver(),
+            650..=844 => self.serve(),
+            845..=914 => self.commit(),
+            915..=954 => self.timeouts(),
+            955..=964 => self.cut(peer),
+            965..=969 => self.stall(peer),
+            970..=974 => self.online(peer),
+            975..=979 => self.crash_client(peer),
+            980..=983 => self.resolve(),
+            984..=986 => self.grant(peer),
+            987..=990 => self.review(peer),
+            991..=993 => self.crash_server(),
+            994..=995 => self.stop_server(),
+            996..=997 => self.rollback(),
+            _ => self.now_ms += self.decisions.below(40_000),
+        }
+        if self.server.is_none() && self.decisions.one_in(20) {
+            self.start_server();
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The world's own account of conflicts, kept beside the hub's and much simpler: every write that was ever accepted, and
+//! what its writer had been shown.
+//!
+//! Two writes of a key conflict if their values differ and neither's writer had seen the other. After a rollback the writes
+//! from before it come back one by one. Of two that were both accepted before, what conflict there was arose then, and went
+//! with the rollback; such a pair may get a row again, but need not. With a second rollback it would matter from which
+//! of the lost branches a write comes, which an operation does not say; so the account is of one rollback at most.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use keybook_core::{key::Key, stamp::Stamp, wire::Op};
+
+use crate::support::key;
+
+/// A write's name. A stamp alone is none: a clock that was set right may make it again, for another key.
+type Write = (Key, Stamp);
+
+#[derive(Default)]
+pub(super) struct Oracle {
+    /// The confirmed entry that its writer was shown when editing began.
+    saw: BTreeMap<Write, Stamp>,
+    /// When its user made it.
+    turn: BTreeMap<Write, usize>,
+    history: History,
+    /// What was accepted before a rollback.
+    past: BTreeSet<Write>,
+}
+
+/// What the server has accepted; a rollback takes it back.
+#[derive(Clone, Default)]
+pub(super) struct History {
+    accepted: BTreeSet<Write>,
+    truth: BTreeMap<Key, (Stamp, Option<String>)>,
+    conflicts: BTreeSet<(Key, Stamp, Stamp)>,
+}
+
+impl Oracle {
+    pub(super) fn saw(&self, key: &Key, write: Stamp) -> Stamp {
+        self.saw.get(&(key.clone(), write)).copied().unwrap_or_default()
+    }
+
+    pub(super) fn write(&mut self, key: &Key, write: Stamp, saw: Stamp) {
+        self.saw.insert((key.clone(), write), saw);
+        self.turn.insert((key.clone(), write), self.turn.len());
+    }
+
+    /// A refused write has got another stamp, and has seen the same, unless the other is a write of its own. Returns
+    /// whether it is not.
+    pub(super) fn stamp_anew(&mut self, key: &Key, old: Stamp, new: Stamp) -> bool {
+        let is_new = !self.saw.contains_key(&(key.clone(), new));
+        if is_new {
+            self.write(key, new, self.saw(key, old));
+            self.turn.insert((key.clone(), new), self.turn[&(key.clone(), old)]);
+        }
+        is_new
+    }
+
+    pub(super) fn accept(&mut self, op: &Op) {
+        let key = key(&op.key);
+        if !self.history.accepted.insert((key.clone(), op.stamp)) {
+            return;
+        }
+        let new = (op.stamp, op.value.clone());
+        let Some(old) = self.history.truth.get(&key).cloned() else {
+            self.history.truth.insert(key, new);
+            return;
+        };
+        let is_past = |write| self.past.contains(&(key.clone(), write));
+        let knows = self.saw(&key, new.0) >= old.0;
+        // What is accepted only now can have been seen only before a rollback.
+        let is_known = is_past(new.0) && (is_past(old.0) || self.saw(&key, old.0) >= new.0);
+        let is_own = old.0.replica() == new.0.replica();
+        let turn = |write| self.turn[&(key.clone(), write)];
+        let undoes = is_own && new.0 > old.0 && turn(new.0) < turn(old.0);
+        assert!(!undoes, "the write {:?} of {key:?} undoes its user's later one {:?}", new.0, old.0);
+        if old.1 != new.1 && !is_own && !knows && !is_known {
+            self.history.conflicts.insert((key.clone(), old.0.min(new.0), old.0.max(new.0)));
+        }
+        self.history.truth.insert(key, old.max(new));
+    }
+
+    /// The key, and the stamps of both writes, the lower first.
+    pub(super) fn conflicts(&self) -> &BTreeSet<(Key, Stamp, Stamp)> {
+        &self.history.conflicts
+    }
+
+    pub(super) fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The server is set back to an earlier history.
+    pub(super) fn roll_back(&mut self, to: History) {
+        let lost = std::mem::replace(&mut self.history, to);
+        self.past.extend(lost.accepted);
+    }
+}

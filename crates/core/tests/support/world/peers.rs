@@ -1,0 +1,239 @@
+//! The clients, each with its user.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use keybook_core::{
+    client::{Action, Client, EditError, Event, Phase, RowState},
+    key::Key,
+    session::Session,
+    stamp::{ReplicaId, Stamp},
+    value::Value,
+    wire::{ByeCode, Role},
+};
+
+use super::{World, network::Connection, server::Served};
+use crate::support::{author, key, value};
+
+pub(super) struct Peer {
+    pub(super) client: Client,
+    pub(super) skew_ms: i64,
+    pub(super) connection: Option<u64>,
+    pub(super) fetching: bool,
+    /// What the server lets it do.
+    pub(super) role: Role,
+    /// An open editor.
+    pub(super) editing: Option<Editing>,
+    /// The writes whose acks it got: they are done.
+    pub(super) answered: BTreeSet<(Key, Stamp)>,
+    /// The newest connection on which the server got a push, and on which it last got each write.
+    pub(super) newest_push: u64,
+    pub(super) arrived: BTreeMap<(String, Stamp), u64>,
+}
+
+/// What an editor shows: the key, what the client says it has seen, and what it has seen by the world's own account.
+#[derive(Clone)]
+pub(super) struct Editing {
+    pub(super) key: Key,
+    pub(super) began: Stamp,
+    pub(super) saw: Stamp,
+}
+
+impl World {
+    pub(super) fn new_peer(&mut self) -> Peer {
+        let skew_ms = self.decisions.around_zero(self.plan.skew_ms);
+        let now_ms = self.now_ms.saturating_add_signed(skew_ms);
+        let replica = self.decisions.number();
+        let client = Client::new(ReplicaId(replica), author(replica % 5), now_ms);
+        let (answered, arrived) = Default::default();
+        let (connection, fetching, role, editing) = (None, false, Role::Writer, None);
+        Peer { client, skew_ms, connection, fetching, role, editing, answered, newest_push: 0, arrived }
+    }
+
+    pub(super) fn local_ms(&self, peer: usize) -> u64 {
+        self.now_ms.saturating_add_signed(self.peers[peer].skew_ms)
+    }
+
+    pub(super) fn any_key(&mut self) -> Key {
+        key(&format!("k{}", self.decisions.index(0..self.plan.keys)))
+    }
+
+    pub(super) fn begin(&self, index: usize, key: &Key) -> Editing {
+        let client = &self.peers[index].client;
+        let saw = match client.shown(key) {
+            None => Stamp::ZERO,
+            Some(shown) if shown.pending.is_none() => shown.stamp,
+            // A recovered row was confirmed, and shown as that.
+            Some(own) if client.outbox().row(key, own.stamp).is_some_and(|row| row.recovered.is_some()) => own.stamp,
+            Some(own) => self.oracle.saw(key, own.stamp),
+        };
+        Editing { key: key.clone(), began: client.begin(key), saw }
+    }
+
+    pub(super) fn edit(&mut self, index: usize) {
+        let (key, dice) = (self.any_key(), self.decisions.below(10));
+        let editing = self.begin(index, &key);
+        match dice {
+            0 => self.peers[index].editing = Some(editing),
+            1 | 2 => {
+                let _nothing_to_remove = self.write(index, &editing, None);
+            }
+            _ => {
+                let editing = self.peers[index].editing.take().unwrap_or(editing);
+                let value = self.any_value();
+                if self.write(index, &editing, Some(value)).is_err() {
+                    self.tally.count("put refused locally");
+                }
+            }
+        }
+    }
+
+    /// One of few, so that some writes are equal. Some are over the shorter limit of a server.
+    fn any_value(&mut self) -> Value {
+        let number = self.decisions.below(50);
+        value(&if number < 40 { number.to_string() } else { format!("\"a longer text {number}\"") })
+    }
+
+    /// Writes as the user of an editor does.
+    fn write(&mut self, index: usize, editing: &Editing, value: Option<Value>) -> Result<Option<Stamp>, EditError> {
+        let now_ms = self.local_ms(index);
+        let Editing { key, began, saw } = editing;
+        let client = &mut self.peers[index].client;
+        let kind = if value.is_some() { "put" } else { "remove" };
+        let written = match value {
+            Some(value) => client.put(key, value, *began, now_ms).map(Some)?,
+            None => client.remove(key, *began, now_ms)?,
+        };
+        if let Some(stamp) = written {
+            self.oracle.write(key, stamp, *saw);
+            self.tally.count(kind);
+            let shown = self.peers[index].client.shown(key);
+            assert!(shown.is_some_and(|shown| shown.stamp == stamp), "an edit shows");
+            self.drive(index);
+        }
+        Ok(written)
+    }
+
+    /// A user decides about a write that the server has refused: to let it go, or to make it again.
+    pub(super) fn review(&mut self, index: usize) {
+        let outbox = self.peers[index].client.outbox();
+        let held: Vec<_> = outbox.iter().filter(|(_, row)| !row.state.is_active()).collect();
+        if held.is_empty() {
+            return;
+        }
+        let (key, row) = held[self.decisions.index(0..held.len())];
+        let (key, stamp, value) = (key.clone(), row.stamp, row.value.clone());
+        if self.decisions.one_in(2) {
+            self.tally.count("held write discarded");
+        } else {
+            let editing = self.begin(index, &key);
+            match self.write(index, &editing, value) {
+                Ok(_) => self.tally.count("held write written again"),
+                Err(_) => return self.tally.count("held write refused again"),
+            }
+        }
+        assert!(self.peers[index].client.discard(&key, stamp), "a held write can be let go");
+        self.forget_what_nobody_has();
+    }
+
+    /// Carries out what a client wants.
+    pub(super) fn drive(&mut self, index: usize) {
+        loop {
+            let peer = &mut self.peers[index];
+            while let Some(message) = peer.client.poll_transmit() {
+                if let Some(connection) = peer.connection.and_then(|id| self.connections.get_mut(&id)) {
+                    connection.send_to_server(message);
+                }
+            }
+            while let Some(event) = peer.client.poll_event() {
+                match event {
+                    Event::Unreadable(reason) => assert!(reason.starts_with("snapshot: "), "{reason}"),
+                    Event::Diverged => panic!("client {index} diverged"),
+                    Event::Bye { code, .. } => assert_ne!(code, ByeCode::Protocol),
+                    Event::Entries(_) | Event::Reset | Event::Conflicts | Event::Status => {}
+                }
+            }
+            peer.client.take_outbox_changes();
+            match peer.client.poll_action() {
+                None => return,
+                Some(Action::Connect) => self.connect(index),
+                Some(Action::Disconnect) => {
+                    self.tally.count("client gave up a connection");
+                    self.drop_connection(index);
+                }
+                Some(Action::FetchSnapshot) => self.peers[index].fetching = true,
+            }
+        }
+    }
+
+    pub(super) fn connect(&mut self, index: usize) {
+        let (now_ms, random) = (self.local_ms(index), self.decisions.number());
+        let Some(server) = &mut self.server else {
+            return self.peers[index].client.handle_disconnected(now_ms, random);
+        };
+        let id = self.next_id;
+        self.next_id += 1;
+        let session = Session::new(self.limits, self.now_ms);
+        let (broadcasts, requests) = Default::default();
+        server.served.insert(id, Served { session, broadcasts, lagged: false, requests });
+        self.connections.insert(id, Connection::of(index));
+        self.peers[index].connection = Some(id);
+        self.peers[index].client.handle_connected(now_ms);
+        self.tally.count("connect");
+    }
+
+    /// The client's end closes; the server may go on for a while not knowing.
+    pub(super) fn drop_connection(&mut self, index: usize) {
+        let (now_ms, random) = (self.local_ms(index), self.decisions.number());
+        if let Some(id) = self.peers[index].connection.take() {
+            self.give_up(id);
+        }
+        let peer = &mut self.peers[index];
+        peer.fetching = false;
+        peer.client.handle_disconnected(now_ms, random);
+    }
+
+    /// The replica is gone with all that it did not send. As with [`World::crash_server`], this comes between any two calls,
+    /// and between any two frames: of what was under way an end is lost.
+    pub(super) fn crash_client(&mut self, index: usize) {
+        self.tally.count("client crash");
+        self.tally.count(moment_of_crash(&self.peers[index].client));
+        self.drop_connection(index);
+        let role = self.peers[index].role;
+        self.peers[index] = Peer { role, ..self.new_peer() };
+        self.forget_what_nobody_has();
+        self.drive(index);
+    }
+
+    pub(super) fn online(&mut self, index: usize) {
+        let now_ms = self.local_ms(index);
+        self.peers[index].client.handle_online(now_ms);
+        self.drive(index);
+    }
+
+    pub(super) fn timeouts(&mut self) {
+        for index in 0..self.peers.len() {
+            let now_ms = self.local_ms(index);
+            if self.peers[index].client.poll_timeout().is_some_and(|at| at <= now_ms) {
+                self.peers[index].client.handle_timeout(now_ms);
+                self.drive(index);
+            }
+        }
+        let Some(server) = &mut self.server else { return };
+        for served in server.served.values_mut() {
+            served.session.handle_timeout(self.now_ms);
+        }
+    }
+}
+
+fn moment_of_crash(client: &Client) -> &'static str {
+    let waits_for = |state: fn(&RowState) -> bool| client.outbox().iter().any(|(_, row)| state(&row.state));
+    match client.phase() {
+        Phase::Waiting { .. } | Phase::Connecting => "client crash while offline",
+        Phase::Greeting { .. } => "client crash before a welcome",
+        Phase::Fetching => "client crash before a snapshot",
+        Phase::Following if !client.is_settled() => "client crash in the middle of a catch-up",
+        Phase::Following if waits_for(|state| matches!(state, RowState::Acked(_))) => "client crash before a delta",
+        Phase::Following if waits_for(|state| *state == RowState::Sent) => "client crash before an ack",
+        Phase::Following => "client crash at rest",
+    }
+}

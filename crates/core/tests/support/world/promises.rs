@@ -1,0 +1,223 @@
+//! What must hold, while the world runs and when it has come to rest.
+
+use std::collections::BTreeSet;
+
+use keybook_core::{
+    client::Client,
+    conflict::Conflict,
+    entry::Seq,
+    key::Key,
+    stamp::Stamp,
+    wire::{AckClass, Exception, Op, Role, ServerFrame},
+};
+
+use super::{World, peers::Peer};
+use crate::support::key;
+
+impl World {
+    /// A client takes a frame, which must do nothing that a frame may not.
+    pub(super) fn receive(&mut self, index: usize, connection: u64, message: &[u8]) {
+        let now_ms = self.local_ms(index);
+        let before = self.peers[index].client.clone();
+        self.peers[index].client.handle_message(message, now_ms);
+        self.note_ack(index, connection, message);
+        self.check_outbox(index, &before);
+        self.check_durable(index);
+        self.check_shown(index, &before, message);
+    }
+
+    /// What an Ack that a client got has acknowledged; what it refused is held.
+    fn note_ack(&mut self, index: usize, connection: u64, message: &[u8]) {
+        let Ok(ServerFrame::Ack { batch, exceptions, .. }) = ServerFrame::decode(message) else { return };
+        let pushes = &mut self.connections.get_mut(&connection).expect("it brought the ack").pushes;
+        let ops = pushes.remove(&batch).expect("an ack answers a push");
+        let peer = &mut self.peers[index];
+        for (number, op) in (0..).zip(&ops) {
+            let exception = exceptions.iter().find(|exception| exception.index == number);
+            let key = key(&op.key);
+            match exception.map_or(AckClass::Done, |exception| exception.code.class()) {
+                AckClass::Done => {
+                    peer.answered.insert((key.clone(), op.stamp));
+                    if !removes_nothing(op) {
+                        let known = self.acknowledged.entry(key).or_default();
+                        *known = op.stamp.max(*known);
+                    }
+                }
+                AckClass::Held => {
+                    let row = peer.client.outbox().row(&key, op.stamp);
+                    assert!(row.is_none_or(|row| !row.state.is_active()), "a refused write is not sent again");
+                }
+                AckClass::Retry => {}
+            }
+        }
+    }
+
+    /// A row leaves the outbox when it is done, or for a newer one of the same replica. Of the two the newer is either the
+    /// same write with another stamp, and its writer has seen the same, or known already.
+    pub(super) fn check_outbox(&mut self, index: usize, before: &Client) {
+        let Peer { client, answered, .. } = &self.peers[index];
+        for (key, row) in before.outbox().iter() {
+            if client.outbox().row(key, row.stamp).is_some() || answered.contains(&(key.clone(), row.stamp)) {
+                continue;
+            }
+            let Some(next) = client.outbox().row_of(key, row.stamp) else {
+                panic!("client {index} has nothing left of its write {:?} of {key:?}", row.stamp);
+            };
+            if self.oracle.stamp_anew(key, row.stamp, next.stamp) {
+                self.tally.count("stamped anew");
+            }
+        }
+    }
+
+    /// After a rollback, what no disk and no client has any more is lost. What somebody has must come back.
+    pub(super) fn forget_what_nobody_has(&mut self) {
+        let mut acknowledged = std::mem::take(&mut self.acknowledged);
+        acknowledged.retain(|key, stamp| {
+            let on_disk = self.disk.entries.get(key).is_some_and(|row| row.entry.stamp >= *stamp);
+            // What only a reader has does not come back.
+            let in_base = |peer: &Peer| {
+                peer.role == Role::Writer && peer.client.base().entry(key.as_str()).is_some_and(|e| e.stamp >= *stamp)
+            };
+            // Its own replica's, the write itself or one that took its place. Another's unconfirmed write is another matter.
+            let in_outbox = |peer: &Peer| {
+                let mut rows = peer.client.outbox().rows(key).iter();
+                rows.any(|row| row.stamp >= *stamp && row.stamp.replica() == stamp.replica())
+            };
+            on_disk || self.peers.iter().any(|peer| in_base(peer) || in_outbox(peer))
+        });
+        self.acknowledged = acknowledged;
+    }
+
+    pub(super) fn check_durable(&self, index: usize) {
+        for (key, entry) in self.peers[index].client.base().entries() {
+            assert!(self.durable.contains(&entry.stamp), "client {index} was shown {key:?} before it was on disk");
+        }
+    }
+
+    /// What is shown of a key never goes back, but for refused writes and forks.
+    pub(super) fn check_shown(&self, index: usize, before: &Client, message: &[u8]) {
+        let refuses = |exception: &Exception| exception.code.class() != AckClass::Done;
+        match ServerFrame::decode(message) {
+            Ok(ServerFrame::Welcome { .. }) => return,
+            Ok(ServerFrame::Ack { exceptions, .. }) if exceptions.iter().any(refuses) => return,
+            _ => {}
+        }
+        for key in before.keys() {
+            let [before, after] = [before, &self.peers[index].client].map(|client| client.shown(&key).map(|s| s.stamp));
+            assert!(after >= before, "client {index} showed {before:?} of {key:?}, then {after:?}");
+        }
+    }
+
+    /// Lets everything arrive: no more faults, all clients connected.
+    pub(super) fn rest(&mut self) {
+        self.calm = true;
+        if self.server.is_none() {
+            self.start_server();
+        }
+        for _ in 0..4000 {
+            self.now_ms += 500;
+            self.timeouts();
+            self.deliver_all();
+            for _ in 0..4 * self.connections.len() {
+                self.serve();
+            }
+            self.fetch();
+            self.commit();
+            if self.is_at_rest() {
+                return;
+            }
+        }
+        let stuck: Vec<_> =
+            self.peers.iter().map(|peer| (peer.client.phase(), peer.client.cursor(), peer.client.outbox())).collect();
+        panic!("it does not come to rest at {:?}: {stuck:#?}", self.disk.state.head);
+    }
+
+    pub(super) fn is_at_rest(&self) -> bool {
+        let head = self.disk.state.head;
+        let rests = |peer: &Peer| {
+            peer.client.outbox().active() == 0 && peer.client.is_settled() && peer.client.verified() == Some(head)
+        };
+        self.peers.iter().all(rests)
+            && self.is_quiet()
+            && self.server.as_ref().is_some_and(|server| server.queue.is_empty())
+    }
+
+    /// Everybody may write again, and each user decides about each write that was refused: nothing is left to decide.
+    pub(super) fn let_users_decide(&mut self) {
+        if self.peers.iter().all(|peer| peer.client.outbox().inactive() == 0) {
+            return;
+        }
+        for index in 0..self.peers.len() {
+            if self.peers[index].role == Role::Reader {
+                self.grant(index);
+            }
+        }
+        for _ in 0..20 {
+            for index in 0..self.peers.len() {
+                for _ in 0..self.peers[index].client.outbox().inactive() {
+                    self.review(index);
+                }
+            }
+            self.rest();
+            if self.peers.iter().all(|peer| peer.client.outbox().inactive() == 0) {
+                return;
+            }
+        }
+        panic!("a refused write cannot be got rid of");
+    }
+
+    /// Recall must be 1: every conflict of the oracle has a row. Rows that it does not have are counted. It says nothing of
+    /// worlds with several rollbacks.
+    pub(super) fn check_conflicts(&mut self) {
+        let stamps = |c: &Conflict| (c.key.clone(), c.loser.stamp, c.winner.stamp);
+        let found: BTreeSet<(Key, Stamp, Stamp)> = self.disk.conflicts.values().map(stamps).collect();
+        self.tally.count_some("conflict", found.len());
+        let (known, unknown) = match self.rollbacks {
+            0 => ("conflict by the oracle", "conflict unknown to the oracle"),
+            1 => ("conflict by the oracle after a rollback", "conflict unknown to the oracle after a rollback"),
+            _ => return,
+        };
+        let expected = self.oracle.conflicts();
+        for conflict in expected {
+            assert!(found.contains(conflict), "the conflict of {conflict:?} is not shown");
+        }
+        self.tally.count_some(known, expected.len());
+        self.tally.count_some(unknown, found.difference(expected).count());
+    }
+
+    pub(super) fn check_promises(&self) {
+        let dictionary = self.disk.dictionary();
+        self.disk.assert_consistent();
+        for (index, peer) in self.peers.iter().enumerate() {
+            for (key, entry) in dictionary.entries() {
+                assert_eq!(peer.client.base().entry(key.as_str()), Some(entry), "client {index} holds {key:?}");
+            }
+            assert_eq!(peer.client.base().digest(), dictionary.digest(), "client {index} holds nothing else");
+            let (client, server) = (peer.client.conflicts(), self.disk.conflict_rows());
+            for conflict in server.iter() {
+                assert_eq!(client.get(conflict.id), Some(conflict), "client {index} has the conflict row");
+            }
+            assert_eq!(client.iter().count(), server.iter().count(), "client {index} has no other conflict row");
+            let shown: Vec<Key> = dictionary.iter().map(|(key, _)| key.clone()).collect();
+            assert_eq!(peer.client.keys(), shown);
+        }
+        for (key, stamp) in &self.acknowledged {
+            let there = self.disk.entries.get(key).map(|row| row.entry.stamp);
+            // A remove of a key without an entry leaves nothing.
+            let held = self.peers.iter().any(|peer| in_outbox(peer, key, *stamp));
+            let kept = there >= Some(*stamp) || (there.is_none() && !stamp.is_put()) || held;
+            assert!(kept, "the acknowledged write {stamp:?} of {key:?} is lost: {there:?}");
+        }
+        assert!(self.disk.state.head > Seq(0) || self.durable.is_empty() || self.rollbacks > 0);
+    }
+}
+
+/// Whether a client has this write or a later one, if only waiting for its user.
+fn in_outbox(peer: &Peer, key: &Key, stamp: Stamp) -> bool {
+    peer.client.outbox().rows(key).iter().any(|row| row.stamp >= stamp)
+}
+
+/// A remove whose writer saw only its own unsent put leaves nothing, and so says nothing about others' writes.
+fn removes_nothing(op: &Op) -> bool {
+    op.value.is_none() && op.recovered.is_none() && op.seen.iter().all(|&stamp| stamp == Stamp::ZERO)
+}

@@ -1,0 +1,255 @@
+//! The server: its sessions, its queue, its disk.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use keybook_core::{
+    conflict::Resolution,
+    hub::{Hub, Origin, Pushed},
+    limits::VALUE_BYTES_DEFAULT,
+    lineage::Epoch,
+    session::{Broadcast, Opened, Request, Session},
+    wire::{AckCode, ByeCode, Op, Role, ServerFrame},
+};
+
+use super::World;
+use crate::support::author;
+
+const BROADCASTS_MAX: usize = 3;
+/// Batches in a page: few, so that catching up takes several.
+const PAGE_BATCHES: usize = 2;
+/// A limit of values that some are over.
+const SHORT_BYTES: u32 = 8;
+
+pub(super) struct Served {
+    pub(super) session: Session,
+    pub(super) broadcasts: VecDeque<Broadcast>,
+    pub(super) lagged: bool,
+    pub(super) requests: VecDeque<Request>,
+}
+
+pub(super) enum Command {
+    Push { connection: u64, batch: u64, ops: Vec<Op>, origin: Origin },
+    Resolve { request: Request },
+}
+
+pub(super) struct Server {
+    pub(super) hub: Hub,
+    pub(super) served: BTreeMap<u64, Served>,
+    pub(super) queue: VecDeque<Command>,
+    /// One that was made before, and that it may send again.
+    pub(super) snapshot: Option<Vec<u8>>,
+}
+
+impl World {
+    pub(super) fn start_server(&mut self) {
+        if self.plan.changing_limits {
+            self.limits.value_bytes = if self.decisions.one_in(2) { SHORT_BYTES } else { VALUE_BYTES_DEFAULT };
+        }
+        self.disk.start(Epoch(self.decisions.number()));
+        let (served, queue) = Default::default();
+        self.server = Some(Server { hub: self.disk.hub(self.limits), served, queue, snapshot: None });
+        self.tally.count("server start");
+    }
+
+    /// Everything that was not committed is gone; clients find out when they next receive.
+    ///
+    /// A step of the world is one call of one state machine, or a few that nobody else can come between; so a crash, which
+    /// is a step too, comes between any two calls. What a session has said may have left or not: each connection loses an
+    /// end of it, so the crash comes between any two frames as well. The two moments within a step, before and after the
+    /// disk has it, are in [`World::commit`].
+    pub(super) fn crash_server(&mut self) {
+        let Some(server) = self.server.take() else { return };
+        self.tally.count("server crash");
+        let asking = server.served.values().filter(|served| !served.session.wants_frame()).count();
+        self.tally.count_some("server crash before a request is answered", asking);
+        self.tally.count_some("server crash with a push queued", server.queue.len());
+        self.lose_unsent();
+    }
+
+    /// As SIGTERM does: what was taken is committed and acknowledged, then Bye.
+    pub(super) fn stop_server(&mut self) {
+        self.commit();
+        let Some(server) = &mut self.server else { return };
+        for served in server.served.values_mut() {
+            served.session.close(ByeCode::Shutdown, "the server stops", 1000);
+        }
+        self.send();
+        self.server = None;
+        self.tally.count("server stop");
+    }
+
+    /// The machine is set back to an earlier state of its disk.
+    pub(super) fn rollback(&mut self) {
+        if self.rollbacks < self.plan.rollbacks_max && !self.backups.is_empty() {
+            self.crash_server();
+            let backup = self.decisions.index(0..self.backups.len());
+            let (disk, history) = self.backups[backup].clone();
+            self.disk = disk;
+            self.oracle.roll_back(history);
+            self.start_server();
+            self.forget_what_nobody_has();
+            self.rollbacks += 1;
+            self.tally.count("rollback");
+        }
+    }
+
+    /// A client's link is exchanged for one with the other right, which closes its sockets.
+    pub(super) fn grant(&mut self, index: usize) {
+        if self.plan.readers {
+            let peer = &mut self.peers[index];
+            peer.role = if peer.role == Role::Writer { Role::Reader } else { Role::Writer };
+            self.expel(index);
+            self.forget_what_nobody_has();
+            self.tally.count("role changed");
+        }
+    }
+
+    pub(super) fn resolve(&mut self) {
+        // The page has no dialog for it yet: the server is asked directly.
+        let Some(server) = &mut self.server else { return };
+        let open: Vec<_> = self.disk.conflict_rows().open().map(|conflict| conflict.id).collect();
+        let Some(id) = self.decisions.choice(&open) else { return };
+        let origin = Origin { role: Role::Writer, author: author(1) };
+        let resolution = Resolution::Dismissed;
+        server.queue.push_back(Command::Resolve { request: Request::Resolve { id, resolution, origin } });
+        self.tally.count("resolve");
+    }
+
+    /// Answers one waiting request of one session, or gives it its next commit.
+    pub(super) fn serve(&mut self) {
+        let Some(server) = &mut self.server else { return };
+        let ids: Vec<u64> = server.served.keys().copied().collect();
+        let Some(id) = self.decisions.choice(&ids) else { return };
+        let served = server.served.get_mut(&id).expect("it was just listed");
+        while let Some(request) = served.session.poll_request() {
+            served.requests.push_back(request);
+        }
+        match served.requests.pop_front() {
+            None => {
+                if let Some(broadcast) = served.broadcasts.pop_front() {
+                    if std::mem::take(&mut served.lagged) {
+                        self.tally.count("lagged");
+                        served.session.handle_lagged();
+                    }
+                    served.session.handle_commit(&broadcast);
+                }
+            }
+            Some(Request::Open { .. }) => {
+                let role = self.peers[self.connections[&id].peer].role;
+                served.session.handle_opened(Opened { role, ..self.disk.opened() }, self.now_ms);
+            }
+            Some(Request::Push { batch, ops, origin }) => {
+                server.queue.push_back(Command::Push { connection: id, batch, ops, origin });
+            }
+            Some(request @ Request::Resolve { .. }) => server.queue.push_back(Command::Resolve { request }),
+            Some(Request::Read { after }) => {
+                let page = self.disk.page(after, PAGE_BATCHES);
+                self.tally.count(if page.more { "page with more" } else { "last page" });
+                served.session.handle_page(&page);
+            }
+            Some(Request::Check) => served.session.handle_counters(&self.disk.state),
+            Some(Request::Presence { .. }) => {}
+        }
+        self.send();
+    }
+
+    /// Moves what sessions transmit onto the network, and drops closed ones.
+    pub(super) fn send(&mut self) {
+        let Some(server) = &mut self.server else { return };
+        server.served.retain(|id, served| {
+            while let Some(message) = served.session.poll_transmit() {
+                self.connections.get_mut(id).expect("a served one is there").send_to_client(message.to_vec());
+            }
+            !served.session.is_closed()
+        });
+        self.forget_ended();
+    }
+
+    /// One transaction over what is queued. The server may crash before the commit, and before it tells anyone.
+    pub(super) fn commit(&mut self) {
+        let Some(server) = &mut self.server else { return };
+        let mut transaction = self.disk.clone();
+        let mut accepted = Vec::new();
+        let mut pushed: Vec<(u64, u64, Pushed)> = Vec::new();
+        for command in server.queue.drain(..) {
+            match command {
+                Command::Push { connection, batch, ops, origin } => {
+                    let Ok(answer) = server.hub.push(&mut transaction, &origin, &ops, self.now_ms);
+                    for exception in &answer.exceptions {
+                        self.tally.count(exception_name(exception.code));
+                    }
+                    for (index, op) in (0..).zip(&ops) {
+                        let exception = answer.exceptions.iter().find(|exception| exception.index == index);
+                        if exception.is_none_or(|exception| exception.code == AckCode::Superseded) {
+                            accepted.push(op.clone());
+                        }
+                    }
+                    pushed.push((connection, batch, answer));
+                }
+                Command::Resolve { request: Request::Resolve { id, resolution, origin } } => {
+                    let Ok(_) = server.hub.resolve(&mut transaction, &origin, id, resolution);
+                }
+                Command::Resolve { .. } => unreachable!("only resolves are queued so"),
+            }
+        }
+        let Ok(commit) = server.hub.finish(&mut transaction);
+        if !self.calm && self.decisions.one_in(40) {
+            self.tally.count("server crash before commit");
+            return self.crash_server();
+        }
+        transaction.assert_consistent();
+        if self.decisions.one_in(10) {
+            self.backups.push((self.disk.clone(), self.oracle.history().clone()));
+        }
+        self.disk = transaction;
+        accepted.iter().for_each(|op| self.oracle.accept(op));
+        self.durable.extend(self.disk.entries.values().map(|row| row.entry.stamp));
+        if !self.calm && self.decisions.one_in(40) {
+            self.tally.count("server crash after commit");
+            return self.crash_server();
+        }
+        let server = self.server.as_mut().expect("it did not crash");
+        for (connection, batch, answer) in pushed {
+            if let Some(served) = server.served.get_mut(&connection) {
+                served.session.handle_pushed(batch, answer);
+            }
+        }
+        if let Some(commit) = commit {
+            let broadcast = Broadcast::new(&commit, &self.limits);
+            for served in server.served.values_mut() {
+                served.broadcasts.push_back(broadcast.clone());
+                if served.broadcasts.len() > BROADCASTS_MAX {
+                    served.broadcasts.pop_front();
+                    served.lagged = true;
+                }
+            }
+        }
+        self.send();
+    }
+}
+
+fn exception_name(code: AckCode) -> &'static str {
+    match code {
+        AckCode::Superseded => "superseded",
+        AckCode::Duplicate => "duplicate",
+        AckCode::Busy => "busy",
+        AckCode::ClockAhead => "clock ahead",
+        AckCode::Parked => "parked",
+        AckCode::ReadOnly => "read only",
+        AckCode::TooLarge => "too large",
+        AckCode::BadKey => "bad key",
+        AckCode::Full => "full",
+        AckCode::BadValue => "bad value",
+    }
+}
+
+/// What a crash kept from leaving.
+pub(super) fn unsent_name(message: &[u8]) -> &'static str {
+    match ServerFrame::decode(message) {
+        Ok(ServerFrame::Ack { .. }) => "server crash before an ack leaves",
+        Ok(ServerFrame::Delta(delta)) if delta.more => "server crash in the middle of a catch-up",
+        Ok(ServerFrame::Delta(_)) => "server crash before a delta leaves",
+        Ok(ServerFrame::Welcome { .. }) => "server crash before a welcome leaves",
+        _ => "server crash before another frame leaves",
+    }
+}
