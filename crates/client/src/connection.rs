@@ -29,7 +29,7 @@ const READ_BUFFER_BYTES: usize = 16 * 1024;
 /// been said.
 #[derive(Debug)]
 pub struct Connection {
-    socket: WebSocketStream<TcpStream>,
+    socket: Box<WebSocketStream<TcpStream>>,
     /// Waits until the socket takes it.
     waiting: Option<Message>,
     /// Something has been written, and not all of it has left.
@@ -77,7 +77,7 @@ impl Connection {
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
         let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
         let (socket, _) = client_async_with_config(request, stream, Some(config)).await?;
-        Ok(Self { socket, waiting: None, is_dirty: false })
+        Ok(Self { socket: Box::new(socket), waiting: None, is_dirty: false })
     }
 
     /// Whether the socket has taken what was sent before.
@@ -104,7 +104,7 @@ impl Connection {
     }
 
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<Step, ConnectionError>> {
-        let mut socket = Pin::new(&mut self.socket);
+        let mut socket = Pin::new(&mut *self.socket);
         if self.waiting.is_some() {
             if let Poll::Ready(ready) = socket.as_mut().poll_ready(cx) {
                 ready.map_err(Box::new)?;

@@ -95,7 +95,7 @@ struct Quantiles {
 }
 
 impl Figures {
-    pub(super) fn new(load: &Load, tally: Tally, processor: Duration) -> Self {
+    pub(super) fn new(load: &Load, tally: &Tally, processor: Duration) -> Self {
         let per_second = |count: u64, us: u64| if us == 0 { 0.0 } else { count as f64 * 1e6 / us as f64 };
         Self {
             connections: load.connections,

@@ -115,12 +115,13 @@ impl Load {
             workers.spawn(worker.run());
         }
         drop(written);
-        let ended = async {
+        let ends = async {
             let mut last = Seq(0);
             while let Some(seq) = ends.recv().await {
                 last = last.max(seq);
             }
             target.send_replace(Some(last));
+            anyhow::Ok(())
         };
         let tallies = async {
             let mut sum = Tally::default();
@@ -134,7 +135,7 @@ impl Load {
             format!("what was written has not arrived everywhere {} s after the last write", DRAIN.as_secs())
         })??;
         ensure!(tally.refused == 0, "the server refused {} of {} writes", tally.refused, tally.refused + tally.writes);
-        Ok(Figures::new(self, tally, processor_time() - processor))
+        Ok(Figures::new(self, &tally, processor_time() - processor))
     }
 }
 
