@@ -152,3 +152,23 @@ test("a page that is offline keeps its edits until it is online again", async (t
   assert.deepEqual(others, Object.fromEntries(Array.from({ length: 5 }, (_, number) => [`ada-${number}`, String(number)])));
   assert.deepEqual(await shown(ben), { both, ...others });
 });
+
+test("a first page whose entries never come asks for them again", async (t) => {
+  const server = await Server.start(t);
+  const line = await Line.start(t, server, new Random(seed, "line"));
+  const browser = await startBrowser(t);
+  const ben = await openPage(t, browser);
+  await visit(ben, server.url);
+  await set(ben, "key", "value");
+  await status(ben, "Sync", "Saved");
+
+  const ada = await openPage(t, browser, { allowed: lostConnection });
+  await installClock(ada);
+  line.holdAnswers("/snapshot");
+  await visit(ada, line.url);
+  await status(ada, "Connection", "Connecting");
+  line.holdAnswers(undefined);
+  await ada.clock.fastForward(60_000);
+  await settled(ada);
+  assert.deepEqual(await shown(ada), { key: "value" });
+});
