@@ -21,6 +21,8 @@ dev:
 	scripts/setup.sh run
 	LEPTOS_HASH_FILES=false cargo leptos watch
 
-# Comparisons with peers.
+# Comparisons with peers, and how fast the page is.
 bench:
+	scripts/setup.sh test
+	scripts/build.sh
 	cargo bench --package keybook-bench

@@ -15,11 +15,14 @@ export class Writer {
   }
 
   /**
-   * Writes a value, a JSON text, and returns when its Ack came, in milliseconds since 1970. It has seen what this writer
-   * wrote to the key before, so nothing conflicts.
+   * Writes a value, a JSON text, and returns when it was sent and when its Ack came, in milliseconds since 1970. It has seen
+   * what this writer wrote to the key before, so nothing conflicts.
    */
   async put(key, value) {
-    return this.#writer.evaluate((writer, pair) => writer.push([pair]), [key, value]);
+    return this.#writer.evaluate(async (writer, pair) => {
+      const sent = performance.timeOrigin + performance.now();
+      return { sent, acknowledged: await writer.push([pair]) };
+    }, [key, value]);
   }
 
   /** Writes `count` entries, `key-000000` with the value 0 and so on. Returns when all are acknowledged. */
