@@ -21,9 +21,10 @@ dev:
 	scripts/setup.sh run
 	LEPTOS_HASH_FILES=false cargo leptos watch
 
-# Comparisons with peers; the durable writes need the server.
+# Comparisons with peers, what the server delivers and how fast the page is; for a quiet machine.
 bench:
-	cargo build --release --package keybook --bin keybook
+	scripts/setup.sh test
+	scripts/build.sh
 	cargo bench --package keybook-bench
 
 # Each fuzz target for so many seconds.

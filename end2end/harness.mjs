@@ -27,7 +27,7 @@ const teardowns = new WeakMap();
  * Runs `teardown` when the test ends. The last one runs first, so that nothing loses what it stands on (a page sees its
  * server die otherwise), and each runs even if another has failed.
  */
-function atEnd(test, teardown) {
+export function atEnd(test, teardown) {
   if (teardowns.has(test)) {
     teardowns.get(test).unshift(teardown);
     return;
@@ -159,6 +159,29 @@ export async function visit(page, url) {
   const response = await page.goto(url);
   await page.locator("body[data-hydrated]").waitFor();
   return response;
+}
+
+/** Gives a page a clock that goes by itself and can be turned forward, by `page.clock`. Before the page is visited. */
+export async function installClock(page) {
+  await page.clock.install();
+  await page.addInitScript(shortenHandles);
+}
+
+/**
+ * Runs in the page. The clock's handles begin at 10^12 and so end up as other numbers in WebAssembly, which has them as a browser
+ * gives them: whole numbers of 32 bits.
+ */
+function shortenHandles() {
+  for (const [set, clear] of [
+    ["setTimeout", "clearTimeout"],
+    ["setInterval", "clearInterval"],
+    ["requestAnimationFrame", "cancelAnimationFrame"],
+  ]) {
+    const [setLong, clearLong] = [window[set].bind(window), window[clear].bind(window)];
+    const handles = [undefined];
+    window[set] = (...call) => handles.push(setLong(...call)) - 1;
+    window[clear] = (handle) => clearLong(handles[handle]);
+  }
 }
 
 /** Takes a picture of the page for people to look at. */

@@ -2,8 +2,9 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { field, grid, row, says, seed, set, settled, shown, value } from "./entries.mjs";
+import { field, grid, row, says, set, settled, shown, value } from "./entries.mjs";
 import { openPage, screenshot, Server, startBrowser, visit } from "./harness.mjs";
+import { Writer } from "./writer.mjs";
 
 const count = 100_000;
 const last = `key-${String(count - 1).padStart(6, "0")}`;
@@ -13,7 +14,9 @@ test("100 000 entries open and scroll, a window of them at a time", async (t) =>
   const browser = await startBrowser(t);
   const writer = await openPage(t, browser);
   await visit(writer, `${server.url}/d/other`);
-  await seed(writer, "large", count);
+  const writing = await Writer.open(writer, "large");
+  await writing.seed(count);
+  await writing.close();
 
   const page = await openPage(t, browser, { viewport: { width: 1200, height: 800 } });
   const opened = performance.now();
@@ -77,13 +80,15 @@ test("a flood of changes does not freeze the page", async (t) => {
   const [page, writer] = [await openPage(t, browser), await openPage(t, browser)];
   await Promise.all([visit(page, `${server.url}/d/large`), visit(writer, `${server.url}/d/other`)]);
   await settled(page);
-  const flood = seed(writer, "large", 20_000);
+  const writing = await Writer.open(writer, "large");
+  const flood = writing.seed(20_000);
   await row(page, "key-000000").waitFor();
   await field(page, "Key").fill("amid");
   await field(page, "Value").fill("the flood");
   await field(page, "Value").press("Enter");
   await says(value(page, "amid"), "the flood");
   await flood;
+  await writing.close();
   await settled(page);
   assert.equal(await grid(page).getAttribute("aria-rowcount"), "20002");
 });

@@ -1,12 +1,21 @@
 //! Fetching a snapshot over HTTP.
 
-use bytes::Bytes;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty};
 use hyper::{Request, StatusCode, body::Incoming, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{
+    net::TcpStream,
+    time::{error::Elapsed, timeout},
+};
 
 use crate::address::Address;
+
+/// A transfer that brings nothing for so long has failed: its connection may be dead without either end knowing it. It is
+/// far above what the server takes for its first byte.
+const STALL_MAX: Duration = Duration::from_secs(30);
 
 /// Why there is no snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -17,22 +26,31 @@ pub(crate) enum FetchError {
     Transfer(#[from] hyper::Error),
     #[error("the server refuses: {0}")]
     Refused(StatusCode),
+    #[error("nothing came for {} s", STALL_MAX.as_secs())]
+    Stalled(#[from] Elapsed),
 }
 
 /// The bytes of the dictionary's snapshot.
 pub(crate) async fn fetch(address: Address) -> Result<Bytes, FetchError> {
-    let stream = TcpStream::connect(address.authority()).await?;
+    let stream = timeout(STALL_MAX, TcpStream::connect(address.authority())).await??;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get(address.path("snapshot"))
         .header(header::HOST, address.authority())
         .body(Empty::<Bytes>::new())
         .expect("a dictionary's name is good in a path");
     let answer = async {
-        let answer: hyper::Response<Incoming> = sender.send_request(request).await?;
+        let answer: hyper::Response<Incoming> = timeout(STALL_MAX, sender.send_request(request)).await??;
         if answer.status() != StatusCode::OK {
             return Err(FetchError::Refused(answer.status()));
         }
-        Ok(answer.into_body().collect().await?.to_bytes())
+        let (mut body, mut bytes) = (answer.into_body(), BytesMut::new());
+        while let Some(frame) = timeout(STALL_MAX, body.frame()).await? {
+            // A body ends with trailers, or none.
+            if let Ok(data) = frame?.into_data() {
+                bytes.extend_from_slice(&data);
+            }
+        }
+        Ok(bytes.freeze())
     };
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
@@ -40,5 +58,34 @@ pub(crate) async fn fetch(address: Address) -> Result<Bytes, FetchError> {
         biased;
         answer = answer => answer,
         ended = &mut connection => Err(ended.err().map_or(FetchError::Connect(std::io::ErrorKind::UnexpectedEof.into()), FetchError::Transfer)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// A connection that is held half open, before the answer or in its middle, kept a client fetching for ever: its socket
+    /// was alive, so nothing else ended the attempt.
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_does_not_go_on_has_failed() {
+        for begun in ["", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = Address::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+            let server = tokio::spawn(async move {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                socket.write_all(begun.as_bytes()).await.unwrap();
+                // Until the client has enough.
+                let _ = socket.read_to_end(&mut Vec::new()).await;
+            });
+            let failed = fetch(address).await.unwrap_err();
+            assert!(matches!(failed, FetchError::Stalled(_)), "{begun:?}: {failed}");
+            server.await.unwrap();
+        }
     }
 }
