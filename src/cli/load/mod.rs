@@ -130,8 +130,8 @@ impl Load {
             }
             anyhow::Ok(sum)
         };
-        let both = async { tokio::try_join!(async { anyhow::Ok(ended.await) }, tallies) };
-        let ((), tally) = timeout_at(until + DRAIN, both).await.with_context(|| {
+        let ended = async { tokio::try_join!(ends, tallies) };
+        let ((), tally) = timeout_at(until + DRAIN, ended).await.with_context(|| {
             format!("what was written has not arrived everywhere {} s after the last write", DRAIN.as_secs())
         })??;
         ensure!(tally.refused == 0, "the server refused {} of {} writes", tally.refused, tally.refused + tally.writes);

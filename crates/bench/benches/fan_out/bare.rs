@@ -141,8 +141,15 @@ fn delta(prev: u64, to: u64, entries: &[Vec<u8>]) -> Vec<u8> {
     encoder.into_writer()
 }
 
-/// Where key, value and stamp of each operation of a Push are, and its number; none for any other frame.
-fn push(frame: &[u8]) -> Result<Option<(u64, Vec<Range<usize>>)>, minicbor::decode::Error> {
+/// A Push as far as it is read.
+struct Push {
+    batch: u64,
+    /// Where key, value and stamp of each operation are.
+    ops: Vec<Range<usize>>,
+}
+
+/// None for any other frame.
+fn push(frame: &[u8]) -> Result<Option<Push>, minicbor::decode::Error> {
     let mut decoder = Decoder::new(frame);
     decoder.array()?;
     if decoder.u8()? != 1 {
@@ -160,7 +167,7 @@ fn push(frame: &[u8]) -> Result<Option<(u64, Vec<Range<usize>>)>, minicbor::deco
             }
         }
     }
-    Ok(Some((batch, ops)))
+    Ok(Some(Push { batch, ops }))
 }
 
 async fn serve(stream: TcpStream, to_hub: mpsc::Sender<News>) -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -190,7 +197,7 @@ async fn serve(stream: TcpStream, to_hub: mpsc::Sender<News>) -> Result<(), Box<
                 Some(0) => News::Hello(from),
                 Some(4) => News::Resume(from),
                 _ => match push(&frame)? {
-                    Some((batch, ops)) => {
+                    Some(Push { batch, ops }) => {
                         let entries = ops.into_iter().map(|op| frame[op].to_vec()).collect();
                         News::Push { batch, entries, from }
                     }
