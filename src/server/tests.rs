@@ -8,7 +8,7 @@ use keybook_core::{
     entry::Seq,
     limits::PUSHES_IN_FLIGHT_MAX,
     stamp::{HybridTime, ReplicaId, Stamp},
-    wire::{ByeCode, ClientFrame, Op, SUBPROTOCOL, ServerFrame, VERSION},
+    wire::{ByeCode, ClientFrame, Op, SUBPROTOCOL, ServerFrame},
 };
 use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle};
 use tokio_tungstenite::{
@@ -34,19 +34,7 @@ async fn start(config: Config, store: Store) -> (Socket, oneshot::Sender<()>, Jo
     let stream = TcpStream::connect(address).await.unwrap();
     let mut socket = Socket(client_async(request, stream).await.unwrap().0);
     let author = Author { id: AuthorId(1), name: AuthorName::new("Ada") };
-    let hello = ClientFrame::Hello {
-        version: VERSION,
-        token: None,
-        replica: ReplicaId(1),
-        dictionary: None,
-        epoch: None,
-        lineage: Vec::new(),
-        cursor: Seq(0),
-        client_ms: 0,
-        author,
-        capabilities: 0,
-    };
-    socket.send(&hello).await;
+    socket.send(&ClientFrame::hello(ReplicaId(1), author)).await;
     assert!(matches!(socket.receive().await, ServerFrame::Welcome { .. }));
     (socket, stop, running)
 }

@@ -10,7 +10,7 @@ use keybook_core::{
     lineage::Epoch,
     session::{Request, Session},
     stamp::{HybridTime, ReplicaId, Stamp},
-    wire::{AckCode, ClientFrame, Exception, Horizon, Op, Role, VERSION},
+    wire::{AckCode, ClientFrame, Exception, Horizon, Op, Role},
 };
 use support::{author, key, put_stamp, remove_stamp, store::Store};
 
@@ -266,19 +266,7 @@ fn a_replica_does_not_conflict_with_itself() {
 #[test]
 fn a_frame_before_welcome_ends_the_connection() {
     let mut session = Session::new(Limits::default(), NOW_MS);
-    let (replica, author) = (ReplicaId(1), author(1));
-    let hello = ClientFrame::Hello {
-        version: VERSION,
-        token: None,
-        replica,
-        dictionary: None,
-        epoch: None,
-        lineage: vec![],
-        cursor: Seq(0),
-        client_ms: 0,
-        author,
-        capabilities: 0,
-    };
+    let hello = ClientFrame::hello(ReplicaId(1), author(1));
     session.handle_message(&hello.encode(), NOW_MS);
     assert_eq!(session.poll_request(), Some(Request::Open { token: None }));
     session.handle_message(&ClientFrame::Resume { epoch: Epoch(0), cursor: Seq(0) }.encode(), NOW_MS);

@@ -8,7 +8,7 @@ use keybook_core::{
     author::{Author, AuthorId, AuthorName},
     entry::Seq,
     stamp::{Clock, ReplicaId, Stamp},
-    wire::{ClientFrame, Op, ServerFrame, VERSION},
+    wire::{ClientFrame, Op, ServerFrame},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -38,21 +38,7 @@ impl Joined {
         let mut connection = Connection::open(address).await.with_context(|| format!("cannot connect to {address}"))?;
         let replica = ReplicaId(getrandom::u64().expect("every system that runs this has random numbers"));
         let author = Author { id: AuthorId(replica.0), name: AuthorName::new("load") };
-        connection.send(
-            ClientFrame::Hello {
-                version: VERSION,
-                token: None,
-                replica,
-                dictionary: None,
-                epoch: None,
-                lineage: Vec::new(),
-                cursor: Seq(0),
-                client_ms: 0,
-                author,
-                capabilities: 0,
-            }
-            .encode(),
-        );
+        connection.send(ClientFrame::hello(replica, author).encode());
         let (epoch, head, server_ms) = loop {
             if let Step::Received(bytes) = connection.step().await? {
                 match ServerFrame::decode(&bytes)? {

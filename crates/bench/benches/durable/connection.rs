@@ -8,15 +8,13 @@ use keybook_core::{
     author::{Author, AuthorId, AuthorName},
     entry::Seq,
     stamp::ReplicaId,
-    wire::{ClientFrame, Delta, SUBPROTOCOL, ServerFrame, VERSION},
+    wire::{ClientFrame, Delta, SUBPROTOCOL, ServerFrame},
 };
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Message, client::IntoClientRequest},
 };
-
-use crate::workload::now_ms;
 
 /// The byte behind the head of an Ack's array: its number.
 const ACK: u8 = 18;
@@ -49,7 +47,8 @@ impl Connection {
         request.headers_mut().insert("sec-websocket-protocol", SUBPROTOCOL.parse()?);
         let (socket, _) = client_async(request, stream).await?;
         let mut connection = Self { socket, others: Vec::new() };
-        connection.send(&hello()).await?;
+        let author = Author { id: AuthorId(1), name: AuthorName::new("Loader") };
+        connection.send(&ClientFrame::hello(ReplicaId(1), author)).await?;
         let welcome = ServerFrame::decode(&connection.receive().await?)?;
         let ServerFrame::Welcome { epoch, head, .. } = welcome else { return Err("no Welcome".into()) };
         connection.send(&ClientFrame::Resume { epoch, cursor: head }).await?;
@@ -109,20 +108,5 @@ impl Connection {
                 _ => {}
             }
         }
-    }
-}
-
-fn hello() -> ClientFrame {
-    ClientFrame::Hello {
-        version: VERSION,
-        token: None,
-        replica: ReplicaId(1),
-        dictionary: None,
-        epoch: None,
-        lineage: Vec::new(),
-        cursor: Seq(0),
-        client_ms: now_ms(),
-        author: Author { id: AuthorId(1), name: AuthorName::new("Loader") },
-        capabilities: 0,
     }
 }

@@ -18,7 +18,7 @@ use std::env;
 use keybook_bench::{
     disk::{Disk, Syncs},
     report::{self, Table},
-    samples::Samples,
+    samples::Spread,
 };
 
 use crate::{
@@ -127,22 +127,16 @@ impl Line {
         (self.case.operations() * self.rounds.len()) as f64
     }
 
-    /// A subject's writes a second: the median, the least and the most.
+    /// A subject's writes a second.
     fn speed(&self, subject: usize) -> String {
-        let mut walls = Samples::default();
-        self.rounds.iter().for_each(|round| walls.push(round[subject].wall));
-        let [median, most, least] = [walls.median(), walls.spread().0, walls.spread().1]
-            .map(|wall| self.case.operations() as f64 / wall.as_secs_f64());
-        format!("{median:.0} [{least:.0}, {most:.0}]")
+        let speed = |round: &[Cost; 3]| self.case.operations() as f64 / round[subject].wall.as_secs_f64();
+        Spread::of(self.rounds.iter().map(speed)).to_string()
     }
 
-    /// Keybook's speed as a multiple of another's in the same round: the median, the least and the most.
+    /// Keybook's speed as a multiple of another's in the same round.
     fn ratio(&self, subject: usize) -> String {
         let ratio = |round: &[Cost; 3]| round[subject].wall.as_secs_f64() / round[0].wall.as_secs_f64();
-        let mut ratios: Vec<f64> = self.rounds.iter().map(ratio).collect();
-        ratios.sort_by(f64::total_cmp);
-        let last = ratios.len() - 1;
-        format!("{:.2} [{:.2}, {:.2}]", ratios[last / 2], ratios[0], ratios[last])
+        Spread::of(self.rounds.iter().map(ratio)).to_string()
     }
 
     /// Milliseconds of processor time for 1000 writes, over all rounds.

@@ -435,6 +435,22 @@ pub struct Check {
 }
 
 impl ClientFrame {
+    /// The Hello of a client that has nothing yet, and does not tell its time.
+    pub fn hello(replica: ReplicaId, author: Author) -> Self {
+        Self::Hello {
+            version: VERSION,
+            token: None,
+            replica,
+            dictionary: None,
+            epoch: None,
+            lineage: Vec::new(),
+            cursor: Seq(0),
+            client_ms: 0,
+            author,
+            capabilities: 0,
+        }
+    }
+
     /// The frame's bytes.
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
