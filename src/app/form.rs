@@ -18,8 +18,8 @@ pub(super) fn EntryForm() -> impl IntoView {
     let set = move || match write(page) {
         Ok(None) => {}
         Ok(Some(key)) => {
-            page.fill_form("", "");
             page.go_to(&key);
+            page.fill_form("", "");
         }
         Err(reason) => page.change(|state| state.form_note = FormNote::Refused(reason)),
     };

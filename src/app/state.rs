@@ -234,10 +234,10 @@ impl PageState {
     pub(super) fn fill_form(self, key: &str, value: &str) {
         let fields = (self.key_field.get_untracked(), self.value_field.get_untracked());
         let (Some(key_field), Some(value_field)) = fields else { return };
+        // Before anything changes, or it costs a layout. It fails only for an element that is not in a document.
+        let _ = if key.is_empty() { key_field.focus() } else { value_field.focus() };
         key_field.set_value(key);
         value_field.set_value(value);
-        // Focus fails only for an element that is not in a document.
-        let _ = if key.is_empty() { key_field.focus() } else { value_field.focus() };
         self.note_replaced();
     }
 
