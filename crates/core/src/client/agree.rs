@@ -186,7 +186,7 @@ impl Client {
             Some((AckCode::ClockAhead, _, server_ms)) => {
                 let admitted_ms = server_ms.saturating_add(CLOCK_AHEAD_MS_MAX);
                 let early_ms = |stamp: Stamp| stamp.millis().saturating_sub(admitted_ms);
-                let wait_ms = match self.unanswered.get(key).map(|&sent| early_ms(sent)) {
+                let wait_ms = match self.unanswered.entry(key.as_str()).map(|sent| early_ms(sent.stamp)) {
                     // It was confirmed once with this stamp: it waits until the server's clock has come so far.
                     _ if recovered => early_ms(stamp),
                     // An old connection may bring it, or what it replaces, when the server's clock has come so far. That
@@ -199,8 +199,10 @@ impl Client {
             Some((_, AckClass::Retry, wait_ms)) => RowState::Waiting { until_ms: now_ms + wait_ms.min(WAIT_MS_MAX) },
         };
         self.outbox.set_state(key, stamp, state);
-        if matches!(state, RowState::Acked(_)) && self.unanswered.get(key).is_some_and(|sent| *sent <= stamp) {
-            self.unanswered.remove(key);
+        if matches!(state, RowState::Acked(_))
+            && self.unanswered.entry(key.as_str()).is_some_and(|sent| sent.stamp <= stamp)
+        {
+            self.unanswered.forget(key);
         }
         if !state.is_active() && self.taken_back.contains(key) && self.link.phase == Phase::Following {
             // The server will not take it back, so the base needs what the server has.
@@ -216,7 +218,7 @@ impl Client {
         let by_clock = HybridTime::from_millis(server_ms.saturating_add(CLOCK_AHEAD_MS_MAX));
         let admitted = by_clock.max(base.time().plus_millis(1));
         let others = self.outbox.rows(key).iter().filter(|row| row.state.is_active()).map(|row| row.stamp);
-        let late = self.unanswered.get(key).copied();
+        let late = self.unanswered.entry(key.as_str()).map(|sent| sent.stamp);
         let replaced = row
             .seen
             .iter()

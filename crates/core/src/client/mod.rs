@@ -18,7 +18,7 @@ mod agree;
 mod link;
 mod outbox;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use link::{ANSWER_MS_MAX, Link};
 pub use link::{Action, Phase};
@@ -131,8 +131,9 @@ pub struct Client {
     resuming: bool,
     next_batch: u64,
     in_flight: VecDeque<(u64, Vec<(Key, Stamp)>)>,
-    /// The greatest own write of a key that was sent over a connection which ended before its ack. The server may get it yet.
-    unanswered: BTreeMap<Key, Stamp>,
+    /// The greatest own write of a key that was sent over a connection which ended before its ack: the server may get it yet.
+    /// Of each the stamp alone counts.
+    unanswered: Dictionary,
 
     check: Option<Check>,
     verified: Option<Seq>,
@@ -170,7 +171,7 @@ impl Client {
             resuming: false,
             next_batch: 0,
             in_flight: VecDeque::new(),
-            unanswered: BTreeMap::new(),
+            unanswered: Dictionary::new(),
             check: None,
             verified: None,
             unverified: true,
@@ -398,8 +399,8 @@ impl Client {
         self.link.handle_disconnected(now_ms, random);
         let own = |(_, stamp): &(Key, Stamp)| stamp.replica() == self.clock.replica();
         for (key, stamp) in self.in_flight.drain(..).flat_map(|(_, ops)| ops).filter(own) {
-            let known = self.unanswered.entry(key).or_default();
-            *known = stamp.max(*known);
+            let sent = Entry { value: None, stamp, seq: Seq(0), author: self.author.id };
+            self.unanswered.merge_entry(key, sent);
         }
         self.transmits.clear();
         if !mutant!("a cut forgets what was sent") {
