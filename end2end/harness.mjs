@@ -115,23 +115,72 @@ export class Server {
   }
 }
 
+const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const switches = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
 /** Starts Chromium with a fresh profile; it is closed when the test ends. */
 export async function startBrowser(test) {
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: [
-      "--headless",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
+  const browser = await chromium.launch({ executablePath, args: switches });
   atEnd(test, () => browser.close());
   return browser;
+}
+
+/** A profile of Chromium that outlives its browsers, which may be killed. */
+export class Profile {
+  #folder;
+  #process;
+  #browser;
+
+  /** Makes one; it goes when the test ends. */
+  static async make(test) {
+    const profile = new Profile();
+    profile.#folder = await mkdtemp(path.join(tmpdir(), "keybook-profile-"));
+    atEnd(test, async () => {
+      await profile.kill();
+      await rm(profile.#folder, { recursive: true, maxRetries: 5 });
+    });
+    return profile;
+  }
+
+  /** Starts a browser if there is none, and opens a page. */
+  async openPage() {
+    if (!this.#process) {
+      const child = spawn(executablePath, [...switches, "--remote-debugging-port=0", `--user-data-dir=${this.#folder}`], {
+        detached: true,
+        stdio: ["ignore", "ignore", "pipe"],
+      });
+      this.#process = child;
+      const endpoint = await new Promise((resolve, reject) => {
+        child.once("exit", () => reject(new Error("the browser ended")));
+        createInterface({ input: child.stderr }).on("line", (line) => {
+          const listening = /^DevTools listening on (ws:\S+)$/.exec(line);
+          if (listening) resolve(listening[1]);
+        });
+      });
+      this.#browser = await chromium.connectOverCDP(endpoint);
+    }
+    return this.#browser.contexts()[0].newPage();
+  }
+
+  /** Ends the browser with all its processes at once, as a power cut would. */
+  async kill() {
+    const child = this.#process;
+    this.#process = undefined;
+    if (!child) return;
+    const exit = once(child, "exit");
+    process.kill(-child.pid, "SIGKILL");
+    await exit;
+    await this.#browser?.close();
+  }
 }
 
 /**

@@ -73,7 +73,7 @@ test("a page without its server looks as if somebody had thought of it", async (
   for (const [look, page] of Object.entries(pages)) {
     await status(page, "Connection", "Offline");
     await set(page, "colour.text", "#171c28");
-    await status(page, "Sync", "Not saved");
+    await status(page, "Sync", "1 edit saved on this device");
     await assertFits(page);
     await screenshot(page, `offline-${look}`);
   }

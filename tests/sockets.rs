@@ -262,7 +262,7 @@ async fn a_snapshot_and_what_follows_it() {
     let welcome = writer.welcome.clone().unwrap();
     assert_eq!((snapshot.header.dictionary, snapshot.header.seq), (welcome.dictionary, Seq(2)));
     assert_eq!((snapshot.base.live(), snapshot.base.tombstones()), (299, 1));
-    assert_eq!(snapshot.names.values().next(), Some(&writer.author.name));
+    assert_eq!(snapshot.names.get(writer.author.id), Some(&writer.author.name));
 
     let packed = server.get(&format!("{get}\nAccept-Encoding: zstd")).await;
     assert!(packed.len() * 2 < plain.len(), "{} of {} bytes", packed.len(), plain.len());

@@ -29,6 +29,7 @@ pub(super) fn SyncStatus() -> impl IntoView {
     let text = page.text(|state| match state.status().sync {
         Sync::Saved => "Saved".to_owned(),
         Sync::Saving(edits) => format!("Saving {edits}"),
+        Sync::OnDevice(1) => "1 edit saved on this device".to_owned(),
         Sync::OnDevice(edits) => format!("{edits} edits saved on this device"),
         Sync::NotSaved(_) => "Not saved".to_owned(),
     });

@@ -9,17 +9,21 @@ use std::{
 use keybook_core::{
     client::{Action, Client, Event, Phase},
     entry::Seq,
+    key::Key,
+    stamp::ReplicaId,
     wire::ByeCode,
 };
-use wasm_bindgen::{JsCast, closure::Closure};
+use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use wasm_bindgen_futures::spawn_local;
 use web_sys::{BeforeUnloadEvent, VisibilityState};
 
 use super::{
     fetch::Fetch,
-    identity, now_ms,
+    identity,
+    local_store::{Found, LocalStore},
+    locks, now_ms,
     rows::Rows,
     socket::{Socket, SocketEvent},
-    store::{LocalStore, MemoryStore},
     timer::{Frame, Timeout},
     window,
 };
@@ -39,9 +43,11 @@ pub(super) struct Driver {
 pub(super) struct State {
     pub(super) client: Client,
     pub(super) rows: Rows,
-    pub(super) store: Box<dyn LocalStore>,
+    pub(super) device: Device,
     /// What the person has to know about the connection.
     pub(super) notice: Option<String>,
+    /// What of this device's cannot be read, until the page is loaded again.
+    pub(super) damage: Option<String>,
     addresses: Addresses,
     socket: Option<Socket>,
     fetch: Option<Fetch>,
@@ -54,7 +60,23 @@ pub(super) struct State {
     compared: Option<Seq>,
 }
 
+/// What this device keeps, and how that goes.
+pub(super) enum Device {
+    /// The local store is being opened.
+    Opening,
+    Open {
+        store: LocalStore,
+        /// A change is on its way to the disk; what follows waits.
+        is_keeping: bool,
+        /// Pages that are gone, and whose edits this one has taken over.
+        adopted: Vec<ReplicaId>,
+    },
+    /// Nothing is kept: the browser does not let us, or has no room.
+    Refused,
+}
+
 struct Addresses {
+    name: String,
     socket: String,
     snapshot: String,
 }
@@ -63,11 +85,12 @@ impl Driver {
     /// Opens the replica of the first page's dictionary, and connects.
     pub(super) fn start(first: FirstPage, on_change: OnChange) -> Rc<Self> {
         let state = State {
-            client: Client::new(identity::replica(), identity::author(), now_ms()),
+            client: Client::opening(identity::replica(), identity::author(), now_ms()),
             addresses: Addresses::of(&first.name),
             rows: Rows::new(first),
-            store: Box::new(MemoryStore::default()),
+            device: Device::Opening,
             notice: None,
+            damage: None,
             socket: None,
             fetch: None,
             timer: None,
@@ -78,8 +101,72 @@ impl Driver {
         };
         let driver = Rc::new_cyclic(|this| Self { this: this.clone(), state: RefCell::new(state), on_change });
         driver.listen();
-        driver.step(|_, _| ());
+        driver.open();
         driver
+    }
+
+    /// Opens the local store; the client connects when it has been read.
+    fn open(&self) {
+        let (name, replica) = {
+            let state = self.state.borrow();
+            (state.addresses.name.clone(), state.client.replica())
+        };
+        // Held from now on: what this page keeps is its own.
+        locks::take(&lock(&name, replica), || ());
+        let driver = self.this.clone();
+        spawn_local(async move {
+            let opened = LocalStore::open(&name, replica).await;
+            with(&driver, |driver| match opened {
+                Ok((store, found)) => driver.handle_opened(store, found),
+                Err(error) => driver.handle_refused(&error),
+            });
+        });
+    }
+
+    fn handle_opened(&self, store: LocalStore, found: Found) {
+        let name = {
+            let state = &mut *self.state.borrow_mut();
+            state.device = Device::Open { store, is_keeping: false, adopted: Vec::new() };
+            state.addresses.name.clone()
+        };
+        self.step(|client, now_ms| client.handle_stored(&found.stored, now_ms));
+        for (replica, outbox) in found.outboxes {
+            let driver = self.this.clone();
+            locks::take(&lock(&name, replica), move || {
+                with(&driver, |driver| driver.adopt(replica, &outbox));
+            });
+        }
+    }
+
+    /// Takes over the edits of a page that is gone.
+    fn adopt(&self, replica: ReplicaId, outbox: &[(Key, Vec<u8>)]) {
+        if let Device::Open { adopted, .. } = &mut self.state.borrow_mut().device {
+            adopted.push(replica);
+        }
+        self.step(|client, _| client.adopt_rows(outbox));
+    }
+
+    /// Goes on without a local store.
+    fn handle_refused(&self, _error: &JsValue) {
+        self.state.borrow_mut().device = Device::Refused;
+        self.step(Client::handle_online);
+        self.refresh();
+    }
+
+    fn handle_kept(&self, kept: Result<bool, JsValue>) {
+        let lacks = match kept {
+            Ok(lacks) => lacks,
+            Err(error) => return self.handle_refused(&error),
+        };
+        if let Device::Open { is_keeping, .. } = &mut self.state.borrow_mut().device {
+            *is_keeping = false;
+        }
+        self.step(|client, _| {
+            if lacks {
+                client.keep_whole();
+            }
+        });
+        (self.on_change)();
     }
 
     /// Lets something happen to the client at this time, and does all that it asks for then.
@@ -87,7 +174,7 @@ impl Driver {
         let state = &mut *self.state.borrow_mut();
         let result = handle(&mut state.client, now_ms());
         state.act(&self.this);
-        state.keep();
+        state.keep(&self.this);
         state.schedule(&self.this);
         result
     }
@@ -170,15 +257,26 @@ impl State {
     pub(super) fn connection(&self) -> Connection {
         match self.client.phase() {
             Phase::Following => Connection::Live,
-            Phase::Waiting { .. } => Connection::Offline,
-            Phase::Connecting if self.has_failed => Connection::Offline,
-            Phase::Connecting | Phase::Greeting { .. } | Phase::Fetching => Connection::Connecting,
+            Phase::Waiting { .. } | Phase::Connecting if self.has_failed => Connection::Offline,
+            Phase::Waiting { .. } | Phase::Connecting | Phase::Greeting { .. } | Phase::Fetching => {
+                Connection::Connecting
+            }
         }
     }
 
     /// Whether edits would be lost with the page.
     fn would_lose(&self) -> bool {
-        self.client.outbox().active() > 0 && !self.store.is_durable()
+        self.client.outbox().active() > 0 && !self.is_durable()
+    }
+
+    /// Whether edits survive the page.
+    pub(super) fn is_durable(&self) -> bool {
+        matches!(self.device, Device::Open { .. })
+    }
+
+    /// Whether an edit is not on the disk yet.
+    pub(super) fn is_keeping(&self) -> bool {
+        matches!(self.device, Device::Open { is_keeping: true, .. })
     }
 
     /// Does what the client asks for, until it asks for nothing more.
@@ -218,7 +316,12 @@ impl State {
     fn handle_event(&mut self, event: Event) {
         match event {
             Event::Entries(keys) => self.rows.handle_changed(keys),
+            // The page that the server has just sent may know more than this device.
+            Event::Reset if self.rows.is_ahead_of(&self.client) => {}
             Event::Reset => self.rows.handle_reset(),
+            Event::Damaged(what) => {
+                self.damage = Some(format!("What this device had kept cannot be read: {what}."));
+            }
             Event::Bye { code: ByeCode::Version, .. } => {
                 self.notice = Some("This page and its server speak different versions: reload the page.".to_owned());
             }
@@ -242,6 +345,10 @@ impl State {
 
     fn disconnect(&mut self) {
         (self.socket, self.fetch, self.has_failed) = (None, None, true);
+        if self.rows.is_first() && self.client.cursor() > Seq(0) {
+            // What this device has is the best that there is now.
+            self.rows.handle_reset();
+        }
         self.client.handle_disconnected(now_ms(), identity::random());
     }
 
@@ -251,11 +358,22 @@ impl State {
         self.fetch = Some(Fetch::start(self.addresses.snapshot.clone(), done));
     }
 
-    /// Writes the rows of the outbox that have changed to this device.
-    fn keep(&mut self) {
-        for key in self.client.take_outbox_changes() {
-            self.store.keep(&key, self.client.outbox().rows(&key));
+    /// Hands what has changed to the local store, one transaction after the other.
+    fn keep(&mut self, driver: &Weak<Driver>) {
+        let Device::Open { store, is_keeping, adopted } = &mut self.device else { return };
+        if *is_keeping {
+            return;
         }
+        let (change, forget) = (self.client.take_local_change(), std::mem::take(adopted));
+        if change.is_empty() && forget.is_empty() {
+            return;
+        }
+        *is_keeping = true;
+        let (store, driver) = (store.clone(), driver.clone());
+        spawn_local(async move {
+            let kept = store.keep(&change, &forget).await;
+            with(&driver, |driver| driver.handle_kept(kept));
+        });
     }
 
     /// Sets the timer to what comes next.
@@ -278,6 +396,11 @@ impl State {
     }
 }
 
+/// What a page holds while it lives.
+fn lock(name: &str, replica: ReplicaId) -> String {
+    format!("keybook {name} {replica}")
+}
+
 /// What a callback of the browser does, unless the driver is gone.
 fn with(driver: &Weak<Driver>, handle: impl FnOnce(&Driver)) {
     if let Some(driver) = driver.upgrade() {
@@ -292,6 +415,7 @@ impl Addresses {
         let host = location.host().expect("the page came from a host");
         let secure = if location.protocol().is_ok_and(|protocol| protocol == "https:") { "s" } else { "" };
         let path = format!("/api/v1/dictionaries/{name}");
-        Self { socket: format!("ws{secure}://{host}{path}/socket"), snapshot: format!("{path}/snapshot") }
+        let name = name.to_owned();
+        Self { name, socket: format!("ws{secure}://{host}{path}/socket"), snapshot: format!("{path}/snapshot") }
     }
 }

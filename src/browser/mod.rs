@@ -7,10 +7,11 @@
 mod driver;
 mod fetch;
 mod identity;
+mod local_store;
+mod locks;
 mod replica;
 mod rows;
 mod socket;
-mod store;
 mod timer;
 
 use std::rc::Rc;

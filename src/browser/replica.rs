@@ -72,12 +72,15 @@ impl Replica for Driver {
         let (client, connection) = (&state.client, state.connection());
         Status {
             connection,
-            sync: Sync::new(client.outbox().active(), connection, state.store.is_durable()),
+            sync: match Sync::new(client.outbox().active(), connection, state.is_durable()) {
+                Sync::OnDevice(edits) if state.is_keeping() => Sync::Saving(edits),
+                sync => sync,
+            },
             live: state.rows.live(),
             is_verified: client.verified() == Some(client.cursor()),
             seq: client.cursor().0,
             author: client.author().name.as_str().to_owned(),
-            notice: state.notice.clone(),
+            notice: state.notice.clone().or_else(|| state.damage.clone()),
             held: if client.outbox().inactive() == 0 { Vec::new() } else { held(client) },
         }
     }

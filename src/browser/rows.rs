@@ -10,7 +10,7 @@ use keybook_core::{
     value::Value,
 };
 
-use crate::app::model::{Connection, EntryState, FirstPage, Listing, Row, ValueText, held_reason};
+use crate::app::model::{Connection, EntryState, FirstPage, FirstRow, Listing, Row, ValueText, held_reason};
 
 /// Which rows are shown, in which order.
 pub(super) struct Rows {
@@ -48,6 +48,11 @@ impl Rows {
         self.first.is_some()
     }
 
+    /// Whether the first page is all that is shown, and newer than what the client has.
+    pub(super) fn is_ahead_of(&self, client: &Client) -> bool {
+        self.first.as_ref().is_some_and(|first| first.seq > client.cursor()) && !client.is_settled()
+    }
+
     /// Brings the order up to date.
     pub(super) fn refresh(&mut self, client: &Client) {
         let Self { first, listing, .. } = self;
@@ -83,13 +88,14 @@ impl Rows {
     }
 
     pub(super) fn row(&self, key: &Key, client: &Client, connection: Connection) -> Option<Row> {
-        let Some(shown) = client.shown(key) else {
-            return Some(self.first.as_ref()?.row(key.as_str())?.to_row());
-        };
+        if let Some(first) = first_row(self.first.as_ref(), client, key) {
+            return Some(first.to_row());
+        }
+        let shown = client.shown(key)?;
         let author = if shown.author == client.author().id {
             client.author().name.clone()
         } else {
-            client.names().get(&shown.author).cloned().unwrap_or_else(|| AuthorName::generated(shown.author))
+            client.names().get(shown.author).cloned().unwrap_or_else(|| AuthorName::generated(shown.author))
         };
         let held = client.outbox().rows(key).iter().find_map(|row| held_reason(row.state));
         Some(Row {
@@ -102,26 +108,30 @@ impl Rows {
     }
 
     pub(super) fn value(&self, key: &Key, client: &Client) -> Option<Value> {
-        match client.shown(key) {
-            Some(shown) => shown.value.cloned(),
-            None => self.first.as_ref()?.row(key.as_str())?.value(),
+        match first_row(self.first.as_ref(), client, key) {
+            Some(first) => first.value(),
+            None => client.shown(key)?.value.cloned(),
         }
     }
 
     /// What an edit of a key that begins now will have seen.
     pub(super) fn begin(&self, key: &Key, client: &Client) -> Stamp {
-        let first = self.first.as_ref().filter(|_| client.shown(key).is_none());
-        let first = first.and_then(|first| first.row(key.as_str()));
-        first.map_or_else(|| client.begin(key), |row| row.stamp)
+        first_row(self.first.as_ref(), client, key).map_or_else(|| client.begin(key), |first| first.stamp)
     }
 }
 
 /// The JSON of a key's value, or of its beginning; none if it has no value.
 fn json<'a>(client: &'a Client, first: Option<&'a FirstPage>, key: &Key) -> Option<&'a str> {
-    match client.shown(key) {
-        Some(shown) => shown.value.map(Value::as_str),
-        None => Some(&first?.row(key.as_str())?.value.text),
+    match first_row(first, client, key) {
+        Some(first) => Some(&first.value.text),
+        None => client.shown(key)?.value.map(Value::as_str),
     }
+}
+
+/// The first page's row of a key, if the client has nothing newer.
+fn first_row<'a>(first: Option<&'a FirstPage>, client: &Client, key: &Key) -> Option<&'a FirstRow> {
+    let row = first?.row(key.as_str())?;
+    client.shown(key).is_none_or(|shown| shown.stamp < row.stamp).then_some(row)
 }
 
 fn entry_state(pending: Option<RowState>, connection: Connection) -> EntryState {

@@ -81,8 +81,6 @@ impl Driver {
             let action = {
                 let mut replica = self.shared.replica();
                 events.extend(std::iter::from_fn(|| replica.poll_event()));
-                // There is nobody whose copy of the outbox they concern.
-                replica.take_outbox_changes();
                 replica.poll_action()
             };
             match action {

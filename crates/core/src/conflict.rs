@@ -1,23 +1,20 @@
 //! Conflicts: two people wrote the same key without having seen each other's write. One value stays; the other is kept
 //! as a version and shown in a conflict row, until somebody restores or dismisses it.
 
-use std::collections::BTreeMap;
-
 use minicbor::{Decode, Encode};
 
-use crate::{author::AuthorId, entry::Seq, key::Key, limits::CONFLICTS_MAX, stamp::Stamp, value::Value};
+use crate::{author::AuthorId, cbor_array, entry::Seq, key::Key, limits::CONFLICTS_MAX, stamp::Stamp, value::Value};
 
 /// A conflict's name: the batch in which it arose, and its number in the batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-#[cbor(array)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConflictId {
     /// The batch.
-    #[n(0)]
     pub seq: Seq,
     /// Its number among the batch's rows.
-    #[n(1)]
     pub index: u16,
 }
+
+cbor_array!(ConflictId { seq, index });
 
 /// One of the two writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,27 +59,29 @@ pub struct Conflict {
     pub resolution: Resolution,
 }
 
-/// The newest conflict rows of a dictionary by their names. At most [`CONFLICTS_MAX`]: when a newer one comes, the oldest
-/// leaves, on the server and on every client alike.
+/// The newest conflict rows of a dictionary in the order of their names. At most [`CONFLICTS_MAX`]: when a newer one comes,
+/// the oldest leaves, on the server and on every client alike.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Conflicts(BTreeMap<ConflictId, Conflict>);
+pub struct Conflicts(Vec<Conflict>);
 
 impl Conflicts {
     /// Adds a row or replaces the one of the same name.
     pub fn set(&mut self, conflict: Conflict) {
-        self.0.insert(conflict.id, conflict);
-        while self.0.len() > CONFLICTS_MAX as usize {
-            self.0.pop_first();
+        match self.position(conflict.id) {
+            Ok(position) => self.0[position] = conflict,
+            Err(position) => self.0.insert(position, conflict),
         }
+        let excess = self.0.len().saturating_sub(CONFLICTS_MAX as usize);
+        self.0.drain(..excess);
     }
 
     /// Goes back to how the rows were at `fork`: a server that has lost what came after knows them so. Returns whether any
     /// changed.
     pub fn step_back(&mut self, fork: Seq) -> bool {
         let above = |conflict: &Conflict| conflict.seq > fork;
-        let changed = self.0.values().any(above);
-        self.0.retain(|id, _| id.seq <= fork);
-        for conflict in self.0.values_mut().filter(|conflict| above(conflict)) {
+        let changed = self.0.iter().any(above);
+        self.0.retain(|conflict| conflict.id.seq <= fork);
+        for conflict in self.0.iter_mut().filter(|conflict| above(conflict)) {
             (conflict.seq, conflict.resolution) = (conflict.id.seq, Resolution::Open);
         }
         changed
@@ -90,12 +89,16 @@ impl Conflicts {
 
     /// A row by its name.
     pub fn get(&self, id: ConflictId) -> Option<&Conflict> {
-        self.0.get(&id)
+        self.position(id).ok().map(|position| &self.0[position])
+    }
+
+    fn position(&self, id: ConflictId) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&id, |conflict| conflict.id)
     }
 
     /// The rows, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Conflict> {
-        self.0.values()
+        self.0.iter()
     }
 
     /// Those that nobody has resolved, oldest first.

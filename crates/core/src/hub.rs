@@ -13,10 +13,9 @@
 
 use std::collections::BTreeMap;
 
-use minicbor::{Decode, Encode};
-
 use crate::{
     author::{Author, AuthorId, AuthorName, Names},
+    cbor_array,
     conflict::{Conflict, ConflictId, Resolution, Side},
     digest::Digest,
     entry::{Entry, Seq},
@@ -139,28 +138,23 @@ impl Row {
 }
 
 /// The counters of a dictionary, which change with every commit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// The seq of the newest batch.
-    #[n(0)]
     pub head: Seq,
     /// What has been purged.
-    #[n(1)]
     pub horizon: Horizon,
     /// The digest of the live entries.
-    #[n(2)]
     pub digest: Digest,
     /// How many entries have a value.
-    #[n(3)]
     pub live: u64,
     /// How many have none.
-    #[n(4)]
     pub tombstones: u64,
     /// How many conflict rows there are.
-    #[n(5)]
     pub conflicts: u32,
 }
+
+cbor_array!(State { head, horizon, digest, live, tombstones, conflicts });
 
 impl State {
     /// What a replica at the head must hold.
@@ -301,10 +295,10 @@ impl Hub {
         let mut changes: Vec<Change> = entries.chain(conflicts).collect();
         changes.sort_by_key(Change::seq);
         let authors = changes.iter().flat_map(Change::authors);
-        let names = authors.filter_map(|id| Some((id, self.names.get(&id)?.clone()))).collect();
+        let names = authors.filter_map(|id| Some(Author { id, name: self.names.get(id)?.clone() })).collect();
         if self.names.len() > NAMES_MAX {
             // The store has them all.
-            self.names.clear();
+            self.names = Names::new();
         }
         Ok(Some(Commit { prev, to, changes, names }))
     }
@@ -469,18 +463,18 @@ impl Hub {
 
     fn set_name<R: Rows>(&mut self, rows: &mut R, author: &Author) -> Result<(), R::Error> {
         self.learn_name(rows, author.id)?;
-        if self.names.get(&author.id) != Some(&author.name) {
+        if self.names.get(author.id) != Some(&author.name) {
             rows.set_name(author)?;
-            self.names.insert(author.id, author.name.clone());
+            self.names.insert(author.clone());
         }
         Ok(())
     }
 
     fn learn_name<R: Rows>(&mut self, rows: &mut R, id: AuthorId) -> Result<(), R::Error> {
-        if !self.names.contains_key(&id)
+        if self.names.get(id).is_none()
             && let Some(name) = rows.name(id)?
         {
-            self.names.insert(id, name);
+            self.names.insert(Author { id, name });
         }
         Ok(())
     }

@@ -8,6 +8,8 @@
 
 pub mod mutants;
 
+pub mod codec;
+
 pub mod limits;
 pub mod stamp;
 

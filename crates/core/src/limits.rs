@@ -1,6 +1,6 @@
 //! Every limit, with its reason. Those that a deployment may change are in [`Limits`], which the server sends in Welcome.
 
-use minicbor::{Decode, Encode};
+use crate::cbor_array;
 
 /// A key in UTF-8. 512 bytes hold a path of a few names, and keep a key well within one percent-encoded URL.
 pub const KEY_BYTES_MAX: usize = 512;
@@ -40,16 +40,15 @@ pub const CLOCK_AHEAD_MS_MAX: u64 = 60_000;
 pub const CHUNK_BYTES_MAX: usize = 512 * 1024;
 
 /// What a server allows; travels in Welcome, so that a client refuses an edit before it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a value.
-    #[n(0)]
     pub value_bytes: u32,
     /// Entries and tombstones of a dictionary.
-    #[n(1)]
     pub entries: u64,
 }
+
+cbor_array!(Limits { value_bytes, entries });
 
 impl Default for Limits {
     fn default() -> Self {

@@ -6,7 +6,7 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::{entry::Seq, limits::LINEAGE_MAX, mutants::mutant};
+use crate::{cbor_array, entry::Seq, limits::LINEAGE_MAX, mutants::mutant};
 
 /// One run of a server, a random number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -14,16 +14,15 @@ use crate::{entry::Seq, limits::LINEAGE_MAX, mutants::mutant};
 pub struct Epoch(#[n(0)] pub u64);
 
 /// An epoch that has ended, and the head that the dictionary had then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PastEpoch {
     /// The epoch.
-    #[n(0)]
     pub epoch: Epoch,
     /// The dictionary's head at its end; epochs never end before the one they follow.
-    #[n(1)]
     pub end: Seq,
 }
+
+cbor_array!(PastEpoch { epoch, end });
 
 /// The epochs of a dictionary: those that ended, oldest first, at most [`LINEAGE_MAX`], and the current one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

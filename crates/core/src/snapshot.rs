@@ -6,12 +6,11 @@
 //!
 //! Entries are in key order, tombstones included. Numbers are unsigned LEB128; differences are zigzag first.
 
-use std::collections::HashMap;
-
-use minicbor::{Decode, Decoder, Encode};
+use minicbor::{Decode, Decoder, Encode, decode, encode};
 
 use crate::{
     author::{Author, Names},
+    cbor_array,
     conflict::{Conflict, Conflicts},
     dictionary::Dictionary,
     digest::Digest,
@@ -22,7 +21,7 @@ use crate::{
     mutants::mutant,
     stamp::{HybridTime, ReplicaId, Stamp},
     value::Value,
-    wire::{AuthorTable, DictionaryId, Horizon, WireConflict, WireError, encode},
+    wire::{self, AuthorTable, DictionaryId, Horizon, Positions, WireConflict, WireError},
 };
 
 /// What a snapshot is of.
@@ -53,55 +52,92 @@ pub struct Snapshot {
     pub conflicts: Conflicts,
 }
 
-#[derive(Encode, Decode)]
-#[cbor(array)]
+impl Header {
+    /// The header's bytes, as a snapshot begins.
+    pub fn encode(&self) -> Vec<u8> {
+        let Self { dictionary, lineage, seq, horizon, digest } = self.clone();
+        wire::encode(&WireHeader { dictionary, epoch: lineage.current, lineage: lineage.past, seq, horizon, digest })
+    }
+
+    /// Reads a header.
+    ///
+    /// # Errors
+    /// When it is not one.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        Self::read(&mut Decoder::new(bytes))
+    }
+
+    fn read(decoder: &mut Decoder<'_>) -> Result<Self, WireError> {
+        let WireHeader { dictionary, epoch, lineage, seq, horizon, digest } = decoder.decode()?;
+        Ok(Self { dictionary, lineage: Lineage { past: lineage, current: epoch }, seq, horizon, digest })
+    }
+}
+
 struct WireHeader {
-    #[n(0)]
     dictionary: DictionaryId,
-    #[n(1)]
     epoch: Epoch,
-    #[n(2)]
     lineage: Vec<PastEpoch>,
-    #[n(3)]
     seq: Seq,
-    #[n(4)]
     horizon: Horizon,
-    #[n(5)]
     digest: Digest,
 }
 
+cbor_array!(WireHeader { dictionary, epoch, lineage, seq, horizon, digest });
+
 /// Columns of a chunk, one number or run of bytes an entry. The one without entries is the end, and has the conflict rows.
-#[derive(Debug, Default, Encode, Decode)]
-#[cbor(array)]
+#[derive(Debug, Default)]
 struct Columns {
-    #[n(0)]
     count: u32,
-    #[n(1)]
     replicas: Vec<ReplicaId>,
-    #[n(2)]
     authors: Vec<Author>,
     /// How many bytes the key shares with the one before it, how many follow, and those.
-    #[cbor(n(3), with = "minicbor::bytes")]
-    keys: Vec<u8>,
+    keys: Bytes,
     /// Zero for a tombstone, or the length plus one and the text.
-    #[cbor(n(4), with = "minicbor::bytes")]
-    values: Vec<u8>,
+    values: Bytes,
     /// Milliseconds less those of the entry before.
-    #[cbor(n(5), with = "minicbor::bytes")]
-    times: Vec<u8>,
-    #[cbor(n(6), with = "minicbor::bytes")]
-    counters: Vec<u8>,
+    times: Bytes,
+    counters: Bytes,
     /// Seqs less that of the entry before.
-    #[cbor(n(7), with = "minicbor::bytes")]
-    seqs: Vec<u8>,
+    seqs: Bytes,
     /// Positions in `replicas`.
-    #[cbor(n(8), with = "minicbor::bytes")]
-    replica_of: Vec<u8>,
+    replica_of: Bytes,
     /// Positions in `authors`.
-    #[cbor(n(9), with = "minicbor::bytes")]
-    author_of: Vec<u8>,
-    #[n(10)]
+    author_of: Bytes,
     conflicts: Vec<WireConflict>,
+}
+
+cbor_array!(Columns {
+    count,
+    replicas,
+    authors,
+    keys,
+    values,
+    times,
+    counters,
+    seqs,
+    replica_of,
+    author_of,
+    conflicts
+});
+
+/// The bytes of a column.
+#[derive(Debug, Default)]
+struct Bytes(Vec<u8>);
+
+impl Encode<()> for Bytes {
+    fn encode<W: encode::Write>(
+        &self,
+        encoder: &mut minicbor::Encoder<W>,
+        _: &mut (),
+    ) -> Result<(), encode::Error<W::Error>> {
+        encoder.bytes(&self.0)?.ok()
+    }
+}
+
+impl<'b> Decode<'b, ()> for Bytes {
+    fn decode(decoder: &mut Decoder<'b>, _: &mut ()) -> Result<Self, decode::Error> {
+        Ok(Self(decoder.bytes()?.to_vec()))
+    }
 }
 
 /// Writes a snapshot piece by piece, so that only a chunk at a time is in memory.
@@ -114,9 +150,7 @@ pub struct Encoder<'a> {
 impl<'a> Encoder<'a> {
     /// Begins a snapshot. Returns the encoder and the first bytes.
     pub fn new(header: &Header, names: &'a Names) -> (Self, Vec<u8>) {
-        let Header { dictionary, lineage, seq, horizon, digest } = header.clone();
-        let header = WireHeader { dictionary, epoch: lineage.current, lineage: lineage.past, seq, horizon, digest };
-        (Self { names, chunk: Chunk::default() }, encode(&header))
+        (Self { names, chunk: Chunk::default() }, header.encode())
     }
 
     /// Adds the next entry in key order. Returns the bytes of the chunk that it does not fit in any more, if so.
@@ -137,9 +171,24 @@ impl<'a> Encoder<'a> {
         let mut bytes = if self.chunk.columns.count > 0 { self.chunk.encode() } else { Vec::new() };
         let mut authors = AuthorTable::default();
         let conflicts = conflicts.map(|conflict| WireConflict::new(conflict, &mut authors, self.names)).collect();
-        bytes.extend(encode(&Columns { conflicts, authors: authors.into_authors(), ..Columns::default() }));
+        bytes.extend(wire::encode(&Columns { conflicts, authors: authors.into_authors(), ..Columns::default() }));
         bytes
     }
+}
+
+/// A snapshot of what is in memory: its entries in key order. O(entries).
+pub fn encode_all<'a>(
+    header: &Header,
+    names: &Names,
+    entries: impl Iterator<Item = (&'a Key, &'a Entry)>,
+    conflicts: impl Iterator<Item = &'a Conflict>,
+) -> Vec<u8> {
+    let (mut encoder, mut bytes) = Encoder::new(header, names);
+    for (key, entry) in entries {
+        bytes.extend(encoder.entry(key, entry).unwrap_or_default());
+    }
+    bytes.extend(encoder.finish(conflicts));
+    bytes
 }
 
 impl Snapshot {
@@ -149,14 +198,12 @@ impl Snapshot {
     /// When it is not one, is cut short, or its digest is not that of its entries.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let mut decoder = Decoder::new(bytes);
-        let WireHeader { dictionary, epoch, lineage, seq, horizon, digest } = decoder.decode()?;
-        let lineage = Lineage { past: lineage, current: epoch };
-        let header = Header { dictionary, lineage, seq, horizon, digest };
+        let header = Header::read(&mut decoder)?;
         let (mut entries, mut names) = (Vec::new(), Names::new());
         let mut conflicts = Conflicts::default();
         loop {
             let chunk: Columns = decoder.decode()?;
-            names.extend(chunk.authors.iter().map(|author| (author.id, author.name.clone())));
+            names.extend(chunk.authors.iter().cloned());
             if chunk.count == 0 {
                 for conflict in chunk.conflicts {
                     conflicts.set(conflict.into_conflict(&chunk.authors)?);
@@ -166,8 +213,8 @@ impl Snapshot {
             chunk.read_into(&mut entries)?;
         }
         let base = Dictionary::from_iter(entries);
-        if base.digest() != digest {
-            return Err(minicbor::decode::Error::message("the digest is not that of the entries").into());
+        if base.digest() != header.digest {
+            return Err(decode::Error::message("the digest is not that of the entries").into());
         }
         Ok(Self { header, base, names, conflicts })
     }
@@ -177,10 +224,9 @@ impl Snapshot {
 #[derive(Debug, Default)]
 struct Chunk {
     columns: Columns,
-    replicas: HashMap<ReplicaId, u32>,
+    replicas: Positions,
     authors: AuthorTable,
     last: Option<(Key, Stamp, Seq)>,
-    last_replica: u32,
     /// At most what the columns take.
     bytes: usize,
 }
@@ -193,46 +239,41 @@ impl Chunk {
             None => (0, 0, 0),
             Some((last, stamp, seq)) => (shared_bytes(last.as_str().as_bytes(), text), stamp.millis(), seq.0),
         };
-        write_number(&mut columns.keys, shared as u64);
-        write_number(&mut columns.keys, (text.len() - shared) as u64);
-        columns.keys.extend_from_slice(&text[shared..]);
+        write_number(&mut columns.keys.0, shared as u64);
+        write_number(&mut columns.keys.0, (text.len() - shared) as u64);
+        columns.keys.0.extend_from_slice(&text[shared..]);
         match &entry.value {
-            None => write_number(&mut columns.values, 0),
+            None => write_number(&mut columns.values.0, 0),
             Some(value) => {
-                write_number(&mut columns.values, value.as_str().len() as u64 + 1);
-                columns.values.extend_from_slice(value.as_str().as_bytes());
+                write_number(&mut columns.values.0, value.as_str().len() as u64 + 1);
+                columns.values.0.extend_from_slice(value.as_str().as_bytes());
             }
         }
-        write_number(&mut columns.times, zigzag(stamp.millis().wrapping_sub(millis)));
-        write_number(&mut columns.counters, stamp.time().counter().into());
-        write_number(&mut columns.seqs, zigzag(entry.seq.0.wrapping_sub(seq)));
-        let replica = match &self.last {
-            // Most entries are by the replica of the one before.
-            Some(last) if last.1.replica() == stamp.replica() => self.last_replica,
-            _ => *self.replicas.entry(stamp.replica()).or_insert_with(|| {
-                columns.replicas.push(stamp.replica());
-                columns.replicas.len() as u32 - 1
-            }),
-        };
-        self.last_replica = replica;
-        write_number(&mut columns.replica_of, replica.into());
-        write_number(&mut columns.author_of, self.authors.position(entry.author, names).into());
+        write_number(&mut columns.times.0, zigzag(stamp.millis().wrapping_sub(millis)));
+        write_number(&mut columns.counters.0, stamp.time().counter().into());
+        write_number(&mut columns.seqs.0, zigzag(entry.seq.0.wrapping_sub(seq)));
+        let (replica, is_new) = self.replicas.of(stamp.replica().0);
+        if is_new {
+            columns.replicas.push(stamp.replica());
+        }
+        write_number(&mut columns.replica_of.0, replica.into());
+        write_number(&mut columns.author_of.0, self.authors.position(entry.author, names).into());
         columns.count += 1;
         self.last = Some((key.clone(), stamp, entry.seq));
     }
 
     fn encode(self) -> Vec<u8> {
-        encode(&Columns { authors: self.authors.into_authors(), ..self.columns })
+        wire::encode(&Columns { authors: self.authors.into_authors(), ..self.columns })
     }
 }
 
 impl Columns {
     fn read_into(&self, entries: &mut Vec<(Key, Entry)>) -> Result<(), WireError> {
         let column = |bytes| Column { bytes };
-        let (mut keys, mut values) = (column(&self.keys[..]), column(&self.values[..]));
-        let (mut times, mut counters) = (column(&self.times[..]), column(&self.counters[..]));
-        let (mut seqs, mut replicas) = (column(&self.seqs[..]), column(&self.replica_of[..]));
-        let mut authors = column(&self.author_of[..]);
+        let (mut keys, mut values) = (column(&self.keys.0[..]), column(&self.values.0[..]));
+        let (mut times, mut counters) = (column(&self.times.0[..]), column(&self.counters.0[..]));
+        let (mut seqs, mut replicas) = (column(&self.seqs.0[..]), column(&self.replica_of.0[..]));
+        let mut authors = column(&self.author_of.0[..]);
         let (mut text, mut millis, mut seq) = (Vec::new(), 0_u64, 0_u64);
         for _ in 0..self.count {
             text.truncate(keys.number()? as usize);
@@ -311,5 +352,5 @@ fn utf8(bytes: &[u8]) -> Result<&str, WireError> {
 }
 
 fn malformed(message: impl std::fmt::Display) -> WireError {
-    minicbor::decode::Error::message(message).into()
+    decode::Error::message(message).into()
 }

@@ -13,7 +13,7 @@ use support::{
 
 const SEEDS: u64 = 400;
 
-const MUTANTS: [&str; 18] = [
+const MUTANTS: [&str; 19] = [
     "a cut forgets what was sent",
     "acks outlive their epoch",
     "a lost entry's remove leaves nothing",
@@ -32,6 +32,7 @@ const MUTANTS: [&str; 18] = [
     "a new stamp has seen what is there",
     "what comes back conflicts with nothing",
     "the last to come wins",
+    "a local store forgets nothing",
 ];
 
 /// The first seed whose world fails, and how.

@@ -14,7 +14,7 @@ use support::{
 const FRESH: u64 = 20;
 
 /// What must happen in some world; a kind that never does is not tested.
-const KINDS: [&str; 53] = [
+const KINDS: [&str; 57] = [
     "put",
     "put refused locally",
     "remove",
@@ -57,6 +57,10 @@ const KINDS: [&str; 53] = [
     "client crash before an ack",
     "client crash before a delta",
     "client crash at rest",
+    "device lost a transaction",
+    "device opened",
+    "device opened with edits",
+    "device opened late",
     "server start",
     "server stop",
     "server crash before a request is answered",

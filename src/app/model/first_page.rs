@@ -7,13 +7,13 @@ use std::{fmt, str::FromStr};
 
 use keybook_core::{
     author::AuthorName,
+    cbor_array,
     entry::{Entry, Seq},
     key::{DictionaryName, Key},
     lineage::Epoch,
     stamp::Stamp,
     value::Value,
 };
-use minicbor::{Decode, Encode};
 
 use super::row::{EntryState, Row, ValueText};
 
@@ -24,43 +24,36 @@ pub const FIRST_ROWS_MAX: usize = 100;
 ///
 /// As a text it is CBOR in hexadecimal: the page reads CBOR anyway, and a reader of JSON would be as large as a tenth of
 /// it.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirstPage {
     /// The dictionary's name.
-    #[n(0)]
     pub name: String,
     /// The epoch of `seq`.
-    #[n(1)]
     pub epoch: Epoch,
     /// The moment.
-    #[n(2)]
     pub seq: Seq,
     /// How many entries the dictionary has.
-    #[n(3)]
     pub live: u64,
     /// The first of them in the order of their keys, at most [`FIRST_ROWS_MAX`].
-    #[n(4)]
     pub rows: Vec<FirstRow>,
 }
 
+cbor_array!(FirstPage { name, epoch, seq, live, rows });
+
 /// An entry in the document.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirstRow {
     /// The key.
-    #[n(0)]
     pub key: Key,
     /// The value's beginning.
-    #[n(1)]
     pub value: ValueText,
     /// When and by which replica it was written.
-    #[n(2)]
     pub stamp: Stamp,
     /// The name of who wrote it.
-    #[n(3)]
     pub author: AuthorName,
 }
+
+cbor_array!(FirstRow { key, value, stamp, author });
 
 /// A document that does not hold what the server writes into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! What a row of the grid shows.
 
-use keybook_core::{key::Key, stamp::Stamp, value::Value};
-use minicbor::{Decode, Encode};
+use keybook_core::{cbor_array, key::Key, stamp::Stamp, value::Value};
 
 /// Characters of a value that a row shows; a line of a wide window holds fewer.
 const TEXT_CHARS_MAX: usize = 300;
@@ -37,19 +36,17 @@ pub enum EntryState {
 }
 
 /// A value as a person reads it: what a text says, without its quotes, or JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValueText {
     /// What to show, at most 300 characters.
-    #[n(0)]
     pub text: String,
     /// Whether the value is plain text, not JSON.
-    #[n(1)]
     pub is_plain: bool,
     /// Whether this is all of it.
-    #[n(2)]
     pub is_complete: bool,
 }
+
+cbor_array!(ValueText { text, is_plain, is_complete });
 
 impl ValueText {
     /// The beginning of a value. Cost does not grow with values above 4 KiB.

@@ -1,10 +1,8 @@
 //! Reading: each function opens a read transaction of its own, which sees one moment of what is committed and neither
 //! waits for the writer nor makes it wait.
 
-use std::collections::btree_map;
-
 use keybook_core::{
-    author::{AuthorId, AuthorName, Names},
+    author::{Author, AuthorId, AuthorName, Names},
     conflict::{Conflict, ConflictId},
     entry::{Entry, Seq},
     hub::{Place, State},
@@ -223,7 +221,7 @@ impl Moment<'_> {
     fn names(&self) -> Result<Names, StoreError> {
         let rows = self.authors.iter()?.map(|row| {
             let (id, name) = row?;
-            Ok((decode_author(id.value())?, decode_name(name.value())?))
+            Ok(Author { id: decode_author(id.value())?, name: decode_name(name.value())? })
         });
         rows.collect()
     }
@@ -237,8 +235,8 @@ impl Moment<'_> {
 
     fn learn_names(&self, change: &Change, names: &mut Names) -> Result<(), StoreError> {
         for id in change.authors() {
-            if let btree_map::Entry::Vacant(vacant) = names.entry(id) {
-                vacant.insert(self.name(id)?);
+            if names.get(id).is_none() {
+                names.insert(Author { id, name: self.name(id)? });
             }
         }
         Ok(())

@@ -161,7 +161,7 @@ fn readers_see_what_is_committed() {
     let seqs: Vec<_> = page.changes.iter().map(|change| change.seq().0).collect();
     assert_eq!((seqs, page.to, page.more), (vec![1, 3, 3], Seq(3), false));
     assert!(matches!(page.changes[2], Change::Conflict(_)));
-    assert_eq!(page.names[&AuthorId(3)].as_str(), "Ada");
+    assert_eq!(page.names.get(AuthorId(3)).unwrap().as_str(), "Ada");
 
     let first = store.page(&main, Seq(0), 1).unwrap();
     assert_eq!((first.changes.len(), first.to, first.more), (1, Seq(1), true));

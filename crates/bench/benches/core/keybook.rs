@@ -3,7 +3,7 @@
 use std::iter;
 
 use keybook_core::{
-    author::{AuthorId, AuthorName, Names},
+    author::{Author, AuthorId, AuthorName, Names},
     dictionary::Dictionary,
     entry::{Entry, Seq},
     key::Key,
@@ -43,7 +43,7 @@ impl Subject for Keybook {
     fn new(replica: u8) -> Self {
         Self {
             dictionary: Dictionary::new(),
-            names: Names::from([(AUTHOR, AuthorName::generated(AUTHOR))]),
+            names: Names::from_iter([named(AUTHOR)]),
             clock: Clock::new(ReplicaId(0x9e37_79b9_7f4a_7c15 ^ u64::from(replica))),
             seq: Seq(0),
         }
@@ -65,7 +65,7 @@ impl Subject for Keybook {
 
     fn apply(&mut self, update: &[u8]) {
         let Ok(ServerFrame::Delta(delta)) = ServerFrame::decode(update) else { panic!("it is a Delta") };
-        self.names.extend(delta.authors.iter().map(|author| (author.id, author.name.clone())));
+        self.names.extend(delta.authors.iter().cloned());
         for change in delta.into_changes().expect("its author is in it") {
             let Change::Entry(key, entry) = change else { panic!("it has no conflicts") };
             self.dictionary.replace(key, entry);
@@ -111,7 +111,7 @@ pub(crate) fn spread_state_bytes(work: &Workload) -> usize {
     let replicas: Vec<u64> = (0..1000).map(|_| random.u64(..)).collect();
     let authors: Vec<AuthorId> = (0..100).map(|_| AuthorId(random.u64(..))).collect();
     let mut replica = Keybook::new(1);
-    replica.names = authors.iter().map(|id| (*id, AuthorName::generated(*id))).collect();
+    replica.names = authors.iter().map(|&id| named(id)).collect();
     for (key, value) in &work.first {
         let (key, entry) = replica.next(key, value);
         let time = HybridTime::new(BEGIN_MS + random.u64(..MONTH_MS), random.u16(..4));
@@ -120,4 +120,8 @@ pub(crate) fn spread_state_bytes(work: &Workload) -> usize {
         replica.dictionary.replace(key, Entry { stamp, author: authors[writer % authors.len()], ..entry });
     }
     replica.encode().len()
+}
+
+fn named(id: AuthorId) -> Author {
+    Author { id, name: AuthorName::generated(id) }
 }

@@ -57,9 +57,11 @@ impl Client {
         }
         if self.conflicts.step_back(shared) {
             self.events.push_back(Event::Conflicts);
+            self.keep_whole();
         }
         self.settled = self.settled.min(shared);
         if !lost.is_empty() {
+            self.keep_whole();
             self.incomplete |= self.role != Role::Writer;
             self.taken_back.extend(lost);
             self.reset();
@@ -68,7 +70,7 @@ impl Client {
 
     /// A confirmed write as a row of the outbox, with its own stamp: nobody else may have it any more.
     pub(super) fn recovered(&self, entry: Entry, fork: Seq, state: RowState) -> OutboxRow {
-        let name = self.names.get(&entry.author).cloned();
+        let name = self.names.get(entry.author).cloned();
         let name = name.unwrap_or_else(|| crate::author::AuthorName::generated(entry.author));
         OutboxRow {
             value: entry.value,
@@ -87,6 +89,7 @@ impl Client {
         self.incomplete = false;
         self.conflicts = Conflicts::default();
         self.settled = Seq(0);
+        self.keep_whole();
         self.reset();
     }
 
@@ -95,6 +98,7 @@ impl Client {
         (self.base, self.conflicts) = (base, conflicts);
         self.taken_back.clear();
         self.incomplete = false;
+        self.keep_whole();
         self.names.extend(names);
         (self.applied, self.settled) = (header.seq, header.seq);
         self.horizon = header.horizon;
@@ -103,7 +107,7 @@ impl Client {
         self.reset();
     }
 
-    pub(super) fn handle_delta(&mut self, delta: Delta, now_ms: u64) -> Result<(), WireError> {
+    pub(super) fn handle_delta(&mut self, delta: Delta, frame: &[u8], now_ms: u64) -> Result<(), WireError> {
         let (prev, to, more) = (delta.prev, delta.to, delta.more);
         if self.link.phase != Phase::Following {
             return Ok(());
@@ -115,7 +119,27 @@ impl Client {
             return Ok(());
         }
         self.resuming = false;
-        self.names.extend(delta.authors.iter().map(|author| (author.id, author.name.clone())));
+        self.apply(delta)?;
+        if let Some(journal) = &mut self.journal {
+            journal.delta(frame);
+        }
+        self.applied = to;
+        if !more || mutant!("a page is a moment") {
+            self.settled = to;
+        }
+        let released = self.outbox.release(self.settled);
+        if !released.is_empty() {
+            self.changed.extend(released);
+            self.status_changed();
+        }
+        self.verify_once();
+        self.compare(now_ms);
+        Ok(())
+    }
+
+    /// Brings changes into the base.
+    pub(super) fn apply(&mut self, delta: Delta) -> Result<(), WireError> {
+        self.names.extend(delta.authors.iter().cloned());
         let mut conflicts = false;
         for change in delta.into_changes()? {
             match change {
@@ -129,20 +153,9 @@ impl Client {
                 }
             }
         }
-        self.applied = to;
-        if !more || mutant!("a page is a moment") {
-            self.settled = to;
-        }
         if conflicts {
             self.events.push_back(Event::Conflicts);
         }
-        let released = self.outbox.release(self.settled);
-        if !released.is_empty() {
-            self.changed.extend(released);
-            self.status_changed();
-        }
-        self.verify_once();
-        self.compare(now_ms);
         Ok(())
     }
 
@@ -186,7 +199,10 @@ impl Client {
             Some((AckCode::ClockAhead, _, server_ms)) => {
                 let admitted_ms = server_ms.saturating_add(CLOCK_AHEAD_MS_MAX);
                 let early_ms = |stamp: Stamp| stamp.millis().saturating_sub(admitted_ms);
-                let wait_ms = match self.unanswered.entry(key.as_str()).map(|sent| early_ms(sent.stamp)) {
+                // The page that wrote an adopted row may have sent it.
+                let adopted = (stamp.replica() != self.clock.replica()).then_some(stamp);
+                let sent = self.unanswered.entry(key.as_str()).map(|sent| sent.stamp).max(adopted);
+                let wait_ms = match sent.map(early_ms) {
                     // It was confirmed once with this stamp: it waits until the server's clock has come so far.
                     _ if recovered => early_ms(stamp),
                     // An old connection may bring it, or what it replaces, when the server's clock has come so far. That
@@ -214,6 +230,10 @@ impl Client {
     /// as far as the server's clock may have admitted that.
     pub(super) fn restamp(&mut self, key: &Key, stamp: Stamp, server_ms: u64, now_ms: u64) {
         let Some(mut row) = self.outbox.remove(key, stamp) else { return };
+        if self.outbox.rows(key).iter().any(|newer| newer.state.is_active() && newer.seen[1..].contains(&stamp)) {
+            // It has been replaced by one that says so.
+            return;
+        }
         let base = self.base.entry(key.as_str()).map_or(Stamp::ZERO, |entry| entry.stamp);
         let by_clock = HybridTime::from_millis(server_ms.saturating_add(CLOCK_AHEAD_MS_MAX));
         let admitted = by_clock.max(base.time().plus_millis(1));
@@ -227,7 +247,9 @@ impl Client {
             .chain(late)
             .filter(|stamp| stamp.time() <= admitted)
             .fold(base, Stamp::max);
-        row.stamp = self.clock.stamp(self.server_ms(now_ms), replaced, row.value.is_some());
+        let time = self.clock.stamp(self.server_ms(now_ms), replaced, row.value.is_some()).time();
+        // An adopted write stays its own replica's: this one may have written since without having seen it.
+        row.stamp = Stamp::new(time, row.value.is_some(), stamp.replica());
         row.state = RowState::Queued;
         if mutant!("a new stamp has seen what is there") {
             row.seen[0] = base;

@@ -63,6 +63,12 @@ impl Link {
         Self { phase: Phase::Connecting, attempts: 0, ping_at_ms, answer_by_ms, retry_after_ms: 0, actions }
     }
 
+    /// A link that waits to be told, for as long as links ever wait.
+    pub(super) fn opening(now_ms: u64) -> Self {
+        let phase = Phase::Waiting { until_ms: now_ms + BACKOFF_MS_MAX };
+        Self { phase, answer_by_ms: None, actions: VecDeque::new(), ..Self::new(now_ms) }
+    }
+
     pub(super) fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }

@@ -16,12 +16,15 @@
 
 mod agree;
 mod link;
+mod local;
 mod outbox;
 
 use std::collections::{BTreeSet, VecDeque};
 
 use link::{ANSWER_MS_MAX, Link};
 pub use link::{Action, Phase};
+use local::Journal;
+pub use local::{BaseChange, LocalChange, Stored, Verdict};
 use outbox::seen;
 pub use outbox::{Outbox, OutboxRow, RowState};
 
@@ -67,6 +70,8 @@ pub enum Event {
     },
     /// What the server sent cannot be read.
     Unreadable(String),
+    /// This of what the device has kept cannot be read.
+    Damaged(String),
     /// The base differed from the server's at the same seq, and is fetched anew.
     Diverged,
 }
@@ -123,6 +128,8 @@ pub struct Client {
     taken_back: BTreeSet<Key>,
     /// The base lacks, or has wrong, what only a snapshot brings.
     incomplete: bool,
+    /// What a local store has not been told, if there is one.
+    journal: Option<Journal>,
     names: Names,
     conflicts: Conflicts,
     outbox: Outbox,
@@ -164,6 +171,7 @@ impl Client {
             base: Dictionary::new(),
             taken_back: BTreeSet::new(),
             incomplete: false,
+            journal: None,
             names: Names::new(),
             conflicts: Conflicts::default(),
             outbox: Outbox::default(),
@@ -181,6 +189,12 @@ impl Client {
             changed: BTreeSet::new(),
             events: VecDeque::new(),
         }
+    }
+
+    /// A replica that connects once a local store has been read; see [`Client::handle_stored`]. If that takes for ever, it
+    /// connects without.
+    pub fn opening(replica: ReplicaId, author: Author, now_ms: u64) -> Self {
+        Self { link: Link::opening(now_ms), ..Self::new(replica, author, now_ms) }
     }
 
     // What it holds.
@@ -229,11 +243,6 @@ impl Client {
         &self.outbox
     }
 
-    /// The keys whose outbox rows changed since the last call, for whoever keeps a copy; call it after every step.
-    pub fn take_outbox_changes(&mut self) -> BTreeSet<Key> {
-        self.outbox.take_changed()
-    }
-
     /// The conflict rows.
     pub fn conflicts(&self) -> &Conflicts {
         &self.conflicts
@@ -242,6 +251,16 @@ impl Client {
     /// The names of the authors met so far.
     pub fn names(&self) -> &Names {
         &self.names
+    }
+
+    /// Which dictionary this is, once a server or a local store has said so.
+    pub fn dictionary(&self) -> Option<DictionaryId> {
+        self.dictionary
+    }
+
+    /// Which replica writes here.
+    pub fn replica(&self) -> ReplicaId {
+        self.clock.replica()
     }
 
     /// Who writes here.
@@ -342,7 +361,7 @@ impl Client {
         let row = OutboxRow {
             value,
             stamp,
-            seen: seen(began, confirmed, self.outbox.row_of(key, stamp)),
+            seen: seen(began, confirmed, self.outbox.rows(key), self.clock.replica()),
             author: self.author.clone(),
             recovered: None,
             sent: false,
@@ -418,7 +437,7 @@ impl Client {
     /// A binary message came. One that cannot be read ends the connection.
     pub fn handle_message(&mut self, bytes: &[u8], now_ms: u64) {
         self.link.handle_received(now_ms);
-        let handled = ServerFrame::decode(bytes).and_then(|frame| self.handle_frame(frame, now_ms));
+        let handled = ServerFrame::decode(bytes).and_then(|frame| self.handle_frame(frame, bytes, now_ms));
         if let Err(error) = handled {
             self.events.push_back(Event::Unreadable(error.to_string()));
             self.link.disconnect();
@@ -426,7 +445,7 @@ impl Client {
         self.push();
     }
 
-    fn handle_frame(&mut self, frame: ServerFrame, now_ms: u64) -> Result<(), WireError> {
+    fn handle_frame(&mut self, frame: ServerFrame, bytes: &[u8], now_ms: u64) -> Result<(), WireError> {
         match frame {
             ServerFrame::Welcome {
                 role, dictionary, epoch, lineage, head, horizon, server_ms, mode, limits, ..
@@ -438,7 +457,7 @@ impl Client {
                     self.join(dictionary, ServerFrame::lineage(epoch, lineage), head, mode);
                 }
             }
-            ServerFrame::Delta(delta) => self.handle_delta(delta, now_ms)?,
+            ServerFrame::Delta(delta) => self.handle_delta(delta, bytes, now_ms)?,
             ServerFrame::Ack { batch, seq, exceptions } => self.handle_ack(batch, seq, &exceptions, now_ms),
             ServerFrame::Check(check) => {
                 self.check = Some(check);

@@ -11,7 +11,7 @@ use crate::{
     entry::{Rank, Seq},
     key::Key,
     limits::{PUSH_BYTES_MAX, PUSH_OPS_MAX, SEEN_MAX},
-    stamp::Stamp,
+    stamp::{ReplicaId, Stamp},
     value::Value,
     wire::{AckCode, Op},
 };
@@ -112,10 +112,10 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Adds a row. It takes the place of the one of the same replica and key that is on its way, unless that has a greater
-    /// stamp. Rows that wait for their user stay beside it.
+    /// Adds a row. One that is on its way takes the place of the one of the same replica and key that is, unless that has a
+    /// greater stamp. Rows that wait for their user stay beside it.
     pub fn insert(&mut self, key: Key, row: OutboxRow) {
-        if let Some(old) = self.row_of(&key, row.stamp).map(|old| old.stamp) {
+        if let Some(old) = self.row_of(&key, row.stamp).map(|old| old.stamp).filter(|_| row.state.is_active()) {
             if old > row.stamp {
                 return;
             }
@@ -297,19 +297,27 @@ impl Outbox {
     }
 }
 
-/// What an operation has seen when editing began at `began`: that, and what of this replica it replaces. `own` is the
-/// replica's row in the outbox, `confirmed` its entry in the base.
-pub(super) fn seen(began: Stamp, confirmed: Option<Stamp>, own: Option<&OutboxRow>) -> Vec<Stamp> {
+/// What an operation of a replica has seen when editing began at `began`: that, and what it replaces of what waits on this
+/// device: `rows` are the key's rows in the outbox. `confirmed` is the replica's entry in the base.
+pub(super) fn seen(began: Stamp, confirmed: Option<Stamp>, rows: &[OutboxRow], replica: ReplicaId) -> Vec<Stamp> {
     let mut seen = vec![began];
-    seen.extend(confirmed.filter(|&stamp| stamp > began));
-    if let Some(own) = own {
-        seen.extend(own.seen.iter().skip(1).copied());
-        if own.sent {
-            seen.push(own.stamp);
+    let mut add = |stamp: Stamp| {
+        if !seen.contains(&stamp) {
+            seen.push(stamp);
+        }
+    };
+    confirmed.filter(|&stamp| stamp > began).into_iter().for_each(&mut add);
+    for row in rows.iter().filter(|row| row.state.is_active()) {
+        let is_own = row.stamp.replica() == replica;
+        row.seen[1..].iter().copied().for_each(&mut add);
+        if !is_own || row.sent {
+            add(row.stamp);
         }
     }
     // The newest matter: an older one is already below what the server has.
-    let excess = seen.len().saturating_sub(SEEN_MAX);
-    seen.drain(1..1 + excess);
+    while seen.len() > SEEN_MAX {
+        let oldest = (1..seen.len()).min_by_key(|&position| seen[position]).expect("it is over the limit");
+        seen.swap_remove(oldest);
+    }
     seen
 }

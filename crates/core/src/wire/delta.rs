@@ -1,12 +1,9 @@
 //! The Delta: changes of a dictionary, and how they are packed into frames.
 
-use std::collections::HashMap;
-
-use minicbor::{Decode, Encode};
-
 use super::WireError;
 use crate::{
     author::{Author, AuthorId, AuthorName, Names},
+    cbor_array,
     conflict::{Conflict, ConflictId, Resolution, Side},
     entry::{Entry, Seq},
     key::Key,
@@ -46,88 +43,72 @@ impl Change {
 }
 
 /// The state of what changed in `prev..=to`, the same bytes for everyone.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delta {
     /// The cursor that it continues.
-    #[n(0)]
     pub prev: Seq,
     /// The cursor after it. Equals `prev` in the middle of a batch that fills several frames.
-    #[n(1)]
     pub to: Seq,
     /// Whether another follows at once; until then the client's state is of no single moment.
-    #[n(2)]
     pub more: bool,
     /// Entries, by rising seq.
-    #[n(3)]
     pub entries: Vec<WireEntry>,
     /// The authors that the rows name by position.
-    #[n(4)]
     pub authors: Vec<Author>,
     /// Conflict rows, by rising seq.
-    #[n(5)]
     pub conflicts: Vec<WireConflict>,
 }
 
+cbor_array!(Delta { prev, to, more, entries, authors, conflicts });
+
 /// An entry in a Delta.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WireEntry {
     /// The key.
-    #[n(0)]
     pub key: Key,
     /// The value, or none for a tombstone.
-    #[n(1)]
     pub value: Option<Value>,
     /// When and by which replica it was written.
-    #[n(2)]
     pub stamp: Stamp,
     /// The batch that brought it.
-    #[n(3)]
     pub seq: Seq,
     /// Position among the frame's authors.
-    #[n(4)]
     pub author: u32,
 }
+
+cbor_array!(WireEntry { key, value, stamp, seq, author });
 
 /// A side of a conflict in a Delta.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WireSide {
     /// The value, or none for a remove.
-    #[n(0)]
     pub value: Option<Value>,
     /// When and by which replica it was written.
-    #[n(1)]
     pub stamp: Stamp,
     /// Position among the frame's authors.
-    #[n(2)]
     pub author: u32,
 }
 
+cbor_array!(WireSide { value, stamp, author });
+
 /// A conflict row in a Delta.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WireConflict {
     /// Its name.
-    #[n(0)]
     pub id: ConflictId,
     /// The batch that changed it last.
-    #[n(1)]
     pub seq: Seq,
     /// The key that both wrote.
-    #[n(2)]
     pub key: Key,
     /// What stayed.
-    #[n(3)]
     pub winner: WireSide,
     /// What did not.
-    #[n(4)]
     pub loser: WireSide,
     /// What has become of it.
-    #[n(5)]
     pub resolution: Resolution,
 }
+
+cbor_array!(WireConflict { id, seq, key, winner, loser, resolution });
 
 impl Delta {
     /// Packs changes into frames of at most `frame_bytes`, the first continuing `prev`, the last ending at `to`; `more` is
@@ -235,29 +216,51 @@ fn author_at(authors: &[Author], position: u32) -> Result<AuthorId, WireError> {
 /// The authors of a frame or a chunk while it is written: each once, by position.
 #[derive(Debug, Default)]
 pub struct AuthorTable {
-    positions: HashMap<AuthorId, u32>,
+    positions: Positions,
     authors: Vec<Author>,
-    /// The last answer: most rows are by the author of the row before.
-    last: Option<(AuthorId, u32)>,
 }
 
 impl AuthorTable {
     /// The position of an author, who is added at the first call; one whose name is unknown is called by a generated one.
     pub fn position(&mut self, id: AuthorId, names: &Names) -> u32 {
-        if let Some((_, position)) = self.last.filter(|(last, _)| *last == id) {
-            return position;
-        }
-        let position = *self.positions.entry(id).or_insert_with(|| {
-            let name = names.get(&id).cloned().unwrap_or_else(|| AuthorName::generated(id));
+        let (position, is_new) = self.positions.of(id.0);
+        if is_new {
+            let name = names.get(id).cloned().unwrap_or_else(|| AuthorName::generated(id));
             self.authors.push(Author { id, name });
-            self.authors.len() as u32 - 1
-        });
-        self.last = Some((id, position));
+        }
         position
     }
 
     /// The authors by position.
     pub fn into_authors(self) -> Vec<Author> {
         self.authors
+    }
+}
+
+/// Ids by the order in which they came first. A sorted list: there are few in a frame or a chunk, and most rows are of the
+/// one before.
+#[derive(Debug, Default)]
+pub(crate) struct Positions {
+    sorted: Vec<(u64, u32)>,
+    last: Option<(u64, u32)>,
+}
+
+impl Positions {
+    /// An id's position, and whether it is new.
+    pub(crate) fn of(&mut self, id: u64) -> (u32, bool) {
+        if let Some((_, position)) = self.last.filter(|(last, _)| *last == id) {
+            return (position, false);
+        }
+        let next = self.sorted.len() as u32;
+        let place = self.sorted.binary_search_by_key(&id, |(id, _)| *id);
+        let position = match place {
+            Ok(place) => self.sorted[place].1,
+            Err(place) => {
+                self.sorted.insert(place, (id, next));
+                next
+            }
+        };
+        self.last = Some((id, position));
+        (position, place.is_err())
     }
 }

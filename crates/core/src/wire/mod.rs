@@ -7,11 +7,14 @@
 
 mod delta;
 
+pub(crate) use delta::Positions;
 pub use delta::{AuthorTable, Change, Delta, WireConflict, WireEntry, WireSide};
 use minicbor::{Decode, Decoder, Encode, bytes::ByteVec};
 
 use crate::{
     author::Author,
+    cbor_array,
+    codec::frames,
     conflict::{ConflictId, Resolution},
     digest::Digest,
     entry::Seq,
@@ -61,32 +64,26 @@ pub enum WireError {
 }
 
 /// An operation, as a client pushes it. Key and value are not checked yet: a bad one is refused by name in the Ack.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Op {
     /// The key.
-    #[n(0)]
     pub key: String,
     /// The value; none removes.
-    #[n(1)]
     pub value: Option<String>,
     /// When and by which replica.
-    #[n(2)]
     pub stamp: Stamp,
     /// First the stamp of the confirmed entry that was shown when editing began (zero if none), then the stamps of the
     /// unacknowledged operations on the key that this one replaces. At most [`SEEN_MAX`].
-    #[n(3)]
     pub seen: Vec<Stamp>,
     /// [`Op::ADOPTED`].
-    #[n(4)]
     pub flags: u32,
     /// Who wrote it; none is the author of Hello.
-    #[n(5)]
     pub author: Option<Author>,
     /// For an operation that was confirmed once, above a fork of history: the fork.
-    #[n(6)]
     pub recovered: Option<Seq>,
 }
+
+cbor_array!(Op { key, value, stamp, seen, flags, author, recovered });
 
 impl Op {
     /// Bit 0 of the flags: pushed by another replica than the one that wrote it, whose page is gone.
@@ -94,91 +91,75 @@ impl Op {
 }
 
 /// What a client sends.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(flat)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientFrame {
     /// The first frame.
-    #[n(0)]
     Hello {
         /// [`VERSION`].
-        #[n(0)]
         version: u32,
         /// The right to read or write, where one is needed.
-        #[n(1)]
         token: Option<String>,
         /// Who speaks.
-        #[n(2)]
         replica: ReplicaId,
         /// What the client's entries are of, if it has any.
-        #[n(3)]
         dictionary: Option<DictionaryId>,
         /// The epoch of its cursor.
-        #[n(4)]
         epoch: Option<Epoch>,
         /// The epochs before it that the client knows.
-        #[n(5)]
         lineage: Vec<PastEpoch>,
         /// What it has seen; zero is nothing.
-        #[n(6)]
         cursor: Seq,
         /// Its clock.
-        #[n(7)]
         client_ms: u64,
         /// Who writes.
-        #[n(8)]
         author: Author,
         /// A bit set; none is defined.
-        #[n(9)]
         capabilities: u32,
     },
     /// Operations.
-    #[n(1)]
     Push {
         /// The connection's own number, which the Ack repeats.
-        #[n(0)]
         batch: u64,
         /// At most [`PUSH_OPS_MAX`].
-        #[n(1)]
         ops: Vec<Op>,
     },
     /// Asks for a Pong.
-    #[n(2)]
     Ping {
         /// Its clock, which the Pong repeats.
-        #[n(0)]
         client_ms: u64,
     },
     /// Something that others may show for as long as the connection lives.
-    #[n(3)]
     Presence {
         /// At most [`PRESENCE_BYTES_MAX`].
-        #[n(0)]
         blob: ByteVec,
     },
     /// Asks for what follows a cursor.
-    #[n(4)]
     Resume {
         /// The cursor's epoch.
-        #[n(0)]
         epoch: Epoch,
         /// The cursor.
-        #[n(1)]
         cursor: Seq,
     },
     /// Resolves a conflict.
-    #[n(5)]
     Resolve {
         /// Which.
-        #[n(0)]
         id: ConflictId,
         /// How.
-        #[n(1)]
         resolution: Resolution,
     },
     /// Asks for a Check.
-    #[n(6)]
     Check,
 }
+
+frames!(ClientFrame {
+    0 Hello { version, token, replica, dictionary, epoch, lineage, cursor, client_ms, author, capabilities },
+    1 Push { batch, ops },
+    2 Ping { client_ms },
+    3 Presence { blob },
+    4 Resume { epoch, cursor },
+    5 Resolve { id, resolution },
+    6 Check,
+});
 
 /// What the client may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -205,31 +186,28 @@ pub enum Mode {
 }
 
 /// What has been purged: the highest seq and the highest time (milliseconds) of the tombstones that are gone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Horizon {
     /// `G`.
-    #[n(0)]
     pub seq: Seq,
     /// `H`: the highest hybrid time, rounded up to milliseconds.
-    #[n(1)]
     pub time_ms: u64,
 }
 
+cbor_array!(Horizon { seq, time_ms });
+
 /// The answer to an operation that was not simply applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exception {
     /// Position in the Push.
-    #[n(0)]
     pub index: u32,
     /// What happened.
-    #[n(1)]
     pub code: AckCode,
     /// Busy: milliseconds to wait. ClockAhead: the server's clock. TooLarge and BadKey: the actual bytes. Full: the limit.
-    #[n(2)]
     pub data: u64,
 }
+
+cbor_array!(Exception { index, code, data });
 
 /// The classes of acks: up to 9 it is done, 10 to 19 try again, from 20 on it is held on the device for its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -319,120 +297,98 @@ pub enum ByeCode {
 }
 
 /// What the server sends.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(flat)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerFrame {
     /// The answer to Hello.
-    #[n(16)]
     Welcome {
         /// [`VERSION`].
-        #[n(0)]
         version: u32,
         /// What the client may do.
-        #[n(1)]
         role: Role,
         /// What the entries are of.
-        #[n(2)]
         dictionary: DictionaryId,
         /// The current epoch.
-        #[n(3)]
         epoch: Epoch,
         /// The epochs before it.
-        #[n(4)]
         lineage: Vec<PastEpoch>,
         /// The seq of the newest batch.
-        #[n(5)]
         head: Seq,
         /// What has been purged.
-        #[n(6)]
         horizon: Horizon,
         /// The server's clock.
-        #[n(7)]
         server_ms: u64,
         /// How the client gets what it lacks.
-        #[n(8)]
         mode: Mode,
         /// What the server allows.
-        #[n(9)]
         limits: Limits,
     },
     /// What changed.
-    #[n(17)]
-    Delta(#[n(0)] Delta),
+    Delta(Delta),
     /// The answer to a Push, after it is on disk.
-    #[n(18)]
     Ack {
         /// The Push's number.
-        #[n(0)]
         batch: u64,
         /// When the client's cursor has reached it, the operations' effects are in its base.
-        #[n(1)]
         seq: Seq,
         /// The operations that were not simply applied, by rising index.
-        #[n(2)]
         exceptions: Vec<Exception>,
     },
     /// What a replica at this seq holds.
-    #[n(19)]
-    Check(#[n(0)] Check),
+    Check(Check),
     /// Tombstones have been purged.
-    #[n(20)]
-    Horizon(#[n(0)] Horizon),
+    Horizon(Horizon),
     /// The answer to a Ping, and unasked while the server is not reading.
-    #[n(22)]
     Pong {
         /// The Ping's; zero when unasked.
-        #[n(0)]
         client_ms: u64,
         /// The server's clock.
-        #[n(1)]
         server_ms: u64,
     },
     /// The last frame.
-    #[n(23)]
     Bye {
         /// Why.
-        #[n(0)]
         code: ByeCode,
         /// For a log; carries the value and the limit.
-        #[n(1)]
         message: String,
         /// When to come back.
-        #[n(2)]
         retry_after_ms: u64,
     },
     /// Another connection's presence.
-    #[n(24)]
     Presence {
         /// The server's number of it.
-        #[n(0)]
         connection: u64,
         /// Who it is.
-        #[n(1)]
         author: Author,
         /// What it said; none when it has gone.
-        #[n(2)]
         blob: Option<ByteVec>,
     },
 }
 
+frames!(ServerFrame {
+    16 Welcome { version, role, dictionary, epoch, lineage, head, horizon, server_ms, mode, limits },
+    17 Delta(delta),
+    18 Ack { batch, seq, exceptions },
+    19 Check(check),
+    20 Horizon(horizon),
+    22 Pong { client_ms, server_ms },
+    23 Bye { code, message, retry_after_ms },
+    24 Presence { connection, author, blob },
+});
+
 /// The digest and counts of a dictionary at a seq.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Check {
     /// When.
-    #[n(0)]
     pub seq: Seq,
     /// Of the live entries.
-    #[n(1)]
     pub digest: Digest,
     /// How many.
-    #[n(2)]
     pub live: u64,
     /// How many entries are tombstones.
-    #[n(3)]
     pub tombstones: u64,
 }
+
+cbor_array!(Check { seq, digest, live, tombstones });
 
 impl ClientFrame {
     /// The Hello of a client that has nothing yet, and does not tell its time.

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use keybook_core::{
-    snapshot::{Encoder, Snapshot},
+    snapshot::{Snapshot, encode_all},
     wire::{ClientFrame, ServerFrame},
 };
 
@@ -62,12 +62,7 @@ pub fn decode(message: &[u8]) {
 }
 
 fn encode(snapshot: &Snapshot) -> Vec<u8> {
-    let (mut encoder, mut bytes) = Encoder::new(&snapshot.header, &snapshot.names);
-    for (key, entry) in snapshot.base.entries() {
-        bytes.extend(encoder.entry(key, entry).unwrap_or_default());
-    }
-    bytes.extend(encoder.finish(snapshot.conflicts.iter()));
-    bytes
+    encode_all(&snapshot.header, &snapshot.names, snapshot.base.entries(), snapshot.conflicts.iter())
 }
 
 /// A world of two clients and a server, in which the bytes decide what happens, until all hold the same.

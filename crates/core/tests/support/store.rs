@@ -15,7 +15,7 @@ use keybook_core::{
     limits::Limits,
     lineage::{Epoch, Lineage, PastEpoch},
     session::{Opened, Page},
-    snapshot::{Encoder, Header},
+    snapshot::{Header, encode_all},
     stamp::Stamp,
     wire::{Change, DictionaryId, Role},
 };
@@ -84,12 +84,8 @@ impl Store {
     pub fn snapshot(&self) -> Vec<u8> {
         let State { head, horizon, digest, .. } = self.state;
         let header = Header { dictionary: DICTIONARY, lineage: self.lineage(), seq: head, horizon, digest };
-        let (mut encoder, mut bytes) = Encoder::new(&header, &self.names);
-        for (key, row) in &self.entries {
-            bytes.extend(encoder.entry(key, &row.entry).unwrap_or_default());
-        }
-        bytes.extend(encoder.finish(self.conflicts.values()));
-        bytes
+        let entries = self.entries.iter().map(|(key, row)| (key, &row.entry));
+        encode_all(&header, &self.names, entries, self.conflicts.values())
     }
 
     pub fn dictionary(&self) -> Dictionary {
@@ -177,11 +173,11 @@ impl Rows for Store {
     }
 
     fn name(&mut self, id: AuthorId) -> Result<Option<AuthorName>, Infallible> {
-        Ok(self.names.get(&id).cloned())
+        Ok(self.names.get(id).cloned())
     }
 
     fn set_name(&mut self, author: &Author) -> Result<(), Infallible> {
-        self.names.insert(author.id, author.name.clone());
+        self.names.insert(author.clone());
         Ok(())
     }
 

@@ -10,6 +10,7 @@
 //! [`Session`]: keybook_core::session::Session
 //! [`Client`]: keybook_core::client::Client
 
+mod device;
 mod network;
 mod oracle;
 mod peers;
@@ -41,6 +42,8 @@ pub struct Plan {
     pub rollbacks_max: u32,
     /// Clients lose and get back the right to write.
     pub readers: bool,
+    /// Clients keep what they hold on a device.
+    pub devices: bool,
     /// Each start of the server may have another limit of values.
     pub changing_limits: bool,
     pub limits: Limits,
@@ -57,6 +60,7 @@ impl Plan {
             skew_ms: [0, 2000, 120_000, 3 * HOUR_MS, 365 * 24 * HOUR_MS][seed as usize / 4 % 5],
             rollbacks_max: if seed.is_multiple_of(3) { [1, u32::MAX][seed as usize / 3 % 2] } else { 0 },
             readers: seed % 5 == 1,
+            devices: seed / 2 % 2 == 1,
             changing_limits: seed % 5 == 2,
             limits: Limits { entries: if seed.is_multiple_of(7) { 5 } else { 1000 }, ..Limits::default() },
         }
@@ -139,7 +143,8 @@ impl World {
             915..=954 => self.timeouts(),
             955..=964 => self.cut(peer),
             965..=969 => self.stall(peer),
-            970..=974 => self.online(peer),
+            970..=972 => self.online(peer),
+            973..=974 => self.open_device(peer),
             975..=979 => self.crash_client(peer),
             980..=983 => self.resolve(),
             984..=986 => self.grant(peer),
@@ -148,6 +153,9 @@ impl World {
             994..=995 => self.stop_server(),
             996..=997 => self.rollback(),
             _ => self.now_ms += self.decisions.below(40_000),
+        }
+        if self.plan.devices && self.decisions.one_in(2) {
+            self.sync_device(peer);
         }
         if self.server.is_none() && self.decisions.one_in(20) {
             self.start_server();

@@ -6,9 +6,17 @@
 //! with the rollback; such a pair may get a row again, but need not. With a second rollback it would matter from which
 //! of the lost branches a write comes, which an operation does not say; so the account is of one rollback at most.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
-use keybook_core::{key::Key, stamp::Stamp, wire::Op};
+use keybook_core::{
+    key::Key,
+    stamp::{ReplicaId, Stamp},
+    wire::Op,
+};
 
 use crate::support::key;
 
@@ -21,6 +29,11 @@ pub(super) struct Oracle {
     saw: BTreeMap<Write, Stamp>,
     /// When its user made it.
     turn: BTreeMap<Write, usize>,
+    /// The writes that waited on its writer's device, and those that these had replaced. A write that is stamped anew has replaced
+    /// the same, and shares the set.
+    replaced: BTreeMap<Write, Rc<RefCell<BTreeSet<Stamp>>>>,
+    /// Replicas whose pages are gone: nobody knows any more what they had sent.
+    gone: BTreeSet<ReplicaId>,
     history: History,
     /// What was accepted before a rollback.
     past: BTreeSet<Write>,
@@ -44,12 +57,31 @@ impl Oracle {
         self.turn.insert((key.clone(), write), self.turn.len());
     }
 
+    pub(super) fn page_gone(&mut self, replica: ReplicaId) {
+        self.gone.insert(replica);
+    }
+
+    pub(super) fn replace(&mut self, key: &Key, write: Stamp, waiting: &[Stamp]) {
+        let mut all: BTreeSet<Stamp> = waiting.iter().copied().collect();
+        for stamp in waiting {
+            all.extend(self.replaced.get(&(key.clone(), *stamp)).into_iter().flat_map(|set| set.borrow().clone()));
+        }
+        self.replaced.insert((key.clone(), write), Rc::new(RefCell::new(all)));
+    }
+
+    fn has_replaced(&self, key: &Key, newer: Stamp, older: Stamp) -> bool {
+        self.replaced.get(&(key.clone(), newer)).is_some_and(|replaced| replaced.borrow().contains(&older))
+    }
+
     /// A refused write has got another stamp, and has seen the same, unless the other is a write of its own. Returns
     /// whether it is not.
     pub(super) fn stamp_anew(&mut self, key: &Key, old: Stamp, new: Stamp) -> bool {
         let is_new = !self.saw.contains_key(&(key.clone(), new));
         if is_new {
             self.write(key, new, self.saw(key, old));
+            let replaced = self.replaced.entry((key.clone(), old)).or_default().clone();
+            replaced.borrow_mut().insert(old);
+            self.replaced.insert((key.clone(), new), replaced);
             self.turn.insert((key.clone(), new), self.turn[&(key.clone(), old)]);
         }
         is_new
@@ -70,10 +102,12 @@ impl Oracle {
         // What is accepted only now can have been seen only before a rollback.
         let is_known = is_past(new.0) && (is_past(old.0) || self.saw(&key, old.0) >= new.0);
         let is_own = old.0.replica() == new.0.replica();
+        let is_replaced = self.has_replaced(&key, new.0, old.0) || self.has_replaced(&key, old.0, new.0);
         let turn = |write| self.turn[&(key.clone(), write)];
-        let undoes = is_own && new.0 > old.0 && turn(new.0) < turn(old.0);
+        let is_followed = is_own && !self.gone.contains(&new.0.replica());
+        let undoes = is_followed && new.0 > old.0 && turn(new.0) < turn(old.0);
         assert!(!undoes, "the write {:?} of {key:?} undoes its user's later one {:?}", new.0, old.0);
-        if old.1 != new.1 && !is_own && !knows && !is_known {
+        if old.1 != new.1 && !is_own && !is_replaced && !knows && !is_known {
             self.history.conflicts.insert((key.clone(), old.0.min(new.0), old.0.max(new.0)));
         }
         self.history.truth.insert(key, old.max(new));

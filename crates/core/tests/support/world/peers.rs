@@ -11,12 +11,16 @@ use keybook_core::{
     wire::{ByeCode, Role},
 };
 
-use super::{World, network::Connection, server::Served};
+use super::{World, device::Device, network::Connection, server::Served};
 use crate::support::{author, key, value};
 
 pub(super) struct Peer {
     pub(super) client: Client,
     pub(super) skew_ms: i64,
+    /// Where it keeps what it holds; without one it loses all when it crashes.
+    pub(super) device: Option<Device>,
+    /// The device has not been read.
+    pub(super) is_opening: bool,
     pub(super) connection: Option<u64>,
     pub(super) fetching: bool,
     /// What the server lets it do.
@@ -38,15 +42,39 @@ pub(super) struct Editing {
     pub(super) saw: Stamp,
 }
 
+impl Peer {
+    pub(super) fn new(client: Client, role: Role, skew_ms: i64) -> Self {
+        let (answered, arrived) = Default::default();
+        let (device, is_opening, connection, fetching, editing) = (None, false, None, false, None);
+        let newest_push = 0;
+        Self {
+            client,
+            skew_ms,
+            device,
+            is_opening,
+            connection,
+            fetching,
+            role,
+            editing,
+            answered,
+            newest_push,
+            arrived,
+        }
+    }
+}
+
 impl World {
     pub(super) fn new_peer(&mut self) -> Peer {
         let skew_ms = self.decisions.around_zero(self.plan.skew_ms);
         let now_ms = self.now_ms.saturating_add_signed(skew_ms);
         let replica = self.decisions.number();
-        let client = Client::new(ReplicaId(replica), author(replica % 5), now_ms);
-        let (answered, arrived) = Default::default();
-        let (connection, fetching, role, editing) = (None, false, Role::Writer, None);
-        Peer { client, skew_ms, connection, fetching, role, editing, answered, newest_push: 0, arrived }
+        let (replica, author) = (ReplicaId(replica), author(replica % 5));
+        if self.plan.devices {
+            let client = Client::opening(replica, author, now_ms);
+            let device = Some(Device::default());
+            return Peer { device, is_opening: true, ..Peer::new(client, Role::Writer, skew_ms) };
+        }
+        Peer::new(Client::new(replica, author, now_ms), Role::Writer, skew_ms)
     }
 
     pub(super) fn local_ms(&self, peer: usize) -> u64 {
@@ -98,6 +126,7 @@ impl World {
         let now_ms = self.local_ms(index);
         let Editing { key, began, saw } = editing;
         let client = &mut self.peers[index].client;
+        let replaced: Vec<Stamp> = client.outbox().rows(key).iter().map(|row| row.stamp).collect();
         let kind = if value.is_some() { "put" } else { "remove" };
         let written = match value {
             Some(value) => client.put(key, value, *began, now_ms).map(Some)?,
@@ -105,6 +134,7 @@ impl World {
         };
         if let Some(stamp) = written {
             self.oracle.write(key, stamp, *saw);
+            self.oracle.replace(key, stamp, &replaced);
             self.tally.count(kind);
             let shown = self.peers[index].client.shown(key);
             assert!(shown.is_some_and(|shown| shown.stamp == stamp), "an edit shows");
@@ -147,12 +177,15 @@ impl World {
             while let Some(event) = peer.client.poll_event() {
                 match event {
                     Event::Unreadable(reason) => assert!(reason.starts_with("snapshot: "), "{reason}"),
+                    Event::Damaged(what) => panic!("client {index} cannot read {what}"),
                     Event::Diverged => panic!("client {index} diverged"),
                     Event::Bye { code, .. } => assert_ne!(code, ByeCode::Protocol),
                     Event::Entries(_) | Event::Reset | Event::Conflicts | Event::Status => {}
                 }
             }
-            peer.client.take_outbox_changes();
+            if let Some(device) = &mut peer.device {
+                device.keep(&mut peer.client);
+            }
             match peer.client.poll_action() {
                 None => return,
                 Some(Action::Connect) => self.connect(index),
@@ -198,10 +231,15 @@ impl World {
         self.tally.count("client crash");
         self.tally.count(moment_of_crash(&self.peers[index].client));
         self.drop_connection(index);
-        let role = self.peers[index].role;
-        self.peers[index] = Peer { role, ..self.new_peer() };
+        match self.peers[index].device.take() {
+            Some(device) => self.crash_page(index, device),
+            None => {
+                let role = self.peers[index].role;
+                self.peers[index] = Peer { role, ..self.new_peer() };
+                self.drive(index);
+            }
+        }
         self.forget_what_nobody_has();
-        self.drive(index);
     }
 
     pub(super) fn online(&mut self, index: usize) {

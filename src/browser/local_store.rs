@@ -1,0 +1,188 @@
+//! The local store: what this device keeps of a dictionary, in an IndexedDB database of its own.
+//!
+//! | object store | key | value |
+//! | --- | --- | --- |
+//! | `base` | 0, 1, 2, … | the Deltas since the snapshot, in order |
+//! | | `header`, `snapshot` | see [`Stored`] |
+//! | `outbox` | replica (16 hexadecimal digits), a space, key of an entry | the rows of that replica's outbox |
+//!
+//! All tabs share the base: each brings it as far as it has come itself. Of the outbox each tab has its own part. A change is
+//! one transaction of strict durability: when it has completed, it is on the disk.
+//!
+//! web-sys and no crate above it: strict durability is one binding of our own, and each kilobyte counts.
+
+use js_sys::{Array, Object, Promise, Reflect, Uint8Array};
+use keybook_core::{
+    client::{BaseChange, LocalChange, Stored, Verdict},
+    key::Key,
+    stamp::ReplicaId,
+};
+use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{IdbDatabase, IdbKeyRange, IdbObjectStore, IdbOpenDbRequest, IdbRequest, IdbTransaction};
+
+use super::window;
+
+const VERSION: u32 = 1;
+const BASE: &str = "base";
+const OUTBOX: &str = "outbox";
+
+#[wasm_bindgen]
+extern "C" {
+    /// web-sys has a transaction's options behind its unstable interfaces.
+    type DatabaseWithOptions;
+    #[wasm_bindgen(method, catch)]
+    fn transaction(
+        this: &DatabaseWithOptions,
+        stores: &JsValue,
+        mode: &str,
+        options: &JsValue,
+    ) -> Result<IdbTransaction, JsValue>;
+}
+
+/// An open database.
+#[derive(Clone)]
+pub(super) struct LocalStore {
+    database: IdbDatabase,
+    replica: ReplicaId,
+}
+
+/// The rows of each key.
+pub(super) type Outbox = Vec<(Key, Vec<u8>)>;
+
+/// What was found in a database.
+#[derive(Default)]
+pub(super) struct Found {
+    /// The base.
+    pub(super) stored: Stored,
+    /// The outboxes that pages have left, or still use.
+    pub(super) outboxes: Vec<(ReplicaId, Outbox)>,
+}
+
+impl LocalStore {
+    /// Opens the database of a dictionary, which is made if there is none, and reads it.
+    pub(super) async fn open(name: &str, replica: ReplicaId) -> Result<(Self, Found), JsValue> {
+        let factory = window().indexed_db()?.ok_or("this browser has no IndexedDB")?;
+        let request: IdbOpenDbRequest = factory.open_with_u32(&format!("keybook {name}"), VERSION)?;
+        let opening = request.clone();
+        let upgrade = Closure::once(move || -> Result<(), JsValue> {
+            let database: IdbDatabase = opening.result()?.unchecked_into();
+            database.create_object_store(BASE)?;
+            database.create_object_store(OUTBOX)?;
+            Ok(())
+        });
+        request.set_onupgradeneeded(Some(upgrade.as_ref().unchecked_ref()));
+        let database: IdbDatabase = done(&request).await?.unchecked_into();
+        let store = Self { database, replica };
+        let found = store.read().await?;
+        Ok((store, found))
+    }
+
+    async fn read(&self) -> Result<Found, JsValue> {
+        let transaction = self.database.transaction_with_str_sequence(&both())?;
+        let [base, outbox] = [transaction.object_store(BASE)?, transaction.object_store(OUTBOX)?];
+        // Numbers come before texts.
+        let [base, keys, rows] = [base.get_all()?, outbox.get_all_keys()?, outbox.get_all()?];
+        let mut base: Vec<Vec<u8>> = Array::from(&done(&base).await?).iter().map(|value| bytes(&value)).collect();
+        let mut found = Found::default();
+        if base.len() >= 2 {
+            found.stored.snapshot = base.pop().unwrap_or_default();
+            found.stored.header = base.pop().unwrap_or_default();
+            found.stored.deltas = base;
+        }
+        let (keys, rows) = (Array::from(&done(&keys).await?), Array::from(&done(&rows).await?));
+        for (key, rows) in keys.iter().zip(rows.iter()) {
+            if let Some((replica, key)) = key.as_string().as_deref().and_then(parse) {
+                // A replica's rows are side by side.
+                if found.outboxes.last().is_none_or(|(last, _)| *last != replica) {
+                    found.outboxes.push((replica, Vec::new()));
+                }
+                let (_, outbox) = found.outboxes.last_mut().expect("it was just made");
+                outbox.push((key, bytes(&rows)));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Keeps a change, and forgets the outboxes of pages whose rows are part of it. Returns whether the store lacks something
+    /// of the base that is in no change.
+    pub(super) async fn keep(&self, change: &LocalChange, forget: &[ReplicaId]) -> Result<bool, JsValue> {
+        let options = Object::new();
+        Reflect::set(&options, &"durability".into(), &"strict".into())?;
+        let transaction =
+            self.database.unchecked_ref::<DatabaseWithOptions>().transaction(&both(), "readwrite", &options)?;
+        let completed = promise(|resolve, reject| {
+            transaction.set_oncomplete(Some(resolve));
+            transaction.set_onabort(Some(reject));
+        });
+        let [base, outbox] = [transaction.object_store(BASE)?, transaction.object_store(OUTBOX)?];
+        for (key, rows) in &change.outbox {
+            let key = JsValue::from(outbox_key(self.replica, key.as_str()));
+            match rows {
+                Some(rows) => outbox.put_with_key(&Uint8Array::from(&rows[..]), &key)?,
+                None => outbox.delete(&key)?,
+            };
+        }
+        for &replica in forget {
+            // No key comes after this one.
+            let [from, to] = ["", "\u{10ffff}"].map(|end| JsValue::from(outbox_key(replica, end)));
+            outbox.delete(&IdbKeyRange::bound(&from, &to)?.into())?;
+        }
+        let mut lacks = false;
+        if let Some(change) = &change.base {
+            let stored = done(&base.get(&"header".into())?).await?;
+            match change.onto(&if stored.is_undefined() { Vec::new() } else { bytes(&stored) }) {
+                Verdict::Keep => keep_base(&base, change).await?,
+                Verdict::Leave => {}
+                Verdict::Gap => lacks = true,
+            }
+        }
+        JsFuture::from(completed).await?;
+        Ok(lacks)
+    }
+}
+
+async fn keep_base(base: &IdbObjectStore, change: &BaseChange) -> Result<(), JsValue> {
+    if let Some(snapshot) = &change.snapshot {
+        base.clear()?;
+        base.put_with_key(&Uint8Array::from(&snapshot[..]), &"snapshot".into())?;
+    }
+    base.put_with_key(&Uint8Array::from(&change.header[..]), &"header".into())?;
+    // Header and snapshot are the two that are no Deltas.
+    let count = done(&base.count()?).await?.as_f64().unwrap_or(2.0) - 2.0;
+    for (number, delta) in change.deltas.iter().enumerate() {
+        base.put_with_key(&Uint8Array::from(&delta[..]), &JsValue::from(count + number as f64))?;
+    }
+    Ok(())
+}
+
+fn outbox_key(replica: ReplicaId, key: &str) -> String {
+    format!("{replica} {key}")
+}
+
+fn parse(text: &str) -> Option<(ReplicaId, Key)> {
+    let (replica, key) = text.split_once(' ')?;
+    Some((ReplicaId(u64::from_str_radix(replica, 16).ok()?), Key::parse(key).ok()?))
+}
+
+fn both() -> JsValue {
+    Array::of2(&BASE.into(), &OUTBOX.into()).into()
+}
+
+fn bytes(value: &JsValue) -> Vec<u8> {
+    Uint8Array::new(value).to_vec()
+}
+
+/// The result of a request.
+async fn done(request: &IdbRequest) -> Result<JsValue, JsValue> {
+    let settled = promise(|resolve, reject| {
+        request.set_onsuccess(Some(resolve));
+        request.set_onerror(Some(reject));
+    });
+    JsFuture::from(settled).await?;
+    request.result()
+}
+
+fn promise(mut listen: impl FnMut(&js_sys::Function, &js_sys::Function)) -> Promise {
+    Promise::new(&mut |resolve, reject| listen(&resolve, &reject))
+}

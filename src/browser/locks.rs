@@ -1,0 +1,29 @@
+//! Web Locks: how a page knows that another of this browser is gone. Where there are none (plain HTTP at another host than
+//! localhost), every other page counts as gone: sending an edit twice is harmless.
+
+use js_sys::{Function, Promise, Reflect};
+use wasm_bindgen::{JsCast, closure::Closure, prelude::wasm_bindgen};
+
+use super::window;
+
+#[wasm_bindgen]
+extern "C" {
+    /// web-sys has it behind its unstable interfaces.
+    type LockManager;
+    #[wasm_bindgen(method)]
+    fn request(this: &LockManager, name: &str, granted: &Function) -> Promise;
+}
+
+/// Takes a lock once nobody has it, calls `granted`, and holds it for as long as the page lives.
+pub(super) fn take(name: &str, granted: impl FnOnce() + 'static) {
+    let locks = Reflect::get(&window().navigator(), &"locks".into()).unwrap_or_default();
+    if locks.is_undefined() {
+        return granted();
+    }
+    let callback = Closure::once_into_js(move || -> Promise {
+        granted();
+        Promise::new(&mut |_, _| ())
+    });
+    // The promise is settled when the page ends.
+    let _ = locks.unchecked_into::<LockManager>().request(name, callback.unchecked_ref());
+}
