@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { set, settled, shown, status, value } from "./entries.mjs";
+import { row, set, settled, shown, status, value } from "./entries.mjs";
 import { openPage, Profile, Server, startBrowser, visit } from "./harness.mjs";
 
 test("edits made offline survive a killed browser", async (t) => {
@@ -16,19 +16,39 @@ test("edits made offline survive a killed browser", async (t) => {
   await status(before, "Connection", "Offline");
   await set(before, "espresso", "2.40");
   await set(before, "latte", "3.10");
-  await status(before, "Sync", "2 edits saved on this device");
+  // The first letter is after the surrogates of UTF-16.
+  await set(before, "Ｔｅａ", "2.80");
+  await status(before, "Sync", "3 edits saved on this device");
   await profile.kill();
 
   await server.restart();
   const after = await profile.openPage();
   await visit(after, server.url);
   await settled(after);
-  const expected = { espresso: "2.40", latte: "3.10" };
+  const expected = { espresso: "2.40", latte: "3.10", Ｔｅａ: "2.80" };
   assert.deepEqual(await shown(after), expected);
   const other = await openPage(t, await startBrowser(t));
   await visit(other, server.url);
   await settled(other);
   assert.deepEqual(await shown(other), expected);
+});
+
+test("a tab that is closed leaves its edits to the others, the last ones too", async (t) => {
+  const server = await Server.start(t);
+  const closed = await openPage(t, await startBrowser(t), { allowed: [/WebSocket connection to .* failed/] });
+  const open = await closed.context().newPage();
+  await closed.routeWebSocket(/./, (socket) => socket.close());
+  await visit(closed, server.url);
+  await set(closed, "first", "1");
+  await status(closed, "Sync", "1 edit saved on this device");
+  await visit(open, server.url);
+  await settled(open);
+  await set(closed, "second", "2");
+  await status(closed, "Sync", "2 edits saved on this device");
+  await closed.close();
+  await row(open, "second").waitFor();
+  await settled(open);
+  assert.deepEqual(await shown(open), { first: "1", second: "2" });
 });
 
 test("a page that comes back reads what changed, and not what it has kept", async (t) => {

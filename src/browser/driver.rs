@@ -9,7 +9,6 @@ use std::{
 use keybook_core::{
     client::{Action, Client, Event, Phase},
     entry::Seq,
-    key::Key,
     stamp::ReplicaId,
     wire::ByeCode,
 };
@@ -130,20 +129,28 @@ impl Driver {
             state.addresses.name.clone()
         };
         self.step(|client, now_ms| client.handle_stored(&found.stored, now_ms));
-        for (replica, outbox) in found.outboxes {
+        for replica in found.replicas {
             let driver = self.this.clone();
-            locks::take(&lock(&name, replica), move || {
-                with(&driver, |driver| driver.adopt(replica, &outbox));
-            });
+            locks::take(&lock(&name, replica), move || with(&driver, |driver| driver.adopt(replica)));
         }
     }
 
-    /// Takes over the edits of a page that is gone.
-    fn adopt(&self, replica: ReplicaId, outbox: &[(Key, Vec<u8>)]) {
-        if let Device::Open { adopted, .. } = &mut self.state.borrow_mut().device {
-            adopted.push(replica);
-        }
-        self.step(|client, _| client.adopt_rows(outbox));
+    /// Takes over the edits of a page that is gone, as it has left them.
+    fn adopt(&self, replica: ReplicaId) {
+        let Device::Open { store, .. } = &self.state.borrow().device else { return };
+        let (store, driver) = (store.clone(), self.this.clone());
+        spawn_local(async move {
+            let outbox = store.outbox(replica).await;
+            with(&driver, |driver| match outbox {
+                Ok(outbox) => {
+                    if let Device::Open { adopted, .. } = &mut driver.state.borrow_mut().device {
+                        adopted.push(replica);
+                    }
+                    driver.step(|client, _| client.adopt_rows(&outbox));
+                }
+                Err(error) => driver.handle_refused(&error),
+            });
+        });
     }
 
     /// Goes on without a local store.

@@ -47,16 +47,13 @@ pub(super) struct LocalStore {
     replica: ReplicaId,
 }
 
-/// The rows of each key.
-pub(super) type Outbox = Vec<(Key, Vec<u8>)>;
-
 /// What was found in a database.
 #[derive(Default)]
 pub(super) struct Found {
     /// The base.
     pub(super) stored: Stored,
-    /// The outboxes that pages have left, or still use.
-    pub(super) outboxes: Vec<(ReplicaId, Outbox)>,
+    /// The pages that have rows in the outbox: gone, or still open.
+    pub(super) replicas: Vec<ReplicaId>,
 }
 
 impl LocalStore {
@@ -80,28 +77,29 @@ impl LocalStore {
 
     async fn read(&self) -> Result<Found, JsValue> {
         let transaction = self.database.transaction_with_str_sequence(&both())?;
-        let [base, outbox] = [transaction.object_store(BASE)?, transaction.object_store(OUTBOX)?];
-        // Numbers come before texts.
-        let [base, keys, rows] = [base.get_all()?, outbox.get_all_keys()?, outbox.get_all()?];
-        let mut base: Vec<Vec<u8>> = Array::from(&done(&base).await?).iter().map(|value| bytes(&value)).collect();
+        // In a base numbers come before texts.
+        let requests = [transaction.object_store(BASE)?.get_all()?, transaction.object_store(OUTBOX)?.get_all_keys()?];
+        let mut base: Vec<Vec<u8>> = list(&requests[0]).await?.iter().map(|value| bytes(&value)).collect();
         let mut found = Found::default();
         if base.len() >= 2 {
             found.stored.snapshot = base.pop().unwrap_or_default();
             found.stored.header = base.pop().unwrap_or_default();
             found.stored.deltas = base;
         }
-        let (keys, rows) = (Array::from(&done(&keys).await?), Array::from(&done(&rows).await?));
-        for (key, rows) in keys.iter().zip(rows.iter()) {
-            if let Some((replica, key)) = key.as_string().as_deref().and_then(parse) {
-                // A replica's rows are side by side.
-                if found.outboxes.last().is_none_or(|(last, _)| *last != replica) {
-                    found.outboxes.push((replica, Vec::new()));
-                }
-                let (_, outbox) = found.outboxes.last_mut().expect("it was just made");
-                outbox.push((key, bytes(&rows)));
-            }
-        }
+        let keys = list(&requests[1]).await?;
+        found.replicas = keys.iter().filter_map(|key| Some(parse(&key)?.0)).collect();
+        // A replica's rows are side by side.
+        found.replicas.dedup();
         Ok(found)
+    }
+
+    /// The outbox that a page has left: the rows of each key.
+    pub(super) async fn outbox(&self, replica: ReplicaId) -> Result<Vec<(Key, Vec<u8>)>, JsValue> {
+        let transaction = self.database.transaction_with_str_sequence(&both())?;
+        let (outbox, range) = (transaction.object_store(OUTBOX)?, range_of(replica)?);
+        let requests = [outbox.get_all_keys_with_key(&range)?, outbox.get_all_with_key(&range)?];
+        let (keys, rows) = (list(&requests[0]).await?, list(&requests[1]).await?);
+        Ok(keys.iter().zip(rows.iter()).filter_map(|(key, rows)| Some((parse(&key)?.1, bytes(&rows)))).collect())
     }
 
     /// Keeps a change, and forgets the outboxes of pages whose rows are part of it. Returns whether the store lacks something
@@ -124,9 +122,7 @@ impl LocalStore {
             };
         }
         for &replica in forget {
-            // No key comes after this one.
-            let [from, to] = ["", "\u{10ffff}"].map(|end| JsValue::from(outbox_key(replica, end)));
-            outbox.delete(&IdbKeyRange::bound(&from, &to)?.into())?;
+            outbox.delete(&range_of(replica)?)?;
         }
         let mut lacks = false;
         if let Some(change) = &change.base {
@@ -160,7 +156,14 @@ fn outbox_key(replica: ReplicaId, key: &str) -> String {
     format!("{replica} {key}")
 }
 
-fn parse(text: &str) -> Option<(ReplicaId, Key)> {
+/// The keys of a replica's rows.
+fn range_of(replica: ReplicaId) -> Result<JsValue, JsValue> {
+    // What follows a space, whatever comes behind it.
+    Ok(IdbKeyRange::bound(&format!("{replica} ").into(), &format!("{replica}!").into())?.into())
+}
+
+fn parse(key: &JsValue) -> Option<(ReplicaId, Key)> {
+    let text = key.as_string()?;
     let (replica, key) = text.split_once(' ')?;
     Some((ReplicaId(u64::from_str_radix(replica, 16).ok()?), Key::parse(key).ok()?))
 }
@@ -171,6 +174,11 @@ fn both() -> JsValue {
 
 fn bytes(value: &JsValue) -> Vec<u8> {
     Uint8Array::new(value).to_vec()
+}
+
+/// The result of a request for several.
+async fn list(request: &IdbRequest) -> Result<Array, JsValue> {
+    Ok(Array::from(&done(request).await?))
 }
 
 /// The result of a request.
