@@ -35,5 +35,5 @@ fn describe(held: &[HeldEdit]) -> String {
     let [first, others @ ..] = held else { return String::new() };
     let value = first.value.as_ref().map_or("its removal", |value| &value.text);
     let more = if others.is_empty() { String::new() } else { format!(" {} more wait behind it.", others.len()) };
-    format!("The server did not take {value} for {}: {}. Only this tab has it.{more}", first.key, first.reason)
+    format!("The server did not take {value} for {}: {}. Nobody else has it.{more}", first.key, first.reason)
 }
