@@ -254,6 +254,7 @@ impl Client {
         if mutant!("a new stamp has seen what is there") {
             row.seen[0] = base;
         }
+        self.steps.rename(key, stamp, row.stamp);
         self.outbox.insert(key.clone(), row);
     }
 

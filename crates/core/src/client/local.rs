@@ -46,6 +46,8 @@ pub struct LocalChange {
     pub outbox: Vec<(Key, Option<Vec<u8>>)>,
     /// The base.
     pub base: Option<BaseChange>,
+    /// What can be undone and redone, in place of what it has; empty if nothing. None means no change.
+    pub steps: Option<Vec<u8>>,
 }
 
 /// How the base has changed.
@@ -134,7 +136,7 @@ impl BaseChange {
 impl LocalChange {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.outbox.is_empty() && self.base.is_none()
+        self.outbox.is_empty() && self.base.is_none() && self.steps.is_none()
     }
 }
 
@@ -219,7 +221,7 @@ impl Client {
             changed.retain(|key| !self.outbox.rows(key).is_empty());
         }
         let outbox = changed.into_iter().map(|key| (key.clone(), rows(&self.outbox, &key))).collect();
-        LocalChange { outbox, base: self.take_base_change() }
+        LocalChange { outbox, base: self.take_base_change(), steps: self.steps.take_change() }
     }
 
     fn take_base_change(&mut self) -> Option<BaseChange> {

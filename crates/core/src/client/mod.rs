@@ -18,6 +18,7 @@ mod agree;
 mod link;
 mod local;
 mod outbox;
+mod undo;
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -27,6 +28,8 @@ use local::Journal;
 pub use local::{BaseChange, LocalChange, Stored, Verdict};
 use outbox::seen;
 pub use outbox::{Outbox, OutboxRow, RowState};
+use undo::Steps;
+pub use undo::Undone;
 
 use crate::{
     author::{Author, Names},
@@ -133,6 +136,8 @@ pub struct Client {
     names: Names,
     conflicts: Conflicts,
     outbox: Outbox,
+    /// What its user can undo and redo.
+    steps: Steps,
 
     link: Link,
     resuming: bool,
@@ -175,6 +180,7 @@ impl Client {
             names: Names::new(),
             conflicts: Conflicts::default(),
             outbox: Outbox::default(),
+            steps: Steps::default(),
             link: Link::new(now_ms),
             resuming: false,
             next_batch: 0,
