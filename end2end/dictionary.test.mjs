@@ -31,7 +31,7 @@ test("two browsers agree on what is added, changed and removed", async (t) => {
   await row(ada, "size").hover();
   await ada.getByRole("button", { name: "Remove size" }).click();
   await row(ben, "size").waitFor({ state: "detached" });
-  await ada.getByRole("button", { name: "Undo" }).click();
+  await ada.getByRole("button", { name: "Undo the removal" }).click();
   await says(value(ben, "size"), "42");
 
   await Promise.all([settled(ada), settled(ben)]);

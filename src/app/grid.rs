@@ -106,7 +106,10 @@ fn on_key(page: PageState, event: &ev::KeyboardEvent) {
     let at = row.unwrap_or(0);
     let rows_in_sight = page.peek(|state| state.viewport.map_or(1, Viewport::page));
     let last_column = COLUMNS.len() - 1;
+    let has_control = event.ctrl_key() || event.meta_key();
     match event.key().as_str() {
+        "y" | "Z" if has_control => page.redo(),
+        "z" if has_control => page.undo(),
         "ArrowDown" => page.go(row.map_or(0, |row| row + 1)),
         "ArrowUp" => page.go(at.saturating_sub(1)),
         "PageDown" => page.go(at + rows_in_sight),

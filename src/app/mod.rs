@@ -12,6 +12,7 @@ mod page;
 mod state;
 
 mod author;
+mod device;
 mod form;
 mod status;
 
@@ -23,6 +24,7 @@ mod search;
 
 mod held;
 mod toast;
+mod undo;
 
 use leptos::prelude::*;
 

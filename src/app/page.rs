@@ -4,6 +4,7 @@ use leptos::prelude::*;
 
 use super::{
     author::AuthorButton,
+    device::{ClockStatus, DeviceButton, DevicePanel},
     form::EntryForm,
     grid::Grid,
     held::Held,
@@ -12,6 +13,7 @@ use super::{
     state::{PageState, State},
     status::{ConnectionStatus, SyncStatus, Verified},
     toast::Toast,
+    undo::UndoButtons,
 };
 
 /// Everything that is seen.
@@ -29,6 +31,7 @@ pub(super) fn Page() -> impl IntoView {
                 <ConnectionStatus />
                 <SyncStatus />
                 <Verified />
+                <ClockStatus />
             </div>
             <AuthorButton />
         </header>
@@ -42,9 +45,12 @@ pub(super) fn Page() -> impl IntoView {
             <div class="tools needs-script">
                 <SearchBox />
                 <Found />
+                <UndoButtons />
+                <DeviceButton />
             </div>
             <Grid />
         </main>
+        <DevicePanel />
         <Toast />
     }
 }
@@ -55,10 +61,18 @@ fn Notices() -> impl IntoView {
     let page = expect_context::<PageState>();
     let notice = page.text(|state| state.status().notice.unwrap_or_default());
     let refusal = page.text(|state| state.refusal.clone());
-    let unsaved = page.text(|state| match state.status().sync {
-        Sync::NotSaved(edits) => unsaved_text(edits),
-        Sync::Saved | Sync::Saving(_) | Sync::OnDevice(_) => String::new(),
+    let unsaved = page.text(|state| {
+        let status = state.status();
+        match status.sync {
+            Sync::NotSaved(edits) => unsaved_text(edits, &status.trouble),
+            Sync::Saved | Sync::Saving(_) | Sync::OnDevice(_) => String::new(),
+        }
     });
+    let export = move |_| {
+        if let Some(replica) = page.replica() {
+            replica.export();
+        }
+    };
     let is_empty = |text: Signal<String>| Signal::derive(move || text.with(String::is_empty));
     view! {
         <div role="alert" class="notices">
@@ -70,14 +84,18 @@ fn Notices() -> impl IntoView {
                 <span>"Not written: " {refusal} "."</span>
                 <button class="plain" on:click=move |_| page.change(|state| state.refusal.clear())>"Close"</button>
             </p>
-            <p class="banner trouble" hidden=is_empty(unsaved)>{unsaved}</p>
+            <p class="banner trouble" hidden=is_empty(unsaved)>
+                <span>{unsaved}</span>
+                <button class="plain" on:click=export>"Export them"</button>
+            </p>
         </div>
     }
 }
 
-fn unsaved_text(edits: usize) -> String {
+fn unsaved_text(edits: usize, trouble: &str) -> String {
     let (what, verb, them) = if edits == 1 { ("edit", "waits", "it") } else { ("edits", "wait", "them") };
+    let why = if trouble.is_empty() { String::new() } else { format!(" This device keeps nothing: {trouble}.") };
     format!(
-        "Offline. {edits} {what} {verb} in this tab until the server can be reached: closing or reloading it loses {them}."
+        "Offline. {edits} {what} {verb} in this tab until the server can be reached: closing or reloading it loses {them}.{why}"
     )
 }

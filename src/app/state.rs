@@ -6,7 +6,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use keybook_core::{client::EditError, key::Key, stamp::Stamp, value::Value};
+use keybook_core::{key::Key, stamp::Stamp, value::Value};
 use leptos::{html, prelude::*};
 
 use super::model::{Connection, FirstPage, OpenReplica, Replica, Row, Status, Sync, Viewport};
@@ -45,9 +45,11 @@ pub(super) struct State {
     pub(super) is_renaming: bool,
     /// The entry that is edited in place.
     pub(super) editing: Option<Editing>,
-    /// What was removed and can be brought back.
-    pub(super) removed: Vec<(Key, Value)>,
+    /// What was removed a moment ago.
+    pub(super) removed: Vec<Key>,
     undo_ends: Option<TimeoutHandle>,
+    /// Forgetting has been asked for once, and would lose edits.
+    pub(super) is_forgetting: bool,
     /// Why the last edit outside the form was not taken; empty if it was.
     pub(super) refusal: String,
 
@@ -95,6 +97,7 @@ impl PageState {
             editing: None,
             removed: Vec::new(),
             undo_ends: None,
+            is_forgetting: false,
             refusal: String::new(),
             viewport: None,
             scroll_top: 0,
@@ -194,40 +197,54 @@ impl PageState {
         }
     }
 
-    /// Removes an entry and keeps its value for a while. One of which only the beginning is known yet stays.
+    /// Removes an entry, and offers for a while to bring it back. One of which only the beginning is known yet stays.
     pub(super) fn remove(self, key: &Key) {
         let Some(replica) = self.replica() else { return };
-        let Some(value) = replica.value(key) else { return };
+        if replica.value(key).is_none() {
+            return;
+        }
         if let Err(error) = replica.remove(key, replica.begin(key)) {
-            return self.refuse(&error);
+            return self.refuse(error.to_string());
         }
         let undo_ends = set_timeout_with_handle(move || self.change(|state| state.removed.clear()), UNDO_FOR).ok();
         self.change(|state| {
-            state.removed.push((key.clone(), value));
+            state.removed.push(key.clone());
             if let Some(earlier) = std::mem::replace(&mut state.undo_ends, undo_ends) {
                 earlier.clear();
             }
         });
     }
 
-    /// Writes back what was removed, where nobody has written anything since, and goes there.
+    /// Brings back what was removed a moment ago.
     pub(super) fn undo_remove(self) {
-        let Some(replica) = self.replica() else { return };
         let mut removed = Vec::new();
         self.change(|state| removed = std::mem::take(&mut state.removed));
-        for (key, value) in removed {
-            if replica.value(&key).is_some() {
-                continue;
-            }
-            match replica.put(&key, value, replica.begin(&key)) {
-                Ok(()) => self.go_to(&key),
-                Err(error) => self.refuse(&error),
-            }
+        for key in removed.iter().rev() {
+            self.take_back(|replica| replica.undo(Some(key)));
         }
     }
 
-    fn refuse(self, error: &EditError) {
-        self.change(|state| state.refusal = error.to_string());
+    /// Takes back the last edit of this user's, and goes there.
+    pub(super) fn undo(self) {
+        self.take_back(|replica| replica.undo(None));
+    }
+
+    /// Takes back the last undo, and goes there.
+    pub(super) fn redo(self) {
+        self.take_back(|replica| replica.redo());
+    }
+
+    fn take_back(self, take_back: impl FnOnce(&dyn Replica) -> Result<Option<Key>, String>) {
+        let Some(replica) = self.replica() else { return };
+        match take_back(&*replica) {
+            Ok(Some(key)) => self.go_to(&key),
+            Ok(None) => {}
+            Err(reason) => self.refuse(reason),
+        }
+    }
+
+    fn refuse(self, reason: String) {
+        self.change(|state| state.refusal = reason);
     }
 
     /// Fills the form in, and waits in the field that is to be typed next.
@@ -310,6 +327,11 @@ impl State {
                 author: String::new(),
                 notice: None,
                 held: Vec::new(),
+                undoable: (0, 0),
+                trouble: String::new(),
+                room: None,
+                clock_ahead_ms: 0,
+                divergences: 0,
             },
             |replica| replica.status(),
         )

@@ -10,7 +10,7 @@ pub(super) fn Toast() -> impl IntoView {
     let page = expect_context::<PageState>();
     let text = page.text(|state| match &state.removed[..] {
         [] => String::new(),
-        [(key, _)] => format!("Removed {key}"),
+        [key] => format!("Removed {key}"),
         many => format!("Removed {} entries", many.len()),
     });
     let undo = move |_| {
@@ -21,7 +21,7 @@ pub(super) fn Toast() -> impl IntoView {
         <div class="toasts" aria-live="polite">
             <p class="toast" hidden=page.is(|state| state.removed.is_empty())>
                 <span>{text}</span>
-                <button class="plain" on:click=undo>
+                <button class="plain" aria-label="Undo the removal" on:click=undo>
                     "Undo"
                 </button>
             </p>

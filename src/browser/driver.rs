@@ -7,29 +7,34 @@ use std::{
 };
 
 use keybook_core::{
-    client::{Action, Client, Event, Phase},
+    client::{Action, Client, Event, LocalChange, Phase},
     entry::Seq,
     stamp::ReplicaId,
     wire::ByeCode,
 };
-use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use wasm_bindgen::{JsCast, closure::Closure};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{BeforeUnloadEvent, VisibilityState};
 
 use super::{
     fetch::Fetch,
     identity,
-    local_store::{Found, LocalStore},
-    locks, now_ms,
+    local_store::{Found, Left, LocalStore},
+    locks, now_ms, quota, reason,
     rows::Rows,
     socket::{Socket, SocketEvent},
     timer::{Frame, Timeout},
     window,
 };
-use crate::app::model::{Connection, FirstPage, OnChange};
+use crate::app::model::{Connection, FirstPage, OnChange, Room};
 
 /// The digest is compared this long after a change, so that a flood of changes is one comparison.
 const VERIFY_AFTER_MS: u64 = 2000;
+/// Why a store is closed that was open.
+const CLOSED: &str = "another tab has deleted what is kept here, or is of a newer version";
+const FORGOTTEN: &str = "it was forgotten here; reload the page to keep it again";
+/// What the device had no room for is tried again after this.
+const KEEP_AGAIN_AFTER_MS: u64 = 10_000;
 
 /// The replica of the page, for as long as the page lives.
 pub(super) struct Driver {
@@ -43,6 +48,10 @@ pub(super) struct State {
     pub(super) client: Client,
     pub(super) rows: Rows,
     pub(super) device: Device,
+    /// What the browser says of this site's room, as of the last look.
+    pub(super) room: Option<Room>,
+    /// The browser has been asked to keep what is on this device.
+    has_asked: bool,
     /// What the person has to know about the connection.
     pub(super) notice: Option<String>,
     /// What of this device's cannot be read, until the page is loaded again.
@@ -69,9 +78,19 @@ pub(super) enum Device {
         is_keeping: bool,
         /// Pages that are gone, and whose edits this one has taken over.
         adopted: Vec<ReplicaId>,
+        /// What the device did not take.
+        unkept: Option<Unkept>,
     },
-    /// Nothing is kept: the browser does not let us, or has no room.
-    Refused,
+    /// Nothing is kept, for this reason.
+    Refused(String),
+}
+
+/// What the device did not take; changes that follow wait for it.
+pub(super) struct Unkept {
+    change: LocalChange,
+    adopted: Vec<ReplicaId>,
+    again_at_ms: u64,
+    reason: String,
 }
 
 struct Addresses {
@@ -88,6 +107,8 @@ impl Driver {
             addresses: Addresses::of(&first.name),
             rows: Rows::new(first),
             device: Device::Opening,
+            room: None,
+            has_asked: false,
             notice: None,
             damage: None,
             socket: None,
@@ -114,10 +135,12 @@ impl Driver {
         locks::take(&lock(&name, replica), || ());
         let driver = self.this.clone();
         spawn_local(async move {
-            let opened = LocalStore::open(&name, replica).await;
+            let closing = driver.clone();
+            let closed = move || with(&closing, |driver| driver.handle_refused(CLOSED.to_owned()));
+            let opened = LocalStore::open(&name, replica, closed).await;
             with(&driver, |driver| match opened {
                 Ok((store, found)) => driver.handle_opened(store, found),
-                Err(error) => driver.handle_refused(&error),
+                Err(error) => driver.handle_refused(reason(&error)),
             });
         });
     }
@@ -125,7 +148,7 @@ impl Driver {
     fn handle_opened(&self, store: LocalStore, found: Found) {
         let name = {
             let state = &mut *self.state.borrow_mut();
-            state.device = Device::Open { store, is_keeping: false, adopted: Vec::new() };
+            state.device = Device::Open { store, is_keeping: false, adopted: Vec::new(), unkept: None };
             state.addresses.name.clone()
         };
         self.step(|client, now_ms| client.handle_stored(&found.stored, now_ms));
@@ -140,33 +163,46 @@ impl Driver {
         let Device::Open { store, .. } = &self.state.borrow().device else { return };
         let (store, driver) = (store.clone(), self.this.clone());
         spawn_local(async move {
-            let outbox = store.outbox(replica).await;
-            with(&driver, |driver| match outbox {
-                Ok(outbox) => {
+            let left = store.left(replica).await;
+            with(&driver, |driver| match left {
+                Ok(Left { outbox, steps }) => {
                     if let Device::Open { adopted, .. } = &mut driver.state.borrow_mut().device {
                         adopted.push(replica);
                     }
-                    driver.step(|client, _| client.adopt_rows(&outbox));
+                    driver.step(|client, _| {
+                        client.adopt_rows(&outbox);
+                        client.adopt_steps(&steps);
+                    });
                 }
-                Err(error) => driver.handle_refused(&error),
+                Err(error) => driver.handle_refused(reason(&error)),
             });
         });
     }
 
     /// Goes on without a local store.
-    fn handle_refused(&self, _error: &JsValue) {
-        self.state.borrow_mut().device = Device::Refused;
+    fn handle_refused(&self, reason: String) {
+        {
+            let device = &mut self.state.borrow_mut().device;
+            // A store that was given up is closed later.
+            if !matches!(device, Device::Refused(_)) {
+                *device = Device::Refused(reason);
+            }
+        }
         self.step(Client::handle_online);
         self.refresh();
     }
 
-    fn handle_kept(&self, kept: Result<bool, JsValue>) {
-        let lacks = match kept {
-            Ok(lacks) => lacks,
-            Err(error) => return self.handle_refused(&error),
-        };
-        if let Device::Open { is_keeping, .. } = &mut self.state.borrow_mut().device {
-            *is_keeping = false;
+    /// A change is on the disk; the store may lack something that is in no change.
+    fn handle_kept(&self, lacks: bool) {
+        {
+            let state = &mut *self.state.borrow_mut();
+            if let Device::Open { is_keeping, unkept, .. } = &mut state.device {
+                (*is_keeping, *unkept) = (false, None);
+            }
+            let is_offline_edit = state.client.outbox().active() > 0 && state.connection() == Connection::Offline;
+            if is_offline_edit && !std::mem::replace(&mut state.has_asked, true) {
+                quota::persist();
+            }
         }
         self.step(|client, _| {
             if lacks {
@@ -174,6 +210,44 @@ impl Driver {
             }
         });
         (self.on_change)();
+    }
+
+    /// The device did not take a change, which has become part of nothing. If it was the base that was too much, the edits may
+    /// still find room.
+    fn handle_unkept(&self, mut change: LocalChange, adopted: Vec<ReplicaId>, reason: String) {
+        let after_ms = if change.base.take().is_some() { 0 } else { KEEP_AGAIN_AFTER_MS };
+        if let Device::Open { is_keeping, unkept, .. } = &mut self.state.borrow_mut().device {
+            *is_keeping = false;
+            *unkept = Some(Unkept { change, adopted, again_at_ms: now_ms() + after_ms, reason });
+        }
+        self.step(|client, _| {
+            if after_ms == 0 {
+                client.keep_no_base();
+            }
+        });
+        (self.on_change)();
+    }
+
+    /// Asks the browser how much room there is.
+    pub(super) fn look(&self) {
+        let driver = self.this.clone();
+        spawn_local(async move {
+            let room = quota::room().await;
+            with(&driver, |driver| {
+                driver.state.borrow_mut().room = room;
+                (driver.on_change)();
+            });
+        });
+    }
+
+    /// Deletes what this device keeps of the dictionary, and keeps no more.
+    pub(super) fn forget(&self) {
+        let name = self.state.borrow().addresses.name.clone();
+        let reason = match LocalStore::forget(&name) {
+            Ok(()) => FORGOTTEN.to_owned(),
+            Err(error) => reason(&error),
+        };
+        self.handle_refused(reason);
     }
 
     /// Lets something happen to the client at this time, and does all that it asks for then.
@@ -278,7 +352,15 @@ impl State {
 
     /// Whether edits survive the page.
     pub(super) fn is_durable(&self) -> bool {
-        matches!(self.device, Device::Open { .. })
+        matches!(self.device, Device::Open { unkept: None, .. })
+    }
+
+    /// Why edits do not survive the page; empty if they do.
+    pub(super) fn trouble(&self) -> String {
+        match &self.device {
+            Device::Opening | Device::Open { unkept: None, .. } => String::new(),
+            Device::Open { unkept: Some(Unkept { reason, .. }), .. } | Device::Refused(reason) => reason.clone(),
+        }
     }
 
     /// Whether an edit is not on the disk yet.
@@ -367,19 +449,26 @@ impl State {
 
     /// Hands what has changed to the local store, one transaction after the other.
     fn keep(&mut self, driver: &Weak<Driver>) {
-        let Device::Open { store, is_keeping, adopted } = &mut self.device else { return };
-        if *is_keeping {
+        let Device::Open { store, is_keeping, adopted, unkept } = &mut self.device else { return };
+        if *is_keeping || unkept.as_ref().is_some_and(|unkept| unkept.again_at_ms > now_ms()) {
             return;
         }
-        let (change, forget) = (self.client.take_local_change(), std::mem::take(adopted));
-        if change.is_empty() && forget.is_empty() {
+        let (change, adopted) = match unkept {
+            Some(Unkept { change, adopted, .. }) => (std::mem::take(change), std::mem::take(adopted)),
+            None => (self.client.take_local_change(), std::mem::take(adopted)),
+        };
+        if change.is_empty() && adopted.is_empty() {
+            *unkept = None;
             return;
         }
         *is_keeping = true;
         let (store, driver) = (store.clone(), driver.clone());
         spawn_local(async move {
-            let kept = store.keep(&change, &forget).await;
-            with(&driver, |driver| driver.handle_kept(kept));
+            let kept = store.keep(&change, &adopted).await;
+            with(&driver, |driver| match kept {
+                Ok(lacks) => driver.handle_kept(lacks),
+                Err(error) => driver.handle_unkept(change, adopted, reason(&error)),
+            });
         });
     }
 
@@ -389,7 +478,12 @@ impl State {
         let is_due =
             self.client.is_settled() && self.client.verified() != Some(cursor) && self.compared != Some(cursor);
         self.verify_at_ms = is_due.then(|| self.verify_at_ms.unwrap_or(now_ms + VERIFY_AFTER_MS));
-        let Some(next_ms) = self.client.poll_timeout().into_iter().chain(self.verify_at_ms).min() else {
+        let again_at_ms = match &self.device {
+            Device::Open { unkept: Some(unkept), is_keeping: false, .. } => Some(unkept.again_at_ms),
+            _ => None,
+        };
+        let next_ms = self.client.poll_timeout().into_iter().chain(self.verify_at_ms).chain(again_at_ms).min();
+        let Some(next_ms) = next_ms else {
             self.timer = None;
             return;
         };

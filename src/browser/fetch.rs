@@ -10,7 +10,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{AbortController, AbortSignal, ReadableStreamDefaultReader, RequestInit, Response};
 
-use super::{timer::Timeout, window};
+use super::{reason, timer::Timeout, window};
 
 /// A request that brings no byte for so long has failed: its connection may be dead without either end knowing it, and a
 /// browser waits for minutes. It is far above what the server takes for its first byte.
@@ -84,9 +84,4 @@ async fn get(url: &str, signal: &AbortSignal, patience: &Patience) -> Result<Res
         bytes.resize(before + chunk.length() as usize, 0);
         chunk.copy_to(&mut bytes[before..]);
     }
-}
-
-fn reason(error: &JsValue) -> String {
-    let error = error.dyn_ref::<js_sys::Error>().map(|error| String::from(error.message()));
-    error.unwrap_or_else(|| "the request failed".to_owned())
 }

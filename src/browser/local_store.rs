@@ -5,9 +5,12 @@
 //! | `base` | 0, 1, 2, … | the Deltas since the snapshot, in order |
 //! | | `header`, `snapshot` | see [`Stored`] |
 //! | `outbox` | replica (16 hexadecimal digits), a space, key of an entry | the rows of that replica's outbox |
+//! | `undo` | replica | what can be undone and redone there |
 //!
-//! All tabs share the base: each brings it as far as it has come itself. Of the outbox each tab has its own part. A change is
+//! All tabs share the base: each brings it as far as it has come itself. Of the others each tab has its own part. A change is
 //! one transaction of strict durability: when it has completed, it is on the disk.
+//!
+//! A tab lets go of the database when another wants to change its version or to delete it.
 //!
 //! web-sys and no crate above it: strict durability is one binding of our own, and each kilobyte counts.
 
@@ -19,13 +22,16 @@ use keybook_core::{
 };
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{IdbDatabase, IdbKeyRange, IdbObjectStore, IdbOpenDbRequest, IdbRequest, IdbTransaction};
+use web_sys::{
+    DomException, IdbDatabase, IdbFactory, IdbKeyRange, IdbObjectStore, IdbOpenDbRequest, IdbRequest, IdbTransaction,
+};
 
 use super::window;
 
 const VERSION: u32 = 1;
 const BASE: &str = "base";
 const OUTBOX: &str = "outbox";
+const UNDO: &str = "undo";
 
 #[wasm_bindgen]
 extern "C" {
@@ -52,68 +58,120 @@ pub(super) struct LocalStore {
 pub(super) struct Found {
     /// The base.
     pub(super) stored: Stored,
-    /// The pages that have rows in the outbox: gone, or still open.
+    /// The pages that keep something of their own: gone, or still open.
     pub(super) replicas: Vec<ReplicaId>,
 }
 
+/// What a page that is gone has left.
+pub(super) struct Left {
+    /// The rows of each key.
+    pub(super) outbox: Vec<(Key, Vec<u8>)>,
+    /// What can be undone and redone.
+    pub(super) steps: Vec<u8>,
+}
+
 impl LocalStore {
-    /// Opens the database of a dictionary, which is made if there is none, and reads it.
-    pub(super) async fn open(name: &str, replica: ReplicaId) -> Result<(Self, Found), JsValue> {
-        let factory = window().indexed_db()?.ok_or("this browser has no IndexedDB")?;
-        let request: IdbOpenDbRequest = factory.open_with_u32(&format!("keybook {name}"), VERSION)?;
+    /// Opens the database of a dictionary, which is made if there is none, and reads it. Should it be closed later, `closed` is
+    /// called.
+    pub(super) async fn open(
+        name: &str,
+        replica: ReplicaId,
+        closed: impl FnOnce() + 'static,
+    ) -> Result<(Self, Found), JsValue> {
+        let request: IdbOpenDbRequest = factory()?.open_with_u32(&database_name(name), VERSION)?;
         let opening = request.clone();
         let upgrade = Closure::once(move || -> Result<(), JsValue> {
             let database: IdbDatabase = opening.result()?.unchecked_into();
-            database.create_object_store(BASE)?;
-            database.create_object_store(OUTBOX)?;
+            for store in [BASE, OUTBOX, UNDO] {
+                database.create_object_store(store)?;
+            }
             Ok(())
         });
         request.set_onupgradeneeded(Some(upgrade.as_ref().unchecked_ref()));
-        let database: IdbDatabase = done(&request).await?.unchecked_into();
+        let database: IdbDatabase = done(&request).await.map_err(explain)?.unchecked_into();
+        let closing = database.clone();
+        let close = Closure::once_into_js(move || {
+            closing.close();
+            closed();
+        });
+        database.set_onversionchange(Some(close.unchecked_ref()));
+        database.set_onclose(Some(close.unchecked_ref()));
         let store = Self { database, replica };
         let found = store.read().await?;
         Ok((store, found))
     }
 
+    /// Deletes the database of a dictionary, once all tabs have let go of it.
+    pub(super) fn forget(name: &str) -> Result<(), JsValue> {
+        factory()?.delete_database(&database_name(name))?;
+        Ok(())
+    }
+
     async fn read(&self) -> Result<Found, JsValue> {
-        let transaction = self.database.transaction_with_str_sequence(&both())?;
-        // In a base numbers come before texts.
-        let requests = [transaction.object_store(BASE)?.get_all()?, transaction.object_store(OUTBOX)?.get_all_keys()?];
-        let mut base: Vec<Vec<u8>> = list(&requests[0]).await?.iter().map(|value| bytes(&value)).collect();
+        // Of its own: an error ends a transaction. A base that cannot be read is fetched anew; edits cannot be.
+        let base = self.database.transaction_with_str(BASE)?.object_store(BASE)?.get_all()?;
+        let transaction = self.database.transaction_with_str_sequence(&all())?;
+        let keys = [OUTBOX, UNDO].map(|store| transaction.object_store(store)?.get_all_keys());
         let mut found = Found::default();
-        if base.len() >= 2 {
-            found.stored.snapshot = base.pop().unwrap_or_default();
-            found.stored.header = base.pop().unwrap_or_default();
-            found.stored.deltas = base;
+        if let Ok(base) = list(&base).await {
+            // Numbers come before texts.
+            let mut base: Vec<Vec<u8>> = base.iter().map(|value| bytes(&value)).collect();
+            if base.len() >= 2 {
+                found.stored.snapshot = base.pop().unwrap_or_default();
+                found.stored.header = base.pop().unwrap_or_default();
+                found.stored.deltas = base;
+            }
         }
-        let keys = list(&requests[1]).await?;
-        found.replicas = keys.iter().filter_map(|key| Some(parse(&key)?.0)).collect();
-        // A replica's rows are side by side.
-        found.replicas.dedup();
+        for keys in keys {
+            for key in list(&keys?).await?.iter().filter_map(|key| key.as_string()) {
+                let replica = parse_replica(key.split(' ').next().unwrap_or_default());
+                found.replicas.extend(replica.filter(|replica| !found.replicas.contains(replica)));
+            }
+        }
         Ok(found)
     }
 
-    /// The outbox that a page has left: the rows of each key.
-    pub(super) async fn outbox(&self, replica: ReplicaId) -> Result<Vec<(Key, Vec<u8>)>, JsValue> {
-        let transaction = self.database.transaction_with_str_sequence(&both())?;
+    /// What a page has left.
+    pub(super) async fn left(&self, replica: ReplicaId) -> Result<Left, JsValue> {
+        let transaction = self.database.transaction_with_str_sequence(&all())?;
         let (outbox, range) = (transaction.object_store(OUTBOX)?, range_of(replica)?);
         let requests = [outbox.get_all_keys_with_key(&range)?, outbox.get_all_with_key(&range)?];
+        let steps = transaction.object_store(UNDO)?.get(&replica.to_string().into())?;
         let (keys, rows) = (list(&requests[0]).await?, list(&requests[1]).await?);
-        Ok(keys.iter().zip(rows.iter()).filter_map(|(key, rows)| Some((parse(&key)?.1, bytes(&rows)))).collect())
+        let rows = keys.iter().zip(rows.iter()).filter_map(|(key, rows)| Some((parse_key(&key)?, bytes(&rows))));
+        Ok(Left { outbox: rows.collect(), steps: bytes_or_none(&done(&steps).await?) })
     }
 
-    /// Keeps a change, and forgets the outboxes of pages whose rows are part of it. Returns whether the store lacks something
+    /// Keeps a change, and forgets what pages have left and is part of it. Returns whether the store lacks something
     /// of the base that is in no change.
     pub(super) async fn keep(&self, change: &LocalChange, forget: &[ReplicaId]) -> Result<bool, JsValue> {
         let options = Object::new();
         Reflect::set(&options, &"durability".into(), &"strict".into())?;
         let transaction =
-            self.database.unchecked_ref::<DatabaseWithOptions>().transaction(&both(), "readwrite", &options)?;
+            self.database.unchecked_ref::<DatabaseWithOptions>().transaction(&all(), "readwrite", &options)?;
         let completed = promise(|resolve, reject| {
             transaction.set_oncomplete(Some(resolve));
             transaction.set_onabort(Some(reject));
         });
-        let [base, outbox] = [transaction.object_store(BASE)?, transaction.object_store(OUTBOX)?];
+        let written = self.write(&transaction, change, forget).await;
+        if written.is_err() {
+            // All of it or nothing. It fails only when it is over.
+            let _ = transaction.abort();
+        }
+        let completed = JsFuture::from(completed).await;
+        let lacks = written?;
+        // What is thrown is the event.
+        completed.map_err(|_| thrown(transaction.error()))?;
+        Ok(lacks)
+    }
+
+    async fn write(
+        &self,
+        transaction: &IdbTransaction,
+        change: &LocalChange,
+        forget: &[ReplicaId],
+    ) -> Result<bool, JsValue> {
+        let (outbox, undo) = (transaction.object_store(OUTBOX)?, transaction.object_store(UNDO)?);
         for (key, rows) in &change.outbox {
             let key = JsValue::from(outbox_key(self.replica, key.as_str()));
             match rows {
@@ -123,18 +181,19 @@ impl LocalStore {
         }
         for &replica in forget {
             outbox.delete(&range_of(replica)?)?;
+            undo.delete(&replica.to_string().into())?;
         }
-        let mut lacks = false;
-        if let Some(change) = &change.base {
-            let stored = done(&base.get(&"header".into())?).await?;
-            match change.onto(&if stored.is_undefined() { Vec::new() } else { bytes(&stored) }) {
-                Verdict::Keep => keep_base(&base, change).await?,
-                Verdict::Leave => {}
-                Verdict::Gap => lacks = true,
-            }
+        if let Some(steps) = &change.steps {
+            undo.put_with_key(&Uint8Array::from(&steps[..]), &self.replica.to_string().into())?;
         }
-        JsFuture::from(completed).await?;
-        Ok(lacks)
+        let Some(change) = &change.base else { return Ok(false) };
+        let base = transaction.object_store(BASE)?;
+        let stored = done(&base.get(&"header".into())?).await?;
+        let verdict = change.onto(&bytes_or_none(&stored));
+        if verdict == Verdict::Keep {
+            keep_base(&base, change).await?;
+        }
+        Ok(verdict == Verdict::Gap)
     }
 }
 
@@ -162,14 +221,39 @@ fn range_of(replica: ReplicaId) -> Result<JsValue, JsValue> {
     Ok(IdbKeyRange::bound(&format!("{replica} ").into(), &format!("{replica}!").into())?.into())
 }
 
-fn parse(key: &JsValue) -> Option<(ReplicaId, Key)> {
-    let text = key.as_string()?;
-    let (replica, key) = text.split_once(' ')?;
-    Some((ReplicaId(u64::from_str_radix(replica, 16).ok()?), Key::parse(key).ok()?))
+fn parse_key(key: &JsValue) -> Option<Key> {
+    Key::parse(key.as_string()?.split_once(' ')?.1).ok()
 }
 
-fn both() -> JsValue {
-    Array::of2(&BASE.into(), &OUTBOX.into()).into()
+fn parse_replica(text: &str) -> Option<ReplicaId> {
+    u64::from_str_radix(text, 16).ok().map(ReplicaId)
+}
+
+fn factory() -> Result<IdbFactory, JsValue> {
+    Ok(window().indexed_db()?.ok_or("this browser has no IndexedDB")?)
+}
+
+/// Of the reasons why a database cannot be opened, one is our own doing.
+fn explain(error: JsValue) -> JsValue {
+    match error.dyn_ref::<js_sys::Error>() {
+        Some(exception) if exception.name() == "VersionError" => {
+            "a newer version of this page keeps it: reload the page".into()
+        }
+        _ => error,
+    }
+}
+
+fn database_name(name: &str) -> String {
+    format!("keybook {name}")
+}
+
+fn all() -> JsValue {
+    Array::of3(&BASE.into(), &OUTBOX.into(), &UNDO.into()).into()
+}
+
+/// What a key has, or nothing.
+fn bytes_or_none(value: &JsValue) -> Vec<u8> {
+    if value.is_undefined() { Vec::new() } else { bytes(value) }
 }
 
 fn bytes(value: &JsValue) -> Vec<u8> {
@@ -187,8 +271,15 @@ async fn done(request: &IdbRequest) -> Result<JsValue, JsValue> {
         request.set_onsuccess(Some(resolve));
         request.set_onerror(Some(reject));
     });
-    JsFuture::from(settled).await?;
-    request.result()
+    match JsFuture::from(settled).await {
+        Ok(_) => request.result(),
+        // What is thrown is the event.
+        Err(_) => Err(thrown(request.error()?)),
+    }
+}
+
+fn thrown(error: Option<DomException>) -> JsValue {
+    error.map_or(JsValue::UNDEFINED, JsValue::from)
 }
 
 fn promise(mut listen: impl FnMut(&js_sys::Function, &js_sys::Function)) -> Promise {

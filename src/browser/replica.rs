@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use keybook_core::{
     author::{Author, AuthorName},
-    client::EditError,
+    client::{Client, EditError, Undone},
     key::Key,
     stamp::Stamp,
     value::Value,
 };
 
-use super::{driver::Driver, identity, now_ms};
+use super::{download, driver::Driver, identity, now_ms};
 use crate::app::model::{HeldEdit, Replica, Row, Status, Sync, ValueText, held_reason};
 
 impl Replica for Driver {
@@ -42,15 +42,19 @@ impl Replica for Driver {
     }
 
     fn put(&self, key: &Key, value: Value, began: Stamp) -> Result<(), EditError> {
-        self.step(|client, now_ms| client.put(key, value, began, now_ms))?;
-        self.refresh();
-        Ok(())
+        self.edit(key, |client, now_ms| client.put(key, value, began, now_ms).map(Some))
     }
 
     fn remove(&self, key: &Key, began: Stamp) -> Result<(), EditError> {
-        self.step(|client, now_ms| client.remove(key, began, now_ms))?;
-        self.refresh();
-        Ok(())
+        self.edit(key, |client, now_ms| client.remove(key, began, now_ms))
+    }
+
+    fn undo(&self, key: Option<&Key>) -> Result<Option<Key>, String> {
+        self.take_back(|client, now_ms| client.undo(key, now_ms))
+    }
+
+    fn redo(&self) -> Result<Option<Key>, String> {
+        self.take_back(Client::redo)
     }
 
     fn discard(&self, key: &Key, stamp: Stamp) {
@@ -82,6 +86,11 @@ impl Replica for Driver {
             author: client.author().name.as_str().to_owned(),
             notice: state.notice.clone().or_else(|| state.damage.clone()),
             held: if client.outbox().inactive() == 0 { Vec::new() } else { held(client) },
+            undoable: client.undoable(),
+            trouble: state.trouble(),
+            room: state.room,
+            clock_ahead_ms: -client.offset_ms(),
+            divergences: client.divergences(),
         }
     }
 
@@ -94,6 +103,25 @@ impl Replica for Driver {
         self.refresh();
     }
 
+    fn check(&self) {
+        self.step(|client, _| client.verify_anew());
+        self.refresh();
+    }
+
+    fn look(&self) {
+        Self::look(self);
+    }
+
+    fn forget(&self) {
+        Self::forget(self);
+    }
+
+    fn export(&self) {
+        let state = self.state.borrow();
+        // What the browser does not save, the person sees.
+        let _ = download::save(&unsaved(&state.client));
+    }
+
     fn normalize(&self, text: &str) -> String {
         js_sys::JsString::from(text).normalize("NFC").into()
     }
@@ -103,7 +131,59 @@ impl Replica for Driver {
     }
 }
 
-fn held(client: &keybook_core::client::Client) -> Vec<HeldEdit> {
+impl Driver {
+    /// Writes a key, and remembers what that replaces: what is shown, whether this replica has read it or the page alone.
+    fn edit(
+        &self,
+        key: &Key,
+        write: impl FnOnce(&mut Client, u64) -> Result<Option<Stamp>, EditError>,
+    ) -> Result<(), EditError> {
+        let (row, value) = (self.row(key), self.value(key));
+        // Of a row that is not read yet, only the beginning may be known.
+        let is_known = row.is_none() || value.is_some();
+        let replaced = row.map_or(Stamp::ZERO, |row| row.stamp);
+        self.step(|client, now_ms| {
+            let written = write(client, now_ms)?;
+            if let Some(stamp) = written.filter(|_| is_known) {
+                client.record(key, stamp, replaced, value);
+            }
+            Ok::<_, EditError>(())
+        })?;
+        self.refresh();
+        Ok(())
+    }
+
+    fn take_back(
+        &self,
+        take_back: impl FnOnce(&mut Client, u64) -> Result<Undone, EditError>,
+    ) -> Result<Option<Key>, String> {
+        let undone = self.step(take_back).map_err(|error| error.to_string())?;
+        self.refresh();
+        match undone {
+            Undone::Nothing => Ok(None),
+            Undone::Written(key) => Ok(Some(key)),
+            Undone::Overtaken { key, author } => {
+                let state = self.state.borrow();
+                let name = author.map(|author| state.client.name(author).as_str().to_owned());
+                Err(format!("{} has changed {key} since", name.unwrap_or_else(|| "somebody".to_owned())))
+            }
+        }
+    }
+}
+
+/// What the server does not have, as a bulk write of the API has it: an array of `{key, value}`, or `{key, remove}`.
+fn unsaved(client: &Client) -> String {
+    let rows = client.outbox().iter().map(|(key, row)| {
+        let key = Value::from_text(key.as_str());
+        match &row.value {
+            Some(value) => format!("{{\"key\":{},\"value\":{}}}", key.as_str(), value.as_str()),
+            None => format!("{{\"key\":{},\"remove\":true}}", key.as_str()),
+        }
+    });
+    format!("[\n{}\n]\n", rows.collect::<Vec<_>>().join(",\n"))
+}
+
+fn held(client: &Client) -> Vec<HeldEdit> {
     let held = client.outbox().iter().filter_map(|(key, row)| {
         let reason = held_reason(row.state)?;
         Some(HeldEdit { key: key.clone(), value: row.value.as_ref().map(ValueText::new), stamp: row.stamp, reason })

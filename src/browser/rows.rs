@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, ops::Range};
 
 use keybook_core::{
-    author::AuthorName,
     client::{Client, RowState},
     key::Key,
     stamp::Stamp,
@@ -92,17 +91,12 @@ impl Rows {
             return Some(first.to_row());
         }
         let shown = client.shown(key)?;
-        let author = if shown.author == client.author().id {
-            client.author().name.clone()
-        } else {
-            client.names().get(shown.author).cloned().unwrap_or_else(|| AuthorName::generated(shown.author))
-        };
         let held = client.outbox().rows(key).iter().find_map(|row| held_reason(row.state));
         Some(Row {
             key: key.clone(),
             value: ValueText::new(shown.value?),
             stamp: shown.stamp,
-            author: author.as_str().to_owned(),
+            author: client.name(shown.author).as_str().to_owned(),
             state: held.map_or_else(|| entry_state(shown.pending, connection), EntryState::Held),
         })
     }

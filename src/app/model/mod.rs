@@ -14,8 +14,8 @@ pub use self::{
     first_page::{FIRST_ROWS_MAX, FirstPage, FirstPageError, FirstRow},
     held::{HeldEdit, held_reason},
     listing::Listing,
-    replica::{Connection, OnChange, OpenReplica, Replica, Status, Sync},
+    replica::{Connection, OnChange, OpenReplica, Replica, Room, Status, Sync},
     row::{EntryState, Row, ValueText},
-    time::{age, iso_time, readable_time},
+    time::{age, duration, iso_time, readable_time},
     window::{Viewport, Window},
 };

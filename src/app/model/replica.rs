@@ -46,6 +46,18 @@ pub trait Replica {
     /// When it may not be written.
     fn remove(&self, key: &Key, began: Stamp) -> Result<(), EditError>;
 
+    /// Takes back this user's last edit, or the last of a key, and returns its key; none if there is nothing to undo.
+    ///
+    /// # Errors
+    /// Why it stays: who has changed the entry since, or what forbids it.
+    fn undo(&self, key: Option<&Key>) -> Result<Option<Key>, String>;
+
+    /// Takes back the last undo, and returns its key; none if there is nothing to redo.
+    ///
+    /// # Errors
+    /// As [`Replica::undo`].
+    fn redo(&self) -> Result<Option<Key>, String>;
+
     /// Lets a refused edit go.
     fn discard(&self, key: &Key, stamp: Stamp);
 
@@ -60,6 +72,18 @@ pub trait Replica {
 
     /// Writes under another name from now on.
     fn rename(&self, name: &str);
+
+    /// Compares all entries with the server's now.
+    fn check(&self);
+
+    /// Asks the browser how much room there is on this device; the answer comes with the status.
+    fn look(&self);
+
+    /// Deletes what this device keeps of the dictionary.
+    fn forget(&self);
+
+    /// Saves the edits that the server does not have as a file of this device.
+    fn export(&self);
 
     /// A text in Unicode's normalization form C, as keys are.
     fn normalize(&self, text: &str) -> String;
@@ -94,6 +118,27 @@ pub struct Status {
     pub notice: Option<String>,
     /// The edits that were refused.
     pub held: Vec<HeldEdit>,
+    /// How many edits can be undone, and how many redone.
+    pub undoable: (usize, usize),
+    /// Why this device keeps nothing; empty if it does.
+    pub trouble: String,
+    /// The device's room, as of the last look.
+    pub room: Option<Room>,
+    /// The local clock minus the server's.
+    pub clock_ahead_ms: i64,
+    /// How often the entries here differed from the server's, and were mended.
+    pub divergences: u64,
+}
+
+/// The room that a browser gives this site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// What all of the site takes.
+    pub used_bytes: u64,
+    /// What it may take.
+    pub quota_bytes: u64,
+    /// The browser deletes nothing of it when the disk runs short.
+    pub is_kept: bool,
 }
 
 /// How far the connection has come.

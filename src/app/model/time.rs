@@ -1,19 +1,27 @@
 //! Times as people read them. Without a library: the calendar is a page of arithmetic, and tables of time zones would
 //! outweigh the whole application.
 
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
 /// How long ago, in words, for as long as that says more than the date; none for a day that is best named.
 pub fn age(millis: u64, now_ms: u64) -> Option<String> {
-    const MINUTE: u64 = 60;
-    const HOUR: u64 = 60 * MINUTE;
-    const DAY: u64 = 24 * HOUR;
     // A clock that is a little ahead is no reason to speak of the future.
-    let seconds = now_ms.saturating_sub(millis) / 1000;
-    match seconds {
+    let millis = now_ms.saturating_sub(millis);
+    match millis / 1000 {
         0..MINUTE => Some("just now".to_owned()),
-        MINUTE..HOUR => Some(format!("{} min ago", seconds / MINUTE)),
-        HOUR..DAY => Some(format!("{} h ago", seconds / HOUR)),
-        DAY..604_800 => Some(format!("{} d ago", seconds / DAY)),
+        MINUTE..604_800 => Some(format!("{} ago", duration(millis))),
         _ => None,
+    }
+}
+
+/// So much time in whole minutes, hours or days, whichever is the largest unit that there is one of.
+pub fn duration(millis: u64) -> String {
+    match millis / 1000 {
+        seconds @ ..HOUR => format!("{} min", seconds / MINUTE),
+        seconds @ HOUR..DAY => format!("{} h", seconds / HOUR),
+        seconds => format!("{} d", seconds / DAY),
     }
 }
 

@@ -70,13 +70,11 @@ impl Client {
 
     /// A confirmed write as a row of the outbox, with its own stamp: nobody else may have it any more.
     pub(super) fn recovered(&self, entry: Entry, fork: Seq, state: RowState) -> OutboxRow {
-        let name = self.names.get(entry.author).cloned();
-        let name = name.unwrap_or_else(|| crate::author::AuthorName::generated(entry.author));
         OutboxRow {
             value: entry.value,
             stamp: entry.stamp,
             seen: vec![Stamp::ZERO],
-            author: Author { id: entry.author, name },
+            author: Author { id: entry.author, name: self.name(entry.author) },
             recovered: Some(fork),
             sent: true,
             state,

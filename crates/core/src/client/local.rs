@@ -82,6 +82,8 @@ pub(super) struct Journal {
     deltas: Vec<Vec<u8>>,
     /// It has changed in a way that no Delta says.
     is_whole: bool,
+    /// The store has no room for it.
+    is_full: bool,
     /// Of all Deltas beside the last snapshot.
     deltas_bytes: usize,
     snapshot_bytes: usize,
@@ -188,6 +190,14 @@ impl Client {
         }
     }
 
+    /// The local store has no room for the base: from now on it keeps the outbox alone.
+    pub fn keep_no_base(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            journal.whole();
+            journal.is_full = true;
+        }
+    }
+
     fn read_base(&mut self, stored: &Stored) -> Result<(), WireError> {
         let header = Header::decode(&stored.header)?;
         let Snapshot { base, names, conflicts, .. } = Snapshot::decode(&stored.snapshot)?;
@@ -229,7 +239,7 @@ impl Client {
             return None;
         }
         let (dictionary, lineage) = (self.dictionary?, self.lineage.clone()?);
-        let Journal { after, deltas, is_whole, .. } = self.journal.as_mut()?;
+        let Journal { after, deltas, is_whole, .. } = self.journal.as_mut().filter(|journal| !journal.is_full)?;
         let (deltas, is_whole) = (mem::take(deltas), mem::take(is_whole));
         if deltas.is_empty() && !is_whole {
             return None;

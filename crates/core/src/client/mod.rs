@@ -32,7 +32,7 @@ use undo::Steps;
 pub use undo::Undone;
 
 use crate::{
-    author::{Author, Names},
+    author::{Author, AuthorId, AuthorName, Names},
     conflict::Conflicts,
     dictionary::Dictionary,
     entry::{Entry, Seq},
@@ -87,7 +87,7 @@ pub struct Shown<'a> {
     /// When and by which replica.
     pub stamp: Stamp,
     /// Who wrote it.
-    pub author: crate::author::AuthorId,
+    pub author: AuthorId,
     /// What the write waits for; none when it is confirmed.
     pub pending: Option<RowState>,
 }
@@ -259,6 +259,14 @@ impl Client {
         &self.names
     }
 
+    /// What an author is called: a name made of the id while none is known.
+    pub fn name(&self, author: AuthorId) -> AuthorName {
+        if author == self.author.id {
+            return self.author.name.clone();
+        }
+        self.names.get(author).cloned().unwrap_or_else(|| AuthorName::generated(author))
+    }
+
     /// Which dictionary this is, once a server or a local store has said so.
     pub fn dictionary(&self) -> Option<DictionaryId> {
         self.dictionary
@@ -396,6 +404,13 @@ impl Client {
         if self.link.is_welcome() {
             self.transmit(&ClientFrame::Check);
         }
+    }
+
+    /// Asks the server to compare digests now, and takes nothing for verified until it has answered.
+    pub fn verify_anew(&mut self) {
+        self.verified = None;
+        self.verify();
+        self.status_changed();
     }
 
     // What happened.
