@@ -68,7 +68,7 @@ test("an edit is on the screen in the next frame, without a server", async (t) =
     return document.querySelector("[role=row][aria-label=speed]")?.textContent;
   });
   assert.match(text, /at once/);
-  await says(state(ada, "speed"), "Waiting");
+  await says(state(ada, "speed"), "On this device");
   await status(ada, "Sync", "1 edit saved on this device");
 });
 

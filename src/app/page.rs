@@ -45,8 +45,10 @@ pub(super) fn Page() -> impl IntoView {
             <div class="tools needs-script">
                 <SearchBox />
                 <Found />
-                <UndoButtons />
-                <DeviceButton />
+                <div class="actions">
+                    <UndoButtons />
+                    <DeviceButton />
+                </div>
             </div>
             <Grid />
         </main>

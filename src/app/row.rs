@@ -115,7 +115,8 @@ fn state_text(row: &Row) -> String {
     match &row.state {
         EntryState::Saved => "Saved".to_owned(),
         EntryState::Saving => "Saving".to_owned(),
-        EntryState::Waiting => "Waiting".to_owned(),
+        EntryState::OnDevice => "On this device".to_owned(),
+        EntryState::NotSaved => "Not saved".to_owned(),
         EntryState::Held(reason) => format!("Held: {reason}"),
     }
 }
@@ -123,8 +124,8 @@ fn state_text(row: &Row) -> String {
 fn state_class(row: &Row) -> String {
     let class = match row.state {
         EntryState::Saved => "text",
-        EntryState::Saving | EntryState::Waiting => "text busy",
-        EntryState::Held(_) => "text held",
+        EntryState::Saving | EntryState::OnDevice => "text busy",
+        EntryState::NotSaved | EntryState::Held(_) => "text held",
     };
     class.to_owned()
 }

@@ -11,23 +11,16 @@ pub(super) fn UndoButtons() -> impl IntoView {
     let nothing_to_undo = page.is(|state| state.status().undoable.0 == 0);
     let nothing_to_redo = page.is(|state| state.status().undoable.1 == 0);
     view! {
-        <div class="pair">
-            <button
-                class="quiet"
-                title="Take back your last edit (Ctrl+Z)"
-                disabled=nothing_to_undo
-                on:click=move |_| page.undo()
-            >
-                "Undo"
-            </button>
-            <button
-                class="quiet"
-                title="Do again what you took back (Ctrl+Shift+Z)"
-                disabled=nothing_to_redo
-                on:click=move |_| page.redo()
-            >
-                "Redo"
-            </button>
-        </div>
+        <button class="quiet" title="Take back your last edit (Ctrl+Z)" disabled=nothing_to_undo on:click=move |_| page.undo()>
+            "Undo"
+        </button>
+        <button
+            class="quiet"
+            title="Do again what you took back (Ctrl+Shift+Z)"
+            disabled=nothing_to_redo
+            on:click=move |_| page.redo()
+        >
+            "Redo"
+        </button>
     }
 }

@@ -26,7 +26,7 @@ use super::{
     timer::{Frame, Timeout},
     window,
 };
-use crate::app::model::{Connection, FirstPage, OnChange, Room};
+use crate::app::model::{Connection, EntryState, FirstPage, OnChange, Room};
 
 /// The digest is compared this long after a change, so that a flood of changes is one comparison.
 const VERIFY_AFTER_MS: u64 = 2000;
@@ -366,6 +366,16 @@ impl State {
     /// Whether an edit is not on the disk yet.
     pub(super) fn is_keeping(&self) -> bool {
         matches!(self.device, Device::Open { is_keeping: true, .. })
+    }
+
+    /// Where an edit is that the server does not have.
+    pub(super) fn unsaved(&self) -> EntryState {
+        match self.connection() {
+            Connection::Live | Connection::Connecting => EntryState::Saving,
+            Connection::Offline if self.is_keeping() => EntryState::Saving,
+            Connection::Offline if self.is_durable() => EntryState::OnDevice,
+            Connection::Offline => EntryState::NotSaved,
+        }
     }
 
     /// Does what the client asks for, until it asks for nothing more.

@@ -28,7 +28,7 @@ impl Replica for Driver {
 
     fn row(&self, key: &Key) -> Option<Row> {
         let state = self.state.borrow();
-        state.rows.row(key, &state.client, state.connection())
+        state.rows.row(key, &state.client, state.unsaved())
     }
 
     fn value(&self, key: &Key) -> Option<Value> {

@@ -9,7 +9,7 @@ use keybook_core::{
     value::Value,
 };
 
-use crate::app::model::{Connection, EntryState, FirstPage, FirstRow, Listing, Row, ValueText, held_reason};
+use crate::app::model::{EntryState, FirstPage, FirstRow, Listing, Row, ValueText, held_reason};
 
 /// Which rows are shown, in which order.
 pub(super) struct Rows {
@@ -86,18 +86,24 @@ impl Rows {
         self.listing.position(key)
     }
 
-    pub(super) fn row(&self, key: &Key, client: &Client, connection: Connection) -> Option<Row> {
+    /// A key's row. `unsaved` is what is said of an edit that the server does not have.
+    pub(super) fn row(&self, key: &Key, client: &Client, unsaved: EntryState) -> Option<Row> {
         if let Some(first) = first_row(self.first.as_ref(), client, key) {
             return Some(first.to_row());
         }
         let shown = client.shown(key)?;
         let held = client.outbox().rows(key).iter().find_map(|row| held_reason(row.state));
+        let state = match (held, shown.pending) {
+            (Some(reason), _) => EntryState::Held(reason),
+            (None, None | Some(RowState::Acked(_))) => EntryState::Saved,
+            (None, Some(_)) => unsaved,
+        };
         Some(Row {
             key: key.clone(),
             value: ValueText::new(shown.value?),
             stamp: shown.stamp,
             author: client.name(shown.author).as_str().to_owned(),
-            state: held.map_or_else(|| entry_state(shown.pending, connection), EntryState::Held),
+            state,
         })
     }
 
@@ -126,12 +132,4 @@ fn json<'a>(client: &'a Client, first: Option<&'a FirstPage>, key: &Key) -> Opti
 fn first_row<'a>(first: Option<&'a FirstPage>, client: &Client, key: &Key) -> Option<&'a FirstRow> {
     let row = first?.row(key.as_str())?;
     client.shown(key).is_none_or(|shown| shown.stamp < row.stamp).then_some(row)
-}
-
-fn entry_state(pending: Option<RowState>, connection: Connection) -> EntryState {
-    match pending {
-        None | Some(RowState::Acked(_)) => EntryState::Saved,
-        Some(RowState::Queued | RowState::Sent) if connection != Connection::Offline => EntryState::Saving,
-        Some(_) => EntryState::Waiting,
-    }
 }

@@ -4,7 +4,7 @@ mod support;
 
 use keybook_core::{
     author::AuthorId,
-    client::{Action, Client, EditError, Event, Phase, RowState},
+    client::{Action, Client, EditError, Event, Phase, RowState, Stored},
     entry::{Entry, Seq},
     limits::{Limits, PUSHES_IN_FLIGHT_MAX},
     stamp::{ReplicaId, Stamp},
@@ -617,4 +617,31 @@ fn connections_that_end_after_their_welcome_are_failures_too() {
         group.now_ms = until_ms;
     }
     assert!(waits.is_sorted_by(|a, b| a < b), "{waits:?}");
+}
+
+#[test]
+fn a_device_without_room_for_the_base_keeps_the_edits() {
+    let mut group = group(1);
+    let now_ms = group.local_ms(0);
+    group.members[0].client.handle_stored(&Stored::default(), now_ms);
+    group.put(0, "k", "1");
+    group.settle();
+    let change = group.client(0).take_local_change();
+    assert!(change.base.is_some() && change.outbox == [(key("k"), None)]);
+
+    group.client(0).keep_no_base();
+    assert!(group.client(0).take_local_change().is_empty());
+    group.disconnect();
+    group.put(0, "l", "2");
+    let change = group.client(0).take_local_change();
+    let [(edited, Some(rows))] = &change.outbox[..] else { panic!("no edit in {change:?}") };
+    assert_eq!((edited, &change.base), (&key("l"), &None));
+
+    let mut after = Client::opening(ReplicaId(7), author(1), now_ms);
+    after.handle_stored(&Stored { outbox: vec![(edited.clone(), rows.clone())], ..Stored::default() }, now_ms);
+    group.members[0].client = after;
+    group.connected = true;
+    group.settle();
+    assert_eq!((group.shown(0, "k"), group.shown(0, "l")), (Some("1"), Some("2")));
+    assert_agreement(&group);
 }

@@ -29,8 +29,10 @@ pub enum EntryState {
     Saved,
     /// On its way.
     Saving,
-    /// To be sent when there is a connection.
-    Waiting,
+    /// To be sent when there is a connection, and kept on this device until then.
+    OnDevice,
+    /// To be sent when there is a connection, and lost with the page.
+    NotSaved,
     /// A later edit of this page was refused, for this reason.
     Held(String),
 }
