@@ -277,6 +277,7 @@ for (const [hours, text] of [[3, "Clock 3 h ahead"], [-3, "Clock 3 h behind"]]) 
     assert.equal(await right.getByText(/^Clock/).filter({ visible: true }).count(), 0);
     await set(wrong, "k", "1");
     await says(value(right, "k"), "1");
+    for (const page of [wrong, right]) await row(page, "k").getByText("just now").waitFor();
     await set(right, "k", "2");
     await says(value(wrong, "k"), "2");
     await server.kill();

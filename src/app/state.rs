@@ -119,19 +119,16 @@ impl PageState {
     pub(super) fn attach(self) {
         let Some(OpenReplica(open)) = use_context() else { return };
         let first = self.peek(|state| state.first.clone());
-        let replica = open(first, Box::new(move || self.changed.notify()));
-        let now_ms = replica.now_ms();
-        self.change(|state| {
-            state.now_ms = Some(now_ms);
-            state.replica = Some(StoredValue::new_local(replica));
-        });
-        set_interval(
-            move || {
-                let now_ms = self.replica().map(|replica| replica.now_ms());
-                self.change(|state| state.now_ms = now_ms);
-            },
-            AGES_EVERY,
-        );
+        let replica = open(first, Box::new(move || self.tell_time()));
+        self.change(|state| state.replica = Some(StoredValue::new_local(replica)));
+        self.tell_time();
+        set_interval(move || self.tell_time(), AGES_EVERY);
+    }
+
+    /// Lets everybody read again, by the server's time as it is known now.
+    fn tell_time(self) {
+        let now_ms = self.replica().map(|replica| replica.now_ms());
+        self.change(|state| state.now_ms = now_ms);
     }
 
     // Reading and changing.
