@@ -79,16 +79,23 @@ pub(super) fn Grid() -> impl IntoView {
     }
 }
 
-/// What is said in place of rows.
+/// What is said in place of rows. While the shell finds out what there is, nothing is.
 #[component]
 fn Nothing() -> impl IntoView {
     let page = expect_context::<PageState>();
     let text = page.text(|state| format!("No key and no value contains “{}”.", state.search));
     let add = page.text(|state| format!("Add “{}”", state.search));
     view! {
-        <div class="nothing" hidden=page.is(|state| state.len() > 0 || !state.search.is_empty())>
+        <div class="nothing" hidden=page.is(|state| state.len() > 0 || !state.search.is_empty() || !state.is_here())>
             <p class="lead">"Nothing here yet."</p>
             <p>"Type a key and a value above and press Set. Whoever has this page open sees it at once."</p>
+        </div>
+        <div class="nothing" hidden=page.is(|state| state.len() > 0 || !state.search.is_empty() || !state.is_away())>
+            <p class="lead">"This dictionary is not on this device yet."</p>
+            <p>
+                "Its server cannot be reached. What it holds appears here once it can, and from then on offline too. \
+                 What you set until then is kept on this device, and merges with it."
+            </p>
         </div>
         <div class="nothing" hidden=page.is(|state| state.len() > 0 || state.search.is_empty())>
             <p class="lead">{text}</p>

@@ -17,6 +17,7 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::{BeforeUnloadEvent, VisibilityState};
 
 use super::{
+    announce_connection,
     fetch::Fetch,
     identity,
     local_store::{Found, LocalStore},
@@ -198,7 +199,10 @@ impl Driver {
 
     fn handle_socket(&self, event: SocketEvent) {
         match event {
-            SocketEvent::Opened => self.step(Client::handle_connected),
+            SocketEvent::Opened => {
+                self.step(Client::handle_connected);
+                announce_connection();
+            }
             SocketEvent::Message(bytes) => self.step(|client, now_ms| client.handle_message(&bytes, now_ms)),
             SocketEvent::Closed => {
                 self.state.borrow_mut().disconnect();
@@ -260,6 +264,11 @@ impl Driver {
 }
 
 impl State {
+    /// The dictionary's.
+    pub(super) fn name(&self) -> &str {
+        &self.addresses.name
+    }
+
     /// How far the connection has come, as a person sees it: attempts after a failure are no news.
     pub(super) fn connection(&self) -> Connection {
         match self.client.phase() {
