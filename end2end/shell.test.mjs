@@ -1,7 +1,9 @@
 // The page where its server cannot be reached, and where it is exchanged for another build.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import http from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { test } from "node:test";
@@ -10,10 +12,15 @@ import { atEnd, binary, fetchRaw, openPage, Profile, screenshot, Server, startBr
 import { Line } from "./line.mjs";
 import { Random, seed } from "./random.mjs";
 
-/** What Chromium itself writes when nobody answers. */
-const lostConnection = [/WebSocket connection to .* failed/, /net::ERR_/, /An unknown error occurred when fetching the script/];
+/** What Chromium itself writes when nobody answers, the last two when it looks for a new worker. */
+const lostConnection = [
+  /WebSocket connection to .* failed/,
+  /net::ERR_/,
+  /An unknown error occurred when fetching the script/,
+  /A bad HTTP response code \(502\) was received when fetching the script/,
+];
 
-const newVersion = (page) => page.getByText("A new version of this page is ready.");
+const newVersion = (page) => page.getByText("A new version is ready.");
 const notHere = (page) => page.getByText("This dictionary is not on this device yet.");
 const reload = (page) => page.getByRole("button", { name: "Reload" });
 
@@ -30,7 +37,7 @@ const isKept = (page, name) =>
     return count >= 2;
   }, name);
 
-/** The build that a page's files are of, and whether a worker answered for its document. */
+/** The hashes in the names of the files that a page has loaded. */
 async function opened(page) {
   const names = await page.evaluate(() => performance.getEntriesByType("resource").map((entry) => entry.name));
   const hashes = names.flatMap((name) => /\/pkg\/keybook\.([\w-]{22})\./.exec(name)?.[1] ?? []);
@@ -43,6 +50,19 @@ const caches = (page) =>
     const files = async (name) => (await (await caches.open(name)).keys()).map((request) => new URL(request.url).pathname);
     return Promise.all((await caches.keys()).map(files));
   });
+
+/** Takes pictures of the page in light, in dark, and on a phone. */
+async function lookAt(page, name) {
+  for (const [look, colorScheme, width] of [
+    ["light", "light", 1200],
+    ["dark", "dark", 1200],
+    ["phone", "light", 360],
+  ]) {
+    await page.emulateMedia({ colorScheme });
+    await page.setViewportSize({ width, height: 740 });
+    await screenshot(page, `${name}-${look}`);
+  }
+}
 
 /**
  * The release binary as another build would be: all its files have other names. The order of the names stays, for the binary
@@ -78,9 +98,11 @@ test("a page opens and edits without its server, after its browser was killed", 
   await server.kill();
 
   const offline = await profile.openPage();
+  const started = performance.now();
   const response = await visit(offline, address);
   assert.ok(response.fromServiceWorker());
   await row(offline, "latte").waitFor();
+  t.diagnostic(`its entries are there after ${Math.round(performance.now() - started)} ms`);
   await status(offline, "Connection", "Offline");
   await status(offline, "Sync", "Saved");
   assert.equal(await offline.title(), "prices · Keybook");
@@ -125,20 +147,18 @@ test("a dictionary that this device has never seen says so, and takes edits", as
   await visit(page, `${server.url}/d/never-seen`);
   await notHere(page).waitFor();
   assert.ok(await page.getByText("Nothing here yet.").isHidden());
-  for (const [name, options] of [
-    ["light", { colorScheme: "light" }],
-    ["dark", { colorScheme: "dark" }],
-  ]) {
-    await page.emulateMedia(options);
-    await screenshot(page, `not-here-${name}`);
-  }
+  await lookAt(page, "not-here");
   await set(page, "espresso", "2.20");
   await status(page, "Sync", "1 edit saved on this device");
-  assert.ok(await notHere(page).isHidden());
+  // What was set is not all that there is.
+  assert.ok(await notHere(page).isVisible());
+  assert.ok(await page.getByText("1 entry").isHidden());
 
   await server.restart();
   await settled(page);
-  const other = await openPage(t, browser);
+  assert.ok(await notHere(page).isHidden());
+  assert.ok(await page.getByText("1 entry").isVisible());
+  const other = await openPage(t, browser, { allowed: lostConnection });
   await visit(other, `${server.url}/d/never-seen`);
   await says(value(other, "espresso"), "2.20");
 
@@ -173,15 +193,7 @@ test("a new version waits until somebody agrees, and builds do not mix", async (
   await set(old, "edited", "in the old page");
   await says(value(beside, "edited"), "in the old page");
   assert.equal((await caches(old)).length, 2);
-  for (const [name, options, size] of [
-    ["light", { colorScheme: "light" }, { width: 1200, height: 800 }],
-    ["dark", { colorScheme: "dark" }, { width: 1200, height: 800 }],
-    ["narrow", { colorScheme: "light" }, { width: 360, height: 740 }],
-  ]) {
-    await old.emulateMedia(options);
-    await old.setViewportSize(size);
-    await screenshot(old, `new-version-${name}`);
-  }
+  await lookAt(old, "new-version");
 
   // One person agrees, in one tab.
   await Promise.all([old.waitForEvent("load"), reload(old).click()]);
@@ -252,10 +264,10 @@ test("a page whose version the server refuses asks for a reload, and keeps its e
   assert.deepEqual(await shown(page), { espresso: "2.20" });
 });
 
-/** A Hello of another version: `[0, [version, …]]`. Other messages are as they were. */
+/** A Hello of another version: `[0, version, …]`. Other messages are as they were. */
 function ofVersion(version, message) {
   const bytes = Buffer.from(message);
-  if (bytes[1] === 0) bytes[3] = version;
+  if (bytes[1] === 0) bytes[2] = version;
   return bytes;
 }
 
@@ -270,6 +282,17 @@ test("a server that does not answer is passed over", async (t) => {
   const response = await visit(page, `${line.url}/d/slow`);
   assert.ok(response.fromServiceWorker());
   await settled(page);
+  assert.deepEqual(await shown(page), { espresso: "2.20" });
+
+  // A proxy answers at once, and says that its server does not.
+  await server.kill();
+  const proxy = http.createServer((_, response) => response.writeHead(502).end());
+  proxy.listen(new URL(server.url).port, "127.0.0.1");
+  await once(proxy, "listening");
+  atEnd(t, () => proxy.close());
+  line.holdAnswers(undefined);
+  await visit(page, `${line.url}/d/slow`);
+  await status(page, "Connection", "Offline");
   assert.deepEqual(await shown(page), { espresso: "2.20" });
 });
 

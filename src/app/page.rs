@@ -73,7 +73,7 @@ fn Notices() -> impl IntoView {
             <p class="banner trouble" hidden=is_empty(unsaved)>{unsaved}</p>
             // The document's script shows it, and listens to the button: see server/start.js.
             <p id="new-version" class="banner" hidden>
-                <span>"A new version of this page is ready."</span>
+                <span>"A new version is ready."</span>
                 <button class="plain">"Reload"</button>
             </p>
         </div>
