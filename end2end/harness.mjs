@@ -15,7 +15,8 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const binary = path.resolve(root, process.env.CARGO_TARGET_DIR ?? "target", "release/keybook");
+/** The release binary. */
+export const binary = path.resolve(root, process.env.CARGO_TARGET_DIR ?? "target", "release/keybook");
 const results = path.join(root, "end2end/results");
 
 /** How long a server may take to serve or to end, in milliseconds: far above what it takes, far below CI's patience. */
@@ -71,10 +72,10 @@ export class Server {
     return this.#end("SIGTERM");
   }
 
-  /** Starts again after `kill` or `stop`, on the same port and data. */
-  async restart() {
+  /** Starts again after `kill` or `stop`, on the same port and data, perhaps another build. */
+  async restart(executable = binary) {
     assert.equal(this.#process, undefined, "the server still runs");
-    await this.#launch(new URL(this.url).host);
+    await this.#launch(new URL(this.url).host, executable);
   }
 
   /** All that the server logged, over all its processes. */
@@ -82,10 +83,10 @@ export class Server {
     return this.#log;
   }
 
-  async #launch(address) {
+  async #launch(address, executable = binary) {
     const environment = Object.entries(process.env).filter(([name]) => !/^(KEYBOOK|LEPTOS)_|^RUST_LOG$/.test(name));
     // Another directory than the repository's: the binary has to bring its files along.
-    const child = spawn(binary, ["serve", "--listen", address, "--data", this.#data], {
+    const child = spawn(executable, ["serve", "--listen", address, "--data", this.#data], {
       cwd: this.#data,
       env: Object.fromEntries(environment),
       stdio: ["ignore", "ignore", "pipe"],

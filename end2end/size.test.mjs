@@ -13,11 +13,15 @@ test("a first visit is small", async (t) => {
   const server = await Server.start(t);
   const page = await openPage(t, await startBrowser(t));
   const urls = new Set();
-  page.on("request", (request) => urls.add(request.url()));
+  // The context's requests are the worker's too, which has the most of what it keeps from the browser's cache.
+  page.context().on("request", (request) => urls.add(request.url()));
   await visit(page, server.url);
+  await page.evaluate(async () => void (await navigator.serviceWorker.ready));
   await page.waitForLoadState("networkidle");
-  // Headless Chromium does not ask for the icon; a window does.
-  urls.add(new URL(await page.locator("link[rel=icon]").getAttribute("href"), server.url).href);
+  // Headless Chromium does not ask for these; a window does.
+  for (const link of await page.locator("link[rel=icon], link[rel=manifest]").all()) {
+    urls.add(new URL(await link.getAttribute("href"), server.url).href);
+  }
 
   const rows = [];
   for (const url of urls) {

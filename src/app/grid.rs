@@ -25,6 +25,10 @@ pub(super) fn Grid() -> impl IntoView {
         })
     });
     let row_count = page.text(|state| {
+        if !state.is_here() {
+            // As ARIA has it for a number that nobody knows.
+            return "-1".to_owned();
+        }
         let live = usize::try_from(state.status().live).unwrap_or(usize::MAX);
         let rows = if state.search.is_empty() { live } else { state.len() };
         (rows + 1).to_string()
@@ -79,16 +83,23 @@ pub(super) fn Grid() -> impl IntoView {
     }
 }
 
-/// What is said in place of rows.
+/// What is said in place of rows, or below those that are not all. While the shell finds out what there is, nothing is.
 #[component]
 fn Nothing() -> impl IntoView {
     let page = expect_context::<PageState>();
     let text = page.text(|state| format!("No key and no value contains “{}”.", state.search));
     let add = page.text(|state| format!("Add “{}”", state.search));
     view! {
-        <div class="nothing" hidden=page.is(|state| state.len() > 0 || !state.search.is_empty())>
+        <div class="nothing" hidden=page.is(|state| state.len() > 0 || !state.search.is_empty() || !state.is_here())>
             <p class="lead">"Nothing here yet."</p>
             <p>"Type a key and a value above and press Set. Whoever has this page open sees it at once."</p>
+        </div>
+        <div class="nothing" hidden=page.is(|state| !state.search.is_empty() || !state.is_away())>
+            <p class="lead">"This dictionary is not on this device yet."</p>
+            <p>
+                "Its server cannot be reached. Once it can, the entries appear here, and are there offline from then on. \
+                 What you set meanwhile merges with them."
+            </p>
         </div>
         <div class="nothing" hidden=page.is(|state| state.len() > 0 || state.search.is_empty())>
             <p class="lead">{text}</p>

@@ -26,7 +26,7 @@ pub(super) fn Page() -> impl IntoView {
                 <img src="/favicon.svg" alt="" width="24" height="24" />
                 <span>"Keybook"</span>
             </a>
-            <h1>{page.peek(State::name)}</h1>
+            <h1>{page.text(State::name)}</h1>
             <div class="states needs-script">
                 <ConnectionStatus />
                 <SyncStatus />
@@ -57,7 +57,7 @@ pub(super) fn Page() -> impl IntoView {
     }
 }
 
-/// What a person has to know now: trouble with the connection, a refused edit, edits that only this page has.
+/// What a person has to know now: trouble with the connection, a refused edit, edits that only this page has, a new version.
 #[component]
 fn Notices() -> impl IntoView {
     let page = expect_context::<PageState>();
@@ -89,6 +89,11 @@ fn Notices() -> impl IntoView {
             <p class="banner trouble" hidden=is_empty(unsaved)>
                 <span>{unsaved}</span>
                 <button class="plain" on:click=export>"Export them"</button>
+            </p>
+            // The document's script shows it, and listens to the button: see server/start.js.
+            <p id="new-version" class="banner" hidden>
+                <span>"A new version is ready."</span>
+                <button class="plain">"Reload"</button>
             </p>
         </div>
     }

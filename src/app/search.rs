@@ -34,7 +34,8 @@ pub(super) fn Found() -> impl IntoView {
             format!("{} of {} {entries}", grouped(state.len() as u64), grouped(live))
         }
     });
-    view! { <p class="count" aria-live="polite">{text}</p> }
+    let is_unknown = page.is(|state| !state.is_here());
+    view! { <p class="count" aria-live="polite" hidden=is_unknown>{text}</p> }
 }
 
 /// A number in groups of three digits, with narrow spaces that do not break.

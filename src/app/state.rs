@@ -278,9 +278,21 @@ impl State {
         self.replica.map(|replica| replica.get_value())
     }
 
-    /// The dictionary's name.
+    /// The dictionary's name. The shell's comes with the replica, which has it from the page's address.
     pub(super) fn name(&self) -> String {
-        self.first.name.clone()
+        self.replica().map_or_else(|| self.first.name.clone(), |replica| replica.name())
+    }
+
+    /// Whether what is shown is what the dictionary holds, as far as anybody has told. Of the shell alone it is not, nor while
+    /// the server is asked.
+    pub(super) fn is_here(&self) -> bool {
+        let status = self.status();
+        !self.first.is_shell() || status.is_known && status.connection != Connection::Connecting
+    }
+
+    /// Whether what the dictionary holds is elsewhere, and cannot be read.
+    pub(super) fn is_away(&self) -> bool {
+        !self.is_here() && self.status().connection == Connection::Offline
     }
 
     /// How many rows are shown.
@@ -318,6 +330,7 @@ impl State {
             || Status {
                 connection: Connection::Connecting,
                 sync: Sync::Saved,
+                is_known: false,
                 live: self.first.live,
                 is_verified: false,
                 seq: self.first.seq.0,

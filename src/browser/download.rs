@@ -4,7 +4,7 @@ use js_sys::Array;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Blob, HtmlAnchorElement, Url};
 
-use super::window;
+use super::document;
 
 /// Saves a text.
 ///
@@ -12,8 +12,7 @@ use super::window;
 /// When the browser does not let us.
 pub(super) fn save(text: &str) -> Result<(), JsValue> {
     let url = Url::create_object_url_with_blob(&Blob::new_with_str_sequence(&Array::of1(&text.into()))?)?;
-    let document = window().document().ok_or("a page has a document")?;
-    let link: HtmlAnchorElement = document.create_element("a")?.unchecked_into();
+    let link: HtmlAnchorElement = document().create_element("a")?.unchecked_into();
     link.set_href(&url);
     link.set_download("unsaved-edits.json");
     link.click();

@@ -17,6 +17,7 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::{BeforeUnloadEvent, VisibilityState};
 
 use super::{
+    announce_connection, document,
     fetch::Fetch,
     identity,
     local_store::{Found, Left, LocalStore},
@@ -272,7 +273,10 @@ impl Driver {
 
     fn handle_socket(&self, event: SocketEvent) {
         match event {
-            SocketEvent::Opened => self.step(Client::handle_connected),
+            SocketEvent::Opened => {
+                self.step(Client::handle_connected);
+                announce_connection();
+            }
             SocketEvent::Message(bytes) => self.step(|client, now_ms| client.handle_message(&bytes, now_ms)),
             SocketEvent::Closed => {
                 self.state.borrow_mut().disconnect();
@@ -306,7 +310,7 @@ impl Driver {
         let driver = self.this.clone();
         let on_online = Closure::<dyn Fn()>::new(move || {
             if let Some(driver) = driver.upgrade()
-                && window().document().is_some_and(|document| document.visibility_state() == VisibilityState::Visible)
+                && document().visibility_state() == VisibilityState::Visible
             {
                 driver.step(Client::handle_online);
             }
@@ -317,10 +321,9 @@ impl Driver {
                 event.prevent_default();
             }
         });
-        let document = window().document().expect("a window has a document");
         for (target, name, listener) in [
             (window().as_ref(), "online", on_online.as_ref()),
-            (document.as_ref(), "visibilitychange", on_online.as_ref()),
+            (document().as_ref(), "visibilitychange", on_online.as_ref()),
             (window().as_ref(), "beforeunload", on_leave.as_ref()),
         ] {
             let target: &web_sys::EventTarget = target;
@@ -334,6 +337,11 @@ impl Driver {
 }
 
 impl State {
+    /// The dictionary's.
+    pub(super) fn name(&self) -> &str {
+        &self.addresses.name
+    }
+
     /// How far the connection has come, as a person sees it: attempts after a failure are no news.
     pub(super) fn connection(&self) -> Connection {
         match self.client.phase() {

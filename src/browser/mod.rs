@@ -20,13 +20,34 @@ use std::rc::Rc;
 
 use wasm_bindgen::{JsCast, JsValue};
 
-use crate::app::model::{FirstPage, OnChange, OpenReplica, Replica};
+use crate::app::model::{FirstPage, MAIN, OnChange, OpenReplica, Replica};
 
 /// How the page opens a replica here.
 pub const OPEN: OpenReplica = OpenReplica(open);
 
-fn open(first: FirstPage, on_change: OnChange) -> Rc<dyn Replica> {
+fn open(mut first: FirstPage, on_change: OnChange) -> Rc<dyn Replica> {
+    if first.is_shell() {
+        first.name = name_of_address();
+        document().set_title(&format!("{} · Keybook", first.name));
+    }
     driver::Driver::start(first, on_change)
+}
+
+/// The name of the dictionary that the page's address is of. The worker opens the shell at no other address.
+fn name_of_address() -> String {
+    let path = window().location().pathname().unwrap_or_default();
+    path.strip_prefix("/d/").unwrap_or(MAIN).to_owned()
+}
+
+/// Tells the document's script that the server can be reached, perhaps another build of it.
+fn announce_connection() {
+    let event = web_sys::Event::new("keybook-connected").expect("any name will do");
+    // It fails only while the same event is under way.
+    let _ = document().dispatch_event(&event);
+}
+
+fn document() -> web_sys::Document {
+    window().document().expect("a window has a document")
 }
 
 fn window() -> web_sys::Window {

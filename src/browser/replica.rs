@@ -14,6 +14,10 @@ use super::{download, driver::Driver, identity, now_ms};
 use crate::app::model::{HeldEdit, Replica, Row, Status, Sync, ValueText, held_reason};
 
 impl Replica for Driver {
+    fn name(&self) -> String {
+        self.state.borrow().name().to_owned()
+    }
+
     fn len(&self) -> usize {
         self.state.borrow().rows.len()
     }
@@ -80,6 +84,7 @@ impl Replica for Driver {
                 Sync::OnDevice(edits) if state.is_keeping() => Sync::Saving(edits),
                 sync => sync,
             },
+            is_known: client.dictionary().is_some(),
             live: state.rows.live(),
             is_verified: client.verified() == Some(client.cursor()),
             seq: client.cursor().0,

@@ -4,7 +4,7 @@
 //! that `cargo leptos watch` need not build the server again for a new style. Without a site folder (plain `cargo test`)
 //! there are no files, and pages are served without life.
 
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock};
 
 use axum::{
     http::{HeaderMap, Method, StatusCode, Uri, header},
@@ -54,6 +54,16 @@ impl PageFiles {
         };
         Self { script: find("js"), wasm: find("wasm"), style: find("css") }
     }
+
+    /// Whether each name changes with its file's bytes.
+    pub(super) fn are_hashed(&self) -> bool {
+        [&self.script, &self.wasm, &self.style].iter().all(|address| is_hashed(address.trim_start_matches('/')))
+    }
+}
+
+/// The bytes of the file at an address.
+pub(super) fn bytes(address: &str) -> Option<Cow<'static, [u8]>> {
+    Some(Site::get(address.trim_start_matches('/'))?.data)
 }
 
 /// Serves a file, in the best encoding that the client accepts, or the page that says there is none.

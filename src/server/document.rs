@@ -11,22 +11,18 @@ use axum::{
 use keybook_core::key::DictionaryName;
 use leptos::{hydration::AutoReload, nonce::use_nonce, prelude::*};
 use leptos_axum::{ResponseOptions, render_app_to_stream_with_context};
-
 use tracing::error;
 
 use super::{
     Shared, StoreError,
     assets::{OPTIONS, PageFiles},
-    errors, policy,
+    errors, policy, shell,
     store::{FirstEntries, Store},
 };
 use crate::app::{
     App,
-    model::{FIRST_ROWS_MAX, FirstPage},
+    model::{FIRST_ROWS_MAX, FirstPage, MAIN},
 };
-
-/// The dictionary that `/` shows.
-const MAIN: &str = "main";
 
 /// `/`
 pub(super) async fn main(State(server): State<Arc<Shared>>, request: Request<Body>) -> Response {
@@ -49,19 +45,32 @@ pub(super) async fn dictionary(
 }
 
 async fn render(server: &Shared, name: DictionaryName, request: Request<Body>) -> Response {
-    let first = match first_page(server, name.clone()).await {
-        Ok(first) => first,
+    match first_page(server, name).await {
+        Ok(first) => respond(first, request).await,
         Err(error) => {
             error!("reading fails: {error}");
-            return errors::unreadable();
+            errors::unreadable()
         }
-    };
+    }
+}
+
+/// The document of a first page.
+pub(super) async fn respond(first: FirstPage, request: Request<Body>) -> Response {
+    let (title, build) = (title(&first), shell::build());
     let set_context = move || {
         set_headers();
         provide_context(first.clone());
     };
-    let handler = render_app_to_stream_with_context(set_context, move || document(&name));
+    let handler = render_app_to_stream_with_context(set_context, move || document(title.clone(), build));
     handler(request).await
+}
+
+/// The markup of a first page's document, without what differs from one response to the other, and without a build.
+pub(super) fn markup(first: &FirstPage) -> String {
+    Owner::new_root(None).with(|| {
+        provide_context(first.clone());
+        document(title(first), "").to_html()
+    })
 }
 
 async fn first_page(server: &Shared, name: DictionaryName) -> Result<FirstPage, StoreError> {
@@ -80,8 +89,11 @@ fn set_headers() {
     response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
 }
 
-fn document(name: &DictionaryName) -> impl IntoView + use<> {
-    let title = format!("{name} · Keybook");
+fn title(first: &FirstPage) -> String {
+    if first.is_shell() { "Keybook".to_owned() } else { format!("{} · Keybook", first.name) }
+}
+
+fn document(title: String, build: &'static str) -> impl IntoView + use<> {
     let PageFiles { script, wasm, style } = PageFiles::find();
     view! {
         <!DOCTYPE html>
@@ -89,7 +101,7 @@ fn document(name: &DictionaryName) -> impl IntoView + use<> {
             <head>
                 {head(title, style)}
                 <AutoReload options=OPTIONS.clone() />
-                {hydration(script, wasm)}
+                {hydration(script, wasm, build)}
             </head>
             <body>
                 <App />
@@ -106,6 +118,8 @@ pub(super) fn head(title: String, style: String) -> impl IntoView {
         <meta name="color-scheme" content="light dark" />
         <title>{title}</title>
         <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
+        <link rel="apple-touch-icon" href="/icon-touch.png" />
+        <link rel="manifest" href="/manifest.webmanifest" />
         <link rel="stylesheet" href=style />
     }
 }
@@ -114,11 +128,13 @@ pub(super) fn head(title: String, style: String) -> impl IntoView {
 ///
 /// The WebAssembly's address is handed over: the glue's own idea of it is stale when the WebAssembly alone has changed,
 /// since the glue then keeps its name, and caches keep it for ever.
-fn hydration(script: String, wasm: String) -> impl IntoView {
+///
+/// The script registers the worker as well, whenever the page is connected: so the page's own loading comes first, and a new
+/// build is looked for just when the server may be one. It tells a worker that is new of which build the page is, and if
+/// the worker is of another, shows the notice; it reloads when its button is pressed, and never by itself.
+fn hydration(script: String, wasm: String, build: &str) -> impl IntoView {
     let nonce = use_nonce();
-    let start = format!(
-        "import({script:?}).then(async page => {{ await page.default({{ module_or_path: {wasm:?} }}); page.hydrate(); }});"
-    );
+    let start = format!("const [script, wasm, build] = {:?};\n{}", [&*script, &*wasm, build], include_str!("start.js"));
     view! {
         <link rel="modulepreload" href=script nonce=nonce.clone() />
         <link rel="preload" href=wasm r#as="fetch" r#type="application/wasm" crossorigin="anonymous" />

@@ -15,6 +15,7 @@ mod errors;
 mod hosts;
 mod policy;
 mod problem;
+mod shell;
 
 mod snapshots;
 mod socket;

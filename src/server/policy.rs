@@ -21,7 +21,7 @@ const CONNECT: &str = if cfg!(debug_assertions) { "'self' ws:" } else { "'self'"
 pub(super) fn for_document(nonce: &str) -> HeaderValue {
     let policy = format!(
         "{EVERYWHERE}; script-src 'nonce-{nonce}' 'strict-dynamic' 'wasm-unsafe-eval'; \
-         connect-src {CONNECT}; worker-src 'self'"
+         connect-src {CONNECT}; worker-src 'self'; manifest-src 'self'"
     );
     HeaderValue::try_from(policy).expect("a nonce is base64")
 }

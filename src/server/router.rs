@@ -12,7 +12,7 @@ use axum::{
 };
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
-use super::{Shared, assets, document, errors, hosts, policy, snapshots, socket};
+use super::{Shared, assets, document, errors, hosts, policy, shell, snapshots, socket};
 
 /// All routes of the server.
 pub(super) fn router(server: Arc<Shared>) -> Router {
@@ -21,6 +21,8 @@ pub(super) fn router(server: Arc<Shared>) -> Router {
     let pages = Router::new()
         .route("/", get(document::main))
         .route("/d/{name}", get(document::dictionary))
+        .route("/shell/{build}", get(shell::document))
+        .route("/worker.js", get(shell::worker))
         .layer(CompressionLayer::new());
     let dictionary = Router::new()
         .route("/snapshot", get(snapshots::serve).layer(CompressionLayer::new()))

@@ -17,6 +17,9 @@ use keybook_core::{
 
 use super::row::{EntryState, Row, ValueText};
 
+/// The dictionary that the address `/` shows.
+pub const MAIN: &str = "main";
+
 /// Entries in a document: more than a screen shows, few enough that the document stays small.
 pub const FIRST_ROWS_MAX: usize = 100;
 
@@ -26,7 +29,7 @@ pub const FIRST_ROWS_MAX: usize = 100;
 /// it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirstPage {
-    /// The dictionary's name.
+    /// The dictionary's name; empty in the shell.
     pub name: String,
     /// The epoch of `seq`.
     pub epoch: Epoch,
@@ -77,6 +80,16 @@ impl FirstPage {
         });
         let rows = rows.take(FIRST_ROWS_MAX).collect();
         Self { name: name.as_str().to_owned(), epoch, seq, live, rows }
+    }
+
+    /// Of the shell: a document of no dictionary in particular, which a device keeps to open any of them.
+    pub fn shell() -> Self {
+        Self { name: String::new(), epoch: Epoch(0), seq: Seq(0), live: 0, rows: Vec::new() }
+    }
+
+    /// Whether this is the shell's, and so says nothing of its dictionary.
+    pub fn is_shell(&self) -> bool {
+        self.name.is_empty()
     }
 
     /// The row of a key, if it is among the first. O(log n).

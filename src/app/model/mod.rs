@@ -11,7 +11,7 @@ mod time;
 mod window;
 
 pub use self::{
-    first_page::{FIRST_ROWS_MAX, FirstPage, FirstPageError, FirstRow},
+    first_page::{FIRST_ROWS_MAX, FirstPage, FirstPageError, FirstRow, MAIN},
     held::{HeldEdit, held_reason},
     listing::Listing,
     replica::{Connection, OnChange, OpenReplica, Replica, Room, Status, Sync},

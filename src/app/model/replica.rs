@@ -11,6 +11,9 @@ use super::{first_page::FirstPage, held::HeldEdit, row::Row};
 ///
 /// Rows are numbered as they are shown: in the order of their keys, and only those that the search finds.
 pub trait Replica {
+    /// The dictionary's name.
+    fn name(&self) -> String;
+
     /// How many rows there are.
     fn len(&self) -> usize;
 
@@ -106,6 +109,8 @@ pub struct Status {
     pub connection: Connection,
     /// The edits.
     pub sync: Sync,
+    /// Whether anybody has said what the dictionary holds: its server, or this device, which has kept it.
+    pub is_known: bool,
     /// How many entries there are, found or not.
     pub live: u64,
     /// At the cursor, the replica's digest equals the server's.

@@ -1,0 +1,103 @@
+//! What a device keeps of the page, so that it opens where its server cannot be reached (W3C Service Workers).
+//!
+//! The **worker** is a script that the browser runs between its pages and the network. It keeps the files of one build: those
+//! whose names have a hash, and the **shell**, a document of no dictionary in particular. The shell is hydrated like any
+//! document; the page takes the dictionary's name from its address and the entries from the device.
+//!
+//! Builds are never mixed. The worker's script holds the list of its build's files, so its bytes are others exactly when
+//! something of that is, and browsers install it anew. The shell's address names the build, so a server that was
+//! exchanged meanwhile has none, and the installation fails as a whole. A new worker waits beside the old one until a
+//! person has agreed (see `start.js`), or has opened a page of its build already.
+//!
+//! A kept shell keeps its headers, and so its nonce, which is used more than once then. That is safe here: a nonce keeps
+//! markup from running that got into a document as text, and in the shell there is nothing of anybody's.
+//!
+//! Where names have no hashes, in a debug build, there is no worker, and a page unregisters the one that it finds: what
+//! it serves would be stale after the next build.
+
+use std::sync::LazyLock;
+
+use axum::{
+    body::Body,
+    extract::Path,
+    http::{Request, header},
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    assets::{self, PageFiles},
+    document, errors,
+};
+use crate::app::model::FirstPage;
+
+/// What every page shows.
+const ICON: &str = "/favicon.svg";
+
+/// What the worker does, without the list of what it keeps.
+const WORKER: &str = include_str!("worker.js");
+
+static BUILD: LazyLock<Option<String>> = LazyLock::new(|| {
+    let files = PageFiles::find();
+    let lasts = !cfg!(debug_assertions) && files.are_hashed();
+    lasts.then(|| {
+        let markup = document::markup(&FirstPage::shell());
+        let icon = assets::bytes(ICON).unwrap_or_default();
+        let mut hasher = blake3::Hasher::new();
+        for part in [markup.as_bytes(), WORKER.as_bytes(), &icon] {
+            hasher.update(part);
+        }
+        // As long as the hashes in the files' names.
+        hasher.finalize().to_hex()[..22].to_owned()
+    })
+});
+
+/// The name of what a device would keep now: another one if anything of it is. Empty where a device keeps nothing.
+pub(super) fn build() -> &'static str {
+    BUILD.as_deref().unwrap_or_default()
+}
+
+/// `/worker.js`
+pub(super) async fn worker() -> Response {
+    if build().is_empty() {
+        return errors::not_found();
+    }
+    let headers = [(header::CONTENT_TYPE, "text/javascript"), (header::CACHE_CONTROL, "no-cache")];
+    (headers, script(build(), PageFiles::find())).into_response()
+}
+
+/// `/shell/{build}`
+pub(super) async fn document(Path(asked): Path<String>, request: Request<Body>) -> Response {
+    if asked.is_empty() || asked != build() {
+        return errors::not_found();
+    }
+    document::respond(FirstPage::shell(), request).await
+}
+
+/// The worker of a build.
+fn script(build: &str, PageFiles { script, wasm, style }: PageFiles) -> String {
+    let shell = format!("/shell/{build}");
+    let files = [&*shell, &*script, &*wasm, &*style, ICON];
+    format!("const build = {build:?}, shell = {shell:?}, files = {files:?};\n{WORKER}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_keeps_what_its_shell_needs() {
+        let files = || PageFiles { script: "/pkg/a.js".into(), wasm: "/pkg/b.wasm".into(), style: "/pkg/c.css".into() };
+        let worker = script("1f", files());
+        let list = r#"const build = "1f", shell = "/shell/1f", files = ["/shell/1f", "/pkg/a.js", "/pkg/b.wasm", "/pkg/c.css", "/favicon.svg"];"#;
+        assert_eq!(worker.lines().next(), Some(list));
+        assert_ne!(worker, script("2f", files()), "another build is another worker");
+    }
+
+    #[test]
+    fn the_markup_is_the_same_each_time() {
+        let markup = document::markup(&FirstPage::shell());
+        assert!(markup.contains("<title>Keybook</title>"), "{markup}");
+        assert!(!markup.contains("nonce"), "what is random would make each start a new build: {markup}");
+        assert_eq!(markup, document::markup(&FirstPage::shell()));
+    }
+}

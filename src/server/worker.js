@@ -1,0 +1,51 @@
+// The service worker: opens pages that this device has opened before, whether their server can be reached or not.
+// The server writes `build`, `shell` and `files` in front of this. A worker keeps the files of its own build and serves
+// no others, so what it opens is of one build; see shell.rs.
+
+const kept = `keybook ${build}`;
+
+/** A server that has not begun to answer by then is passed over, in milliseconds: longer than a slow line, shorter than patience. */
+const answerMsMax = 4000;
+
+/** The addresses that the shell can show: `/`, and `/d/` with the name of a dictionary. */
+const pages = /^\/(d\/[a-z0-9][a-z0-9._-]{0,63})?$/;
+
+// All or nothing, by the browser's HTTP cache: the page has just fetched most of it.
+self.addEventListener("install", (event) => event.waitUntil(caches.open(kept).then((cache) => cache.addAll(files))));
+
+// From now on this worker answers all tabs. One of another build has loaded its files, and asks for no more of them.
+self.addEventListener("activate", (event) => event.waitUntil(Promise.all([forgetOthers(), self.clients.claim()])));
+
+async function forgetOthers() {
+  const others = (await caches.keys()).filter((name) => name !== kept);
+  await Promise.all(others.map((name) => caches.delete(name)));
+}
+
+// A page says of which build it is, or that its person wants this one. To a page of this build there is nothing to ask.
+self.addEventListener("message", ({ data, source }) => {
+  if (data === build || data === "take over") self.skipWaiting();
+  else source.postMessage("another build");
+});
+
+self.addEventListener("fetch", (event) => {
+  const { method, mode, url } = event.request;
+  const { origin, pathname } = new URL(url);
+  if (method !== "GET" || origin !== self.location.origin) return;
+  if (mode === "navigate" && pages.test(pathname)) event.respondWith(openPage(event.request));
+  else if (files.includes(pathname)) event.respondWith(openFile(event.request, pathname));
+});
+
+/** The server's document if it answers, for it is the newest and has the first entries; else the shell. */
+async function openPage(request) {
+  const slow = new Promise((resolve) => setTimeout(resolve, answerMsMax));
+  const response = await Promise.race([fetch(request).catch(() => undefined), slow]);
+  // 502 to 504 is a proxy's word for a server that it cannot reach.
+  const isThere = response && ![502, 503, 504].includes(response.status);
+  return isThere ? response : openFile(request, shell);
+}
+
+/** What is kept; a browser short of room may have dropped it. */
+async function openFile(request, address) {
+  const cache = await caches.open(kept);
+  return (await cache.match(address)) ?? fetch(request);
+}
