@@ -23,6 +23,7 @@ impl Client {
         let new_epoch = self.lineage.as_ref().is_none_or(|known| known.current != server.current);
         if !same {
             self.outbox.orphan();
+            self.siblings.forget_all();
             self.start_over();
         } else if let Some(known) = self.lineage.take()
             && new_epoch
@@ -34,6 +35,7 @@ impl Client {
         (self.verified, self.unverified) = (None, true);
         self.dictionary = Some(dictionary);
         self.lineage = Some(server);
+        self.release_siblings();
         if mode == Mode::Snapshot || self.incomplete {
             self.fetch();
         } else if self.applied == head {
@@ -104,6 +106,7 @@ impl Client {
         self.horizon = header.horizon;
         self.unverified = true;
         self.outbox.release(header.seq);
+        self.release_siblings();
         self.reset();
     }
 
@@ -132,6 +135,7 @@ impl Client {
             self.changed.extend(released);
             self.status_changed();
         }
+        self.release_siblings();
         self.verify_once();
         self.compare(now_ms);
         Ok(())

@@ -1,7 +1,8 @@
 //! The client's end of a dictionary: a replica that writes at once, and agrees with the server when it can.
 //!
 //! It holds the **base** (what the server has confirmed, as of the cursor) and the **outbox** (what this replica wrote and
-//! the server has not confirmed). What it shows is the greater of both, key by key.
+//! the server has not confirmed). Beside them it knows what the **siblings** on its device wrote. What it shows is the greatest
+//! of all three, key by key.
 //!
 //! It does no I/O. The driver
 //!
@@ -18,6 +19,7 @@ mod agree;
 mod link;
 mod local;
 mod outbox;
+mod siblings;
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -27,6 +29,7 @@ use local::Journal;
 pub use local::{BaseChange, LocalChange, Stored, Verdict};
 use outbox::seen;
 pub use outbox::{Outbox, OutboxRow, RowState};
+use siblings::Siblings;
 
 use crate::{
     author::{Author, Names},
@@ -133,6 +136,7 @@ pub struct Client {
     names: Names,
     conflicts: Conflicts,
     outbox: Outbox,
+    siblings: Siblings,
 
     link: Link,
     resuming: bool,
@@ -175,6 +179,7 @@ impl Client {
             names: Names::new(),
             conflicts: Conflicts::default(),
             outbox: Outbox::default(),
+            siblings: Siblings::default(),
             link: Link::new(now_ms),
             resuming: false,
             next_batch: 0,
@@ -202,13 +207,18 @@ impl Client {
     /// What is shown of a key; none if it never had an entry. O(log n).
     pub fn shown(&self, key: &Key) -> Option<Shown<'_>> {
         let base = self.base.entry(key.as_str());
-        let own = self.outbox.shown(key);
-        match (base, own) {
-            (Some(base), Some(own)) if base.rank() > own.rank() => Some(Shown::base(base)),
-            (_, Some(own)) => Some(Shown::outbox(own)),
+        match (base, self.waiting(key)) {
+            (Some(base), Some(row)) if base.rank() > row.rank() => Some(Shown::base(base)),
+            (_, Some(row)) => Some(Shown::outbox(row)),
             (Some(base), None) => Some(Shown::base(base)),
             (None, None) => None,
         }
+    }
+
+    /// The greatest write of a key that waits on this device and is shown.
+    fn waiting(&self, key: &Key) -> Option<&OutboxRow> {
+        let rows = self.outbox.shown(key).into_iter().chain(self.siblings.shown(key));
+        rows.max_by(|a, b| a.rank().cmp(&b.rank()))
     }
 
     /// The value that is shown of a key. O(log n).
@@ -219,14 +229,16 @@ impl Client {
     /// The keys that are shown with a value, in order. O(n).
     pub fn keys(&self) -> Vec<Key> {
         let mut keys = Vec::with_capacity(self.base.live() as usize);
-        let mut own = self.outbox.keys().peekable();
-        let has_own = own.peek().is_some();
+        let mut own = BTreeSet::new();
+        own.extend(self.outbox.keys().chain(self.siblings.keys()).cloned());
+        let has_own = !own.is_empty();
+        let mut own = own.into_iter().peekable();
         for (key, _) in self.base.iter() {
-            keys.extend(std::iter::from_fn(|| own.next_if(|own| *own < key)).cloned());
-            own.next_if_eq(&key);
+            keys.extend(std::iter::from_fn(|| own.next_if(|own| own < key)));
+            own.next_if_eq(key);
             keys.push(key.clone());
         }
-        keys.extend(own.cloned());
+        keys.extend(own);
         if has_own {
             keys.retain(|key| self.get(key).is_some());
         }
@@ -313,7 +325,7 @@ impl Client {
     /// What an edit that begins now will have seen of a key; pass it to [`Client::put`] when the edit is done.
     pub fn begin(&self, key: &Key) -> Stamp {
         let base = self.base.entry(key.as_str());
-        match self.outbox.shown(key) {
+        match self.waiting(key) {
             Some(own) if base.is_none_or(|base| base.rank() <= own.rank()) => match own.recovered {
                 // It was the confirmed entry.
                 Some(_) => own.stamp,
@@ -358,10 +370,12 @@ impl Client {
         let stamp = self.clock.stamp(self.server_ms(now_ms), shown.max(began), value.is_some());
         let own = |entry: &&Entry| entry.stamp.replica() == self.clock.replica();
         let confirmed = self.base.entry(key.as_str()).filter(own).map(|entry| entry.stamp);
+        let told = self.sibling_rows(key).filter(|_| !mutant!("a sibling's write is not seen"));
+        let rows = self.outbox.rows(key).iter().chain(told);
         let row = OutboxRow {
             value,
             stamp,
-            seen: seen(began, confirmed, self.outbox.rows(key), self.clock.replica()),
+            seen: seen(began, confirmed, rows, self.clock.replica()),
             author: self.author.clone(),
             recovered: None,
             sent: false,

@@ -206,6 +206,11 @@ impl Outbox {
         self.active
     }
 
+    /// How many of those only wait for the base to reach their acks.
+    pub fn acked(&self) -> usize {
+        self.acked.len()
+    }
+
     /// How many rows wait for their user.
     pub fn inactive(&self) -> usize {
         self.inactive
@@ -298,8 +303,13 @@ impl Outbox {
 }
 
 /// What an operation of a replica has seen when editing began at `began`: that, and what it replaces of what waits on this
-/// device: `rows` are the key's rows in the outbox. `confirmed` is the replica's entry in the base.
-pub(super) fn seen(began: Stamp, confirmed: Option<Stamp>, rows: &[OutboxRow], replica: ReplicaId) -> Vec<Stamp> {
+/// device: `rows` are the key's rows in the outbox and of the siblings. `confirmed` is the replica's entry in the base.
+pub(super) fn seen<'a>(
+    began: Stamp,
+    confirmed: Option<Stamp>,
+    rows: impl Iterator<Item = &'a OutboxRow>,
+    replica: ReplicaId,
+) -> Vec<Stamp> {
     let mut seen = vec![began];
     let mut add = |stamp: Stamp| {
         if !seen.contains(&stamp) {
@@ -307,7 +317,7 @@ pub(super) fn seen(began: Stamp, confirmed: Option<Stamp>, rows: &[OutboxRow], r
         }
     };
     confirmed.filter(|&stamp| stamp > began).into_iter().for_each(&mut add);
-    for row in rows.iter().filter(|row| row.state.is_active()) {
+    for row in rows.filter(|row| row.state.is_active()) {
         let is_own = row.stamp.replica() == replica;
         row.seen[1..].iter().copied().for_each(&mut add);
         if !is_own || row.sent {
