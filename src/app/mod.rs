@@ -22,6 +22,7 @@ mod row;
 mod search;
 
 mod held;
+mod plain_http;
 mod toast;
 
 use leptos::prelude::*;

@@ -309,6 +309,7 @@ impl State {
                 seq: self.first.seq.0,
                 author: String::new(),
                 notice: None,
+                is_plain_http: false,
                 held: Vec::new(),
             },
             |replica| replica.status(),

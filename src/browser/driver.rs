@@ -9,6 +9,7 @@ use std::{
 use keybook_core::{
     client::{Action, Client, Event, Phase},
     entry::Seq,
+    key::Key,
     stamp::ReplicaId,
     wire::ByeCode,
 };
@@ -23,6 +24,7 @@ use super::{
     locks, now_ms,
     rows::Rows,
     socket::{Socket, SocketEvent},
+    tabs::Tabs,
     timer::{Frame, Timeout},
     window,
 };
@@ -47,6 +49,9 @@ pub(super) struct State {
     pub(super) notice: Option<String>,
     /// What of this device's cannot be read, until the page is loaded again.
     pub(super) damage: Option<String>,
+    /// The browser lets this page do less, and the person has not closed the note that says so.
+    pub(super) is_plain_http: bool,
+    tabs: Tabs,
     addresses: Addresses,
     socket: Option<Socket>,
     fetch: Option<Fetch>,
@@ -58,6 +63,9 @@ pub(super) struct State {
     /// The cursor at the last comparison of digests that was asked for here.
     compared: Option<Seq>,
 }
+
+/// The rows of keys of the outbox; none where nothing waits any more.
+type KeptRows = Vec<(Key, Option<Vec<u8>>)>;
 
 /// What this device keeps, and how that goes.
 pub(super) enum Device {
@@ -90,6 +98,8 @@ impl Driver {
             device: Device::Opening,
             notice: None,
             damage: None,
+            is_plain_http: identity::is_plain_http(),
+            tabs: Tabs::default(),
             socket: None,
             fetch: None,
             timer: None,
@@ -123,22 +133,47 @@ impl Driver {
     }
 
     fn handle_opened(&self, store: LocalStore, found: Found) {
-        let name = {
-            let state = &mut *self.state.borrow_mut();
-            state.device = Device::Open { store, is_keeping: false, adopted: Vec::new() };
-            state.addresses.name.clone()
-        };
+        self.state.borrow_mut().device = Device::Open { store, is_keeping: false, adopted: Vec::new() };
         self.step(|client, now_ms| client.handle_stored(&found.stored, now_ms));
-        for replica in found.replicas {
-            let driver = self.this.clone();
-            locks::take(&lock(&name, replica), move || with(&driver, |driver| driver.adopt(replica)));
+        self.join_tabs();
+        found.replicas.into_iter().for_each(|replica| self.meet(replica, false));
+    }
+
+    /// Begins to tell the other tabs of this browser what waits here, and asks what they have.
+    fn join_tabs(&self) {
+        let driver = self.this.clone();
+        let handle = move |message: Vec<u8>| with(&driver, |driver| driver.handle_told(&message));
+        let state = &mut *self.state.borrow_mut();
+        state.tabs = Tabs::open(&state.addresses.name, handle);
+        state.client.ask_siblings();
+        state.keep(&self.this);
+    }
+
+    fn handle_told(&self, message: &[u8]) {
+        if let Some(replica) = self.step(|client, _| client.handle_told(message)) {
+            self.meet(replica, true);
         }
+    }
+
+    /// There is another tab, or there was one that has left its edits. When it has ended they are adopted.
+    fn meet(&self, replica: ReplicaId, has_spoken: bool) {
+        let state = &mut *self.state.borrow_mut();
+        if state.tabs.meet(replica, has_spoken, now_ms()) {
+            let driver = self.this.clone();
+            let adopt = move || with(&driver, |driver| driver.adopt(replica));
+            locks::take(&lock(&state.addresses.name, replica), adopt);
+        }
+        state.schedule(&self.this);
     }
 
     /// Takes over the edits of a page that is gone, as it has left them.
     fn adopt(&self, replica: ReplicaId) {
-        let Device::Open { store, .. } = &self.state.borrow().device else { return };
-        let (store, driver) = (store.clone(), self.this.clone());
+        let store = match &self.state.borrow().device {
+            Device::Open { store, .. } => Some(store.clone()),
+            Device::Opening | Device::Refused => None,
+        };
+        let Some(store) = store else { return self.step(|client, _| client.forget_sibling(replica)) };
+        let driver = self.this.clone();
         spawn_local(async move {
             let outbox = store.outbox(replica).await;
             with(&driver, |driver| match outbox {
@@ -146,7 +181,10 @@ impl Driver {
                     if let Device::Open { adopted, .. } = &mut driver.state.borrow_mut().device {
                         adopted.push(replica);
                     }
-                    driver.step(|client, _| client.adopt_rows(&outbox));
+                    driver.step(|client, _| {
+                        client.adopt_rows(&outbox);
+                        client.forget_sibling(replica);
+                    });
                 }
                 Err(error) => driver.handle_refused(&error),
             });
@@ -155,18 +193,26 @@ impl Driver {
 
     /// Goes on without a local store.
     fn handle_refused(&self, _error: &JsValue) {
-        self.state.borrow_mut().device = Device::Refused;
+        let device = std::mem::replace(&mut self.state.borrow_mut().device, Device::Refused);
+        if matches!(device, Device::Opening) {
+            self.join_tabs();
+        }
         self.step(Client::handle_online);
         self.refresh();
     }
 
-    fn handle_kept(&self, kept: Result<bool, JsValue>) {
+    /// A change of the outbox is on the disk, with the rows of pages that are gone; the other tabs may know it now.
+    fn handle_kept(&self, kept: Result<bool, JsValue>, outbox: KeptRows, gone: Vec<ReplicaId>) {
         let lacks = match kept {
             Ok(lacks) => lacks,
             Err(error) => return self.handle_refused(&error),
         };
-        if let Device::Open { is_keeping, .. } = &mut self.state.borrow_mut().device {
-            *is_keeping = false;
+        {
+            let state = &mut *self.state.borrow_mut();
+            if let Device::Open { is_keeping, .. } = &mut state.device {
+                *is_keeping = false;
+            }
+            state.tell(outbox, gone);
         }
         self.step(|client, _| {
             if lacks {
@@ -224,7 +270,16 @@ impl Driver {
                 state.client.verify();
             }
         }
+        let ended = {
+            let state = &mut *self.state.borrow_mut();
+            let ended = state.tabs.handle_timeout(state.client.replica(), now_ms);
+            if ended.is_some() {
+                state.client.ask_siblings();
+            }
+            ended
+        };
         self.step(Client::handle_timeout);
+        ended.into_iter().flatten().for_each(|replica| self.adopt(replica));
     }
 
     /// Listens to the window for as long as there is one.
@@ -367,20 +422,40 @@ impl State {
 
     /// Hands what has changed to the local store, one transaction after the other.
     fn keep(&mut self, driver: &Weak<Driver>) {
-        let Device::Open { store, is_keeping, adopted } = &mut self.device else { return };
-        if *is_keeping {
-            return;
-        }
+        let (store, is_keeping, adopted) = match &mut self.device {
+            Device::Opening | Device::Open { is_keeping: true, .. } => return,
+            Device::Open { store, is_keeping, adopted } => (store, is_keeping, adopted),
+            Device::Refused => {
+                let outbox = self.client.take_outbox_change();
+                self.tell(outbox, Vec::new());
+                return self.answer();
+            }
+        };
         let (change, forget) = (self.client.take_local_change(), std::mem::take(adopted));
         if change.is_empty() && forget.is_empty() {
-            return;
+            return self.answer();
         }
         *is_keeping = true;
         let (store, driver) = (store.clone(), driver.clone());
         spawn_local(async move {
             let kept = store.keep(&change, &forget).await;
-            with(&driver, |driver| driver.handle_kept(kept));
+            with(&driver, |driver| driver.handle_kept(kept, change.outbox, forget));
         });
+    }
+
+    /// Tells the other tabs what has changed and is as durable as it will be here.
+    fn tell(&mut self, outbox: KeptRows, gone: Vec<ReplicaId>) {
+        if !outbox.is_empty() || !gone.is_empty() {
+            let message = self.client.tell(outbox, gone);
+            self.tabs.send(&message);
+        }
+    }
+
+    /// Tells them what they have asked for, and asks what is lacking here.
+    fn answer(&mut self) {
+        while let Some(message) = self.client.poll_told() {
+            self.tabs.send(&message);
+        }
     }
 
     /// Sets the timer to what comes next.
@@ -389,7 +464,8 @@ impl State {
         let is_due =
             self.client.is_settled() && self.client.verified() != Some(cursor) && self.compared != Some(cursor);
         self.verify_at_ms = is_due.then(|| self.verify_at_ms.unwrap_or(now_ms + VERIFY_AFTER_MS));
-        let Some(next_ms) = self.client.poll_timeout().into_iter().chain(self.verify_at_ms).min() else {
+        let others = self.verify_at_ms.into_iter().chain(self.tabs.poll_timeout());
+        let Some(next_ms) = self.client.poll_timeout().into_iter().chain(others).min() else {
             self.timer = None;
             return;
         };

@@ -12,6 +12,7 @@ mod locks;
 mod replica;
 mod rows;
 mod socket;
+mod tabs;
 mod timer;
 
 use std::rc::Rc;

@@ -70,9 +70,12 @@ impl Replica for Driver {
     fn status(&self) -> Status {
         let state = self.state.borrow();
         let (client, connection) = (&state.client, state.connection());
+        // Where nothing is kept, each tab speaks for itself: what it has is lost with it.
+        let siblings = if state.is_durable() { client.sibling_edits() } else { 0 };
+        let edits = client.outbox().active() + siblings;
         Status {
             connection,
-            sync: match Sync::new(client.outbox().active(), connection, state.is_durable()) {
+            sync: match Sync::new(edits, connection, state.is_durable()) {
                 Sync::OnDevice(edits) if state.is_keeping() => Sync::Saving(edits),
                 sync => sync,
             },
@@ -81,8 +84,15 @@ impl Replica for Driver {
             seq: client.cursor().0,
             author: client.author().name.as_str().to_owned(),
             notice: state.notice.clone().or_else(|| state.damage.clone()),
+            is_plain_http: state.is_plain_http,
             held: if client.outbox().inactive() == 0 { Vec::new() } else { held(client) },
         }
+    }
+
+    fn accept_plain_http(&self) {
+        identity::accept_plain_http();
+        self.state.borrow_mut().is_plain_http = false;
+        self.refresh();
     }
 
     fn rename(&self, name: &str) {

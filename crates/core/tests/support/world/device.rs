@@ -162,6 +162,9 @@ impl World {
         self.tally.count(if is_late { "device opened late" } else { "device opened" });
         client.ask_siblings();
         self.drive(index);
+        if !self.plan.tabs {
+            while self.adopt(index) {}
+        }
     }
 }
 

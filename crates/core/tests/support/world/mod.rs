@@ -165,7 +165,7 @@ impl World {
         if self.plan.devices && self.decisions.one_in(2) {
             self.sync_device(peer);
         }
-        if self.plan.devices && self.decisions.one_in(4) {
+        if self.plan.tabs && self.decisions.one_in(4) {
             self.step_tab(peer);
         }
         if self.server.is_none() && self.decisions.one_in(20) {

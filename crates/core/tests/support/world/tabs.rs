@@ -44,7 +44,7 @@ impl World {
     /// The tab is closed, or its browser killed with all tabs: what was not durable is lost. Each is opened again, as another
     /// replica.
     pub(super) fn crash_tab(&mut self, index: usize) {
-        let is_browser = self.decisions.one_in(4);
+        let is_browser = self.plan.tabs && self.decisions.one_in(4);
         let device = |peer: &Peer| peer.tab.as_ref().map(|tab| tab.device);
         let number = device(&self.peers[index]).expect("it is a tab");
         let is_killed = |(other, peer): (usize, &Peer)| {
@@ -107,7 +107,7 @@ impl World {
     }
 
     /// A tab gets the lock of one that has ended, and takes over what that has left: exactly what it held when that was kept.
-    fn adopt(&mut self, index: usize) -> bool {
+    pub(super) fn adopt(&mut self, index: usize) -> bool {
         let Some(tab) = self.peers[index].tab.as_ref().filter(|tab| !tab.is_opening) else { return false };
         let is_held = |replica: &ReplicaId| {
             let holds = |tab: &Tab| tab.ended.contains(replica);
