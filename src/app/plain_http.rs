@@ -16,9 +16,8 @@ pub(super) fn PlainHttp() -> impl IntoView {
     view! {
         <p class="banner note" role="note" hidden=page.is(|state| !state.status().is_plain_http)>
             <span>
-                "This address is plain HTTP, where browsers let a page do less. Edits are kept on this device and sent when the "
-                "server can be reached, but without it this page does not open. Other tabs notice only after seconds that one was "
-                "closed. With HTTPS, or on localhost, all of it works."
+                "Over plain HTTP, edits are kept on this device, but this page does not open without its server, and what a "
+                "closed tab leaves takes seconds to be found. HTTPS mends both."
             </span>
             <button class="plain" on:click=close>"Close"</button>
         </p>

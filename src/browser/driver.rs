@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use js_sys::Reflect;
 use keybook_core::{
     client::{Action, Client, Event, Phase},
     entry::Seq,
@@ -293,6 +294,14 @@ impl Driver {
             }
         });
         let driver = self.this.clone();
+        let on_show = Closure::<dyn Fn(web_sys::Event)>::new(move |event: web_sys::Event| {
+            let is_from_cache = Reflect::get(&event, &"persisted".into()).is_ok_and(|persisted| persisted.is_truthy());
+            if is_from_cache && driver.upgrade().is_some_and(|driver| driver.state.borrow().is_durable()) {
+                // Other tabs may have taken over what it had.
+                window().location().reload().expect("a page can be loaded again");
+            }
+        });
+        let driver = self.this.clone();
         let on_leave = Closure::<dyn Fn(BeforeUnloadEvent)>::new(move |event: BeforeUnloadEvent| {
             if driver.upgrade().is_some_and(|driver| driver.state.borrow().would_lose()) {
                 event.prevent_default();
@@ -302,6 +311,7 @@ impl Driver {
         for (target, name, listener) in [
             (window().as_ref(), "online", on_online.as_ref()),
             (document.as_ref(), "visibilitychange", on_online.as_ref()),
+            (window().as_ref(), "pageshow", on_show.as_ref()),
             (window().as_ref(), "beforeunload", on_leave.as_ref()),
         ] {
             let target: &web_sys::EventTarget = target;
@@ -310,6 +320,7 @@ impl Driver {
                 .expect("a listener can be added to what is alive");
         }
         on_online.forget();
+        on_show.forget();
         on_leave.forget();
     }
 }

@@ -18,16 +18,19 @@ pub(super) fn are_there() -> bool {
     !manager().is_undefined()
 }
 
-/// Takes a lock once nobody has it, calls `granted`, and holds it for as long as the page lives.
+/// Takes a lock once nobody has it, calls `granted`, and holds it until the page is left: one in the browser's back-forward cache
+/// has left its edits too, and comes back as another replica.
 pub(super) fn take(name: &str, granted: impl FnOnce() + 'static) {
     if !are_there() {
         return;
     }
     let callback = Closure::once_into_js(move || -> Promise {
         granted();
-        Promise::new(&mut |_, _| ())
+        Promise::new(&mut |left, _| {
+            window().add_event_listener_with_callback("pagehide", &left).expect("a window can be listened to");
+        })
     });
-    // The promise is settled when the page ends.
+    // The promise is settled when the page is left.
     let _ = manager().unchecked_into::<LockManager>().request(name, callback.unchecked_ref());
 }
 

@@ -217,8 +217,7 @@ impl Client {
 
     /// The greatest write of a key that waits on this device and is shown.
     fn waiting(&self, key: &Key) -> Option<&OutboxRow> {
-        let rows = self.outbox.shown(key).into_iter().chain(self.siblings.shown(key));
-        rows.max_by(|a, b| a.rank().cmp(&b.rank()))
+        self.siblings.shown(key, self.outbox.shown(key))
     }
 
     /// The value that is shown of a key. O(log n).

@@ -279,15 +279,16 @@ impl Outbox {
             RowState::Acked(_) => acks_are_void,
             _ => false,
         };
-        self.transition(again, RowState::Queued);
+        self.transition(&again, RowState::Queued);
     }
 
     /// Takes everything that is on its way out of the shown state.
     pub fn orphan(&mut self) {
-        self.transition(|row| row.state.is_active(), RowState::Orphaned);
+        self.transition(&|row| row.state.is_active(), RowState::Orphaned);
     }
 
-    fn transition(&mut self, of: impl Fn(&OutboxRow) -> bool, to: RowState) {
+    /// Lets the rows that match wait for something else.
+    pub(super) fn transition(&mut self, of: &dyn Fn(&OutboxRow) -> bool, to: RowState) {
         let rows: Vec<_> = self.iter().filter(|(_, row)| of(row)).map(|(key, row)| (key.clone(), row.stamp)).collect();
         for (key, stamp) in rows {
             self.set_state(&key, stamp, to);

@@ -98,10 +98,10 @@ impl Siblings {
         self.heard.clear();
     }
 
-    /// The greatest row of a key.
-    pub(super) fn shown(&self, key: &Key) -> Option<&OutboxRow> {
+    /// The greatest row of a key, if it is not one's own.
+    pub(super) fn shown<'a>(&'a self, key: &Key, own: Option<&'a OutboxRow>) -> Option<&'a OutboxRow> {
         let rows = self.heard.iter().filter_map(|sibling| sibling.rows.shown(key));
-        rows.max_by(|a, b| a.rank().cmp(&b.rank()))
+        own.into_iter().chain(rows).max_by(|a, b| a.rank().cmp(&b.rank()))
     }
 
     fn rows<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = &'a OutboxRow> {
@@ -125,7 +125,7 @@ impl Sibling {
             if is_there || matches!(old.state, RowState::Acked(_)) && !is_replaced {
                 continue;
             }
-            if is_replaced || mutant!("a sibling's row leaves at once") {
+            if is_replaced || !old.state.is_active() || mutant!("a sibling's row leaves at once") {
                 self.rows.remove(key, old.stamp);
             } else {
                 self.rows.set_state(key, old.stamp, RowState::Acked(cursor));
@@ -250,12 +250,7 @@ impl Client {
     /// Shows what waits with a sibling no more.
     fn withdraw(&mut self, replica: ReplicaId) {
         let rows = &mut self.siblings.of(replica).rows;
-        let waits = |row: &OutboxRow| !matches!(row.state, RowState::Acked(_));
-        let waiting: Vec<_> =
-            rows.iter().filter(|(_, row)| waits(row)).map(|(key, row)| (key.clone(), row.stamp)).collect();
-        for (key, stamp) in waiting {
-            rows.remove(&key, stamp);
-        }
+        rows.transition(&|row| !matches!(row.state, RowState::Acked(_)), RowState::Orphaned);
         self.changed.extend(rows.take_changed());
         self.siblings.heard.retain(|sibling| sibling.replica != replica || sibling.rows.active() > 0);
         self.status_changed();
