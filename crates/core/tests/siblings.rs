@@ -73,23 +73,42 @@ fn tabs_agree_without_a_server() {
 
     group.connected = true;
     group.pass(60_000);
-    (0..2).for_each(|index| tell_all(&mut group, index));
+    for index in [0, 1, 0] {
+        tell_all(&mut group, index);
+        group.settle();
+    }
     assert_shown(&group, "k", Some("3"));
     assert!(group.members.iter().all(|member| member.client.sibling_edits() == 0));
 }
 
-/// A person edits a key in one tab, and again in another: the second has replaced the first.
+/// A person edits a key in one tab, and again in others, which have replaced what the first wrote. The last one connects first, and
+/// what it replaces was taken for a conflict with it.
 #[test]
-fn a_write_has_seen_the_siblings_that_it_replaces() {
+fn a_write_has_seen_the_siblings_that_it_replaces_and_lets_them_go_first() {
     let mut group = offline(3);
-    group.put(0, "k", "2");
-    tell_all(&mut group, 0);
+    group.put(2, "k", "2");
+    tell_all(&mut group, 2);
     group.put(1, "k", "3");
     tell_all(&mut group, 1);
-    group.put(2, "k", "4");
+    group.put(0, "k", "4");
     group.connected = true;
     group.pass(60_000);
+    tell_all(&mut group, 2);
+    group.settle();
+    tell_all(&mut group, 1);
+    group.settle();
     assert_shown(&group, "k", Some("4"));
+    assert_eq!(group.client(0).outbox().active(), 0, "it waits for nobody");
+    // Nor for ever, if nothing is told.
+    group.disconnect();
+    group.put(1, "a", "1");
+    tell_all(&mut group, 1);
+    group.put(0, "a", "2");
+    group.members[1].client = Client::new(ReplicaId(9), author(9), group.now_ms);
+    group.connected = true;
+    group.pass(60_000);
+    group.pass(5000);
+    assert_shown(&group, "a", Some("2"));
     assert_eq!(group.client(0).conflicts().iter().count(), 0);
 }
 

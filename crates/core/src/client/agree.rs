@@ -304,7 +304,9 @@ impl Client {
     /// Sends what is queued, as far as pushes may be in flight.
     pub(super) fn push(&mut self) {
         while self.link.is_welcome() && self.in_flight.len() < PUSHES_IN_FLIGHT_MAX {
-            let (keys, ops): (Vec<_>, Vec<_>) = self.outbox.take_push().into_iter().unzip();
+            let Self { outbox, siblings, siblings_first_until_ms, .. } = self;
+            let may_go = |key: &Key, row: &OutboxRow| siblings_first_until_ms.is_none() || !siblings.precede(key, row);
+            let (keys, ops): (Vec<_>, Vec<_>) = outbox.take_push(&may_go).into_iter().unzip();
             if ops.is_empty() {
                 return;
             }

@@ -53,6 +53,10 @@ pub const HEAL_MS_MIN: u64 = 600_000;
 /// silent for 90 s is closed by the server, and what came before that has been read by then.
 const LATE_MS_MAX: u64 = 120_000;
 
+/// The tabs of a device come back together. For so long after its Welcome, a write lets those of siblings go first that it has
+/// replaced: the server would take them for conflicts with it.
+const SIBLINGS_FIRST_MS: u64 = 5000;
+
 /// What has changed; see [`Client::poll_event`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -137,6 +141,8 @@ pub struct Client {
     conflicts: Conflicts,
     outbox: Outbox,
     siblings: Siblings,
+    /// Until then a write waits for those of siblings that it replaces.
+    siblings_first_until_ms: Option<u64>,
 
     link: Link,
     resuming: bool,
@@ -180,6 +186,7 @@ impl Client {
             conflicts: Conflicts::default(),
             outbox: Outbox::default(),
             siblings: Siblings::default(),
+            siblings_first_until_ms: None,
             link: Link::new(now_ms),
             resuming: false,
             next_batch: 0,
@@ -465,6 +472,7 @@ impl Client {
                 if let Phase::Greeting { since_ms } = self.link.phase {
                     self.set_offset(since_ms, server_ms, now_ms);
                     self.link.handle_welcome(now_ms);
+                    self.siblings_first_until_ms = Some(now_ms + SIBLINGS_FIRST_MS);
                     (self.role, self.limits, self.horizon) = (role, limits, horizon);
                     self.join(dictionary, ServerFrame::lineage(epoch, lineage), head, mode);
                 }
@@ -530,7 +538,8 @@ impl Client {
                 self.verify();
             }
         }
-        if self.outbox.wake(now_ms) {
+        let is_over = |until_ms: &u64| *until_ms <= now_ms || *until_ms > now_ms + SIBLINGS_FIRST_MS;
+        if self.outbox.wake(now_ms) | self.siblings_first_until_ms.take_if(|until_ms| is_over(until_ms)).is_some() {
             self.push();
         }
     }
@@ -539,7 +548,8 @@ impl Client {
 
     /// When to call [`Client::handle_timeout`], if ever.
     pub fn poll_timeout(&self) -> Option<u64> {
-        self.link.poll_timeout().into_iter().chain(self.outbox.wakes_at()).min()
+        let own = self.outbox.wakes_at().into_iter().chain(self.siblings_first_until_ms);
+        self.link.poll_timeout().into_iter().chain(own).min()
     }
 
     /// What the driver has to do next.

@@ -222,11 +222,14 @@ impl Outbox {
     }
 
     /// The next operations to send in the order of their stamps, at least one and at most a Push's worth, which are now
-    /// sent. Empty if nothing is queued.
-    pub fn take_push(&mut self) -> Vec<(Key, Op)> {
+    /// sent. Empty if nothing is queued that may go.
+    pub fn take_push(&mut self, may_go: &dyn Fn(&Key, &OutboxRow) -> bool) -> Vec<(Key, Op)> {
         let (mut ops, mut bytes) = (Vec::new(), 0);
         for (_, stamp, key) in &self.queued {
             let row = self.row(key, *stamp).expect("a queued row is there");
+            if !may_go(key, row) {
+                continue;
+            }
             bytes += row.bytes(key);
             if ops.len() == PUSH_OPS_MAX || (!ops.is_empty() && bytes > PUSH_BYTES_MAX) {
                 break;

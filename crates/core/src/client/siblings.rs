@@ -108,6 +108,12 @@ impl Siblings {
         self.heard.iter().flat_map(|sibling| sibling.rows.rows(key))
     }
 
+    /// Whether a write replaces one that is not confirmed.
+    pub(super) fn precede(&self, key: &Key, row: &OutboxRow) -> bool {
+        let waits = |told: &OutboxRow| told.state == RowState::Queued && row.seen[1..].contains(&told.stamp);
+        self.rows(key).any(waits)
+    }
+
     /// The keys that have rows, in no order and some more than once.
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
         self.heard.iter().flat_map(|sibling| sibling.rows.keys())
@@ -218,6 +224,7 @@ impl Client {
         } else {
             self.siblings.asks = true;
         }
+        self.push();
         Some(replica)
     }
 
@@ -254,6 +261,7 @@ impl Client {
         self.changed.extend(rows.take_changed());
         self.siblings.heard.retain(|sibling| sibling.replica != replica || sibling.rows.active() > 0);
         self.status_changed();
+        self.push();
     }
 
     /// Lets the rows go that have left their siblings, and whose effect is in the base by now.
