@@ -72,11 +72,13 @@ impl Replica for Driver {
         let (client, connection) = (&state.client, state.connection());
         // Where nothing is kept, each tab speaks for itself: what it has is lost with it.
         let siblings = if state.is_durable() { client.sibling_edits() } else { 0 };
-        let edits = client.outbox().active() + siblings;
+        let own = client.outbox().active();
         Status {
             connection,
-            sync: match Sync::new(edits, connection, state.is_durable()) {
+            sync: match Sync::new(own, connection, state.is_durable()) {
                 Sync::OnDevice(edits) if state.is_keeping() => Sync::Saving(edits),
+                // What another tab has told is on this device; whether its connection lives is not known here.
+                Sync::Saved | Sync::OnDevice(_) if siblings > 0 => Sync::OnDevice(own + siblings),
                 sync => sync,
             },
             live: state.rows.live(),
