@@ -16,8 +16,8 @@ pub(super) fn PlainHttp() -> impl IntoView {
     view! {
         <p class="banner note" role="note" hidden=page.is(|state| !state.status().is_plain_http)>
             <span>
-                "Over plain HTTP, edits are kept on this device, but this page does not open without its server, and what a "
-                "closed tab leaves takes seconds to be found. HTTPS mends both."
+                "Over plain HTTP this page does not open without its server, and tabs need seconds to notice that another "
+                "was closed. Edits are kept on this device all the same."
             </span>
             <button class="plain" on:click=close>"Close"</button>
         </p>
