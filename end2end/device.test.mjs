@@ -44,7 +44,7 @@ test("a tab that is closed leaves its edits to the others, the last ones too", a
   await set(closed, "first", "1");
   await status(closed, "Sync", "1 edit saved on this device");
   await visit(open, server.url);
-  await settled(open);
+  await status(open, "Sync", "1 edit saved on this device");
   await set(closed, "second", "2");
   await status(closed, "Sync", "2 edits saved on this device");
   await closed.close();

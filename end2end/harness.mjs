@@ -48,11 +48,13 @@ export function atEnd(test, teardown) {
 export class Server {
   #process;
   #data;
+  #flags;
   #log = "";
 
-  /** Starts one on a free port; it is killed when the test ends. */
-  static async start(test) {
+  /** Starts one on a free port, with further flags; it is killed when the test ends. */
+  static async start(test, flags = []) {
     const server = new Server();
+    server.#flags = flags;
     server.#data = await mkdtemp(path.join(tmpdir(), "keybook-test-"));
     atEnd(test, async () => {
       await server.kill();
@@ -86,7 +88,7 @@ export class Server {
   async #launch(address, executable = binary) {
     const environment = Object.entries(process.env).filter(([name]) => !/^(KEYBOOK|LEPTOS)_|^RUST_LOG$/.test(name));
     // Another directory than the repository's: the binary has to bring its files along.
-    const child = spawn(executable, ["serve", "--listen", address, "--data", this.#data], {
+    const child = spawn(executable, ["serve", "--listen", address, "--data", this.#data, ...this.#flags], {
       cwd: this.#data,
       env: Object.fromEntries(environment),
       stdio: ["ignore", "ignore", "pipe"],
@@ -128,9 +130,9 @@ const switches = [
   "--disable-sync",
 ];
 
-/** Starts Chromium with a fresh profile; it is closed when the test ends. */
-export async function startBrowser(test) {
-  const browser = await chromium.launch({ executablePath, args: switches });
+/** Starts Chromium with a fresh profile and further switches; it is closed when the test ends. */
+export async function startBrowser(test, further = []) {
+  const browser = await chromium.launch({ executablePath, args: [...switches, ...further] });
   atEnd(test, () => browser.close());
   return browser;
 }

@@ -23,6 +23,7 @@ mod row;
 mod search;
 
 mod held;
+mod plain_http;
 mod toast;
 mod undo;
 

@@ -9,6 +9,7 @@ use super::{
     grid::Grid,
     held::Held,
     model::Sync,
+    plain_http::PlainHttp,
     search::{Found, SearchBox},
     state::{PageState, State},
     status::{ConnectionStatus, SyncStatus, Verified},
@@ -40,6 +41,7 @@ pub(super) fn Page() -> impl IntoView {
                 "Without JavaScript this page shows the first entries of the dictionary, and cannot change them."
             </p>
             <Notices />
+            <PlainHttp />
             <Held />
             <EntryForm />
             <div class="tools needs-script">

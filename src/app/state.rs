@@ -336,6 +336,7 @@ impl State {
                 seq: self.first.seq.0,
                 author: String::new(),
                 notice: None,
+                is_plain_http: false,
                 held: Vec::new(),
                 undoable: (0, 0),
                 trouble: String::new(),

@@ -6,9 +6,11 @@ use std::{
     time::Duration,
 };
 
+use js_sys::Reflect;
 use keybook_core::{
     client::{Action, Client, Event, LocalChange, Phase},
     entry::Seq,
+    key::Key,
     stamp::ReplicaId,
     wire::ByeCode,
 };
@@ -24,6 +26,7 @@ use super::{
     locks, now_ms, quota, reason,
     rows::Rows,
     socket::{Socket, SocketEvent},
+    tabs::Tabs,
     timer::{Frame, Timeout},
     window,
 };
@@ -57,6 +60,9 @@ pub(super) struct State {
     pub(super) notice: Option<String>,
     /// What of this device's cannot be read, until the page is loaded again.
     pub(super) damage: Option<String>,
+    /// The browser lets this page do less, and the person has not closed the note that says so.
+    pub(super) is_plain_http: bool,
+    tabs: Tabs,
     addresses: Addresses,
     socket: Option<Socket>,
     fetch: Option<Fetch>,
@@ -68,6 +74,9 @@ pub(super) struct State {
     /// The cursor at the last comparison of digests that was asked for here.
     compared: Option<Seq>,
 }
+
+/// The rows of keys of the outbox; none where nothing waits any more.
+type KeptRows = Vec<(Key, Option<Vec<u8>>)>;
 
 /// What this device keeps, and how that goes.
 pub(super) enum Device {
@@ -112,6 +121,8 @@ impl Driver {
             has_asked: false,
             notice: None,
             damage: None,
+            is_plain_http: identity::is_plain_http(),
+            tabs: Tabs::default(),
             socket: None,
             fetch: None,
             timer: None,
@@ -147,22 +158,47 @@ impl Driver {
     }
 
     fn handle_opened(&self, store: LocalStore, found: Found) {
-        let name = {
-            let state = &mut *self.state.borrow_mut();
-            state.device = Device::Open { store, is_keeping: false, adopted: Vec::new(), unkept: None };
-            state.addresses.name.clone()
-        };
+        self.state.borrow_mut().device = Device::Open { store, is_keeping: false, adopted: Vec::new(), unkept: None };
         self.step(|client, now_ms| client.handle_stored(&found.stored, now_ms));
-        for replica in found.replicas {
-            let driver = self.this.clone();
-            locks::take(&lock(&name, replica), move || with(&driver, |driver| driver.adopt(replica)));
+        self.join_tabs();
+        found.replicas.into_iter().for_each(|replica| self.meet(replica, false));
+    }
+
+    /// Begins to tell the other tabs of this browser what waits here, and asks what they have.
+    fn join_tabs(&self) {
+        let driver = self.this.clone();
+        let handle = move |message: Vec<u8>| with(&driver, |driver| driver.handle_told(&message));
+        let state = &mut *self.state.borrow_mut();
+        state.tabs = Tabs::open(&state.addresses.name, handle);
+        state.client.ask_siblings();
+        state.keep(&self.this);
+    }
+
+    fn handle_told(&self, message: &[u8]) {
+        if let Some(replica) = self.step(|client, _| client.handle_told(message)) {
+            self.meet(replica, true);
         }
+    }
+
+    /// There is another tab, or there was one that has left its edits. When it has ended they are adopted.
+    fn meet(&self, replica: ReplicaId, has_spoken: bool) {
+        let state = &mut *self.state.borrow_mut();
+        if state.tabs.meet(replica, has_spoken, now_ms()) {
+            let driver = self.this.clone();
+            let adopt = move || with(&driver, |driver| driver.adopt(replica));
+            locks::take(&lock(&state.addresses.name, replica), adopt);
+        }
+        state.schedule(&self.this);
     }
 
     /// Takes over the edits of a page that is gone, as it has left them.
     fn adopt(&self, replica: ReplicaId) {
-        let Device::Open { store, .. } = &self.state.borrow().device else { return };
-        let (store, driver) = (store.clone(), self.this.clone());
+        let store = match &self.state.borrow().device {
+            Device::Open { store, .. } => Some(store.clone()),
+            Device::Opening | Device::Refused(_) => None,
+        };
+        let Some(store) = store else { return self.step(|client, _| client.forget_sibling(replica)) };
+        let driver = self.this.clone();
         spawn_local(async move {
             let left = store.left(replica).await;
             with(&driver, |driver| match left {
@@ -173,6 +209,7 @@ impl Driver {
                     driver.step(|client, _| {
                         client.adopt_rows(&outbox);
                         client.adopt_steps(&steps);
+                        client.forget_sibling(replica);
                     });
                 }
                 Err(error) => driver.handle_refused(reason(&error)),
@@ -182,19 +219,25 @@ impl Driver {
 
     /// Goes on without a local store.
     fn handle_refused(&self, reason: String) {
-        {
+        let was_opening = {
             let device = &mut self.state.borrow_mut().device;
+            let was_opening = matches!(device, Device::Opening);
             // A store that was given up is closed later.
             if !matches!(device, Device::Refused(_)) {
                 *device = Device::Refused(reason);
             }
+            was_opening
+        };
+        if was_opening {
+            self.join_tabs();
         }
         self.step(Client::handle_online);
         self.refresh();
     }
 
-    /// A change is on the disk; the store may lack something that is in no change.
-    fn handle_kept(&self, lacks: bool) {
+    /// A change is on the disk, with what pages have left that are gone; the other tabs may know it now. The store may lack
+    /// something that is in no change.
+    fn handle_kept(&self, lacks: bool, outbox: KeptRows, gone: Vec<ReplicaId>) {
         {
             let state = &mut *self.state.borrow_mut();
             if let Device::Open { is_keeping, unkept, .. } = &mut state.device {
@@ -204,6 +247,7 @@ impl Driver {
             if is_offline_edit && !std::mem::replace(&mut state.has_asked, true) {
                 quota::persist();
             }
+            state.tell(outbox, gone);
         }
         self.step(|client, _| {
             if lacks {
@@ -302,7 +346,16 @@ impl Driver {
                 state.client.verify();
             }
         }
+        let ended = {
+            let state = &mut *self.state.borrow_mut();
+            let ended = state.tabs.handle_timeout(state.client.replica(), now_ms);
+            if ended.is_some() {
+                state.client.ask_siblings();
+            }
+            ended
+        };
         self.step(Client::handle_timeout);
+        ended.into_iter().flatten().for_each(|replica| self.adopt(replica));
     }
 
     /// Listens to the window for as long as there is one.
@@ -316,6 +369,14 @@ impl Driver {
             }
         });
         let driver = self.this.clone();
+        let on_show = Closure::<dyn Fn(web_sys::Event)>::new(move |event: web_sys::Event| {
+            let is_from_cache = Reflect::get(&event, &"persisted".into()).is_ok_and(|persisted| persisted.is_truthy());
+            if is_from_cache && driver.upgrade().is_some_and(|driver| driver.state.borrow().is_durable()) {
+                // Other tabs may have taken over what it had.
+                window().location().reload().expect("a page can be loaded again");
+            }
+        });
+        let driver = self.this.clone();
         let on_leave = Closure::<dyn Fn(BeforeUnloadEvent)>::new(move |event: BeforeUnloadEvent| {
             if driver.upgrade().is_some_and(|driver| driver.state.borrow().would_lose()) {
                 event.prevent_default();
@@ -324,6 +385,7 @@ impl Driver {
         for (target, name, listener) in [
             (window().as_ref(), "online", on_online.as_ref()),
             (document().as_ref(), "visibilitychange", on_online.as_ref()),
+            (window().as_ref(), "pageshow", on_show.as_ref()),
             (window().as_ref(), "beforeunload", on_leave.as_ref()),
         ] {
             let target: &web_sys::EventTarget = target;
@@ -332,6 +394,7 @@ impl Driver {
                 .expect("a listener can be added to what is alive");
         }
         on_online.forget();
+        on_show.forget();
         on_leave.forget();
     }
 }
@@ -467,27 +530,48 @@ impl State {
 
     /// Hands what has changed to the local store, one transaction after the other.
     fn keep(&mut self, driver: &Weak<Driver>) {
-        let Device::Open { store, is_keeping, adopted, unkept } = &mut self.device else { return };
-        if *is_keeping || unkept.as_ref().is_some_and(|unkept| unkept.again_at_ms > now_ms()) {
-            return;
-        }
+        let (store, is_keeping, adopted, unkept) = match &mut self.device {
+            Device::Opening | Device::Open { is_keeping: true, .. } => return,
+            Device::Open { unkept: Some(unkept), .. } if unkept.again_at_ms > now_ms() => return self.answer(),
+            Device::Open { store, is_keeping, adopted, unkept } => (store, is_keeping, adopted, unkept),
+            Device::Refused(_) => {
+                let outbox = self.client.take_outbox_change();
+                self.tell(outbox, Vec::new());
+                return self.answer();
+            }
+        };
         let (change, adopted) = match unkept {
             Some(Unkept { change, adopted, .. }) => (std::mem::take(change), std::mem::take(adopted)),
             None => (self.client.take_local_change(), std::mem::take(adopted)),
         };
         if change.is_empty() && adopted.is_empty() {
             *unkept = None;
-            return;
+            return self.answer();
         }
         *is_keeping = true;
         let (store, driver) = (store.clone(), driver.clone());
         spawn_local(async move {
             let kept = store.keep(&change, &adopted).await;
             with(&driver, |driver| match kept {
-                Ok(lacks) => driver.handle_kept(lacks),
+                Ok(lacks) => driver.handle_kept(lacks, change.outbox, adopted),
                 Err(error) => driver.handle_unkept(change, adopted, reason(&error)),
             });
         });
+    }
+
+    /// Tells the other tabs what has changed and is as durable as it will be here.
+    fn tell(&mut self, outbox: KeptRows, gone: Vec<ReplicaId>) {
+        if !outbox.is_empty() || !gone.is_empty() {
+            let message = self.client.tell(outbox, gone);
+            self.tabs.send(&message);
+        }
+    }
+
+    /// Tells them what they have asked for, and asks what is lacking here.
+    fn answer(&mut self) {
+        while let Some(message) = self.client.poll_told() {
+            self.tabs.send(&message);
+        }
     }
 
     /// Sets the timer to what comes next.
@@ -500,8 +584,8 @@ impl State {
             Device::Open { unkept: Some(unkept), is_keeping: false, .. } => Some(unkept.again_at_ms),
             _ => None,
         };
-        let next_ms = self.client.poll_timeout().into_iter().chain(self.verify_at_ms).chain(again_at_ms).min();
-        let Some(next_ms) = next_ms else {
+        let others = self.verify_at_ms.into_iter().chain(self.tabs.poll_timeout()).chain(again_at_ms);
+        let Some(next_ms) = self.client.poll_timeout().into_iter().chain(others).min() else {
             self.timer = None;
             return;
         };

@@ -12,6 +12,8 @@ use super::window;
 
 /// `{id in 16 hexadecimal digits} {name}`
 const STORAGE_KEY: &str = "keybook.author";
+/// There once the person has read what does not work over plain HTTP.
+const PLAIN_HTTP_KEY: &str = "keybook.plain-http";
 
 /// The author of this profile, made and kept at the first call.
 pub(super) fn author() -> Author {
@@ -29,6 +31,20 @@ pub(super) fn keep_author(author: &Author) {
     if let Some(storage) = storage() {
         // A name that cannot be kept is asked for again; no edit depends on it.
         let _ = storage.set_item(STORAGE_KEY, &format!("{:016x} {}", author.id.0, author.name));
+    }
+}
+
+/// Whether the browser lets this page do less, and its person has not been told.
+pub(super) fn is_plain_http() -> bool {
+    let is_read = || storage().is_some_and(|storage| storage.get_item(PLAIN_HTTP_KEY).is_ok_and(|item| item.is_some()));
+    !window().is_secure_context() && !is_read()
+}
+
+/// The person has read that, in every tab and at every visit.
+pub(super) fn accept_plain_http() {
+    if let Some(storage) = storage() {
+        // If it cannot be kept, it is said again at the next visit.
+        let _ = storage.set_item(PLAIN_HTTP_KEY, "read");
     }
 }
 

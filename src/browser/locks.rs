@@ -1,8 +1,7 @@
-//! Web Locks: how a page knows that another of this browser is gone. Where there are none (plain HTTP at another host than
-//! localhost), every other page counts as gone: sending an edit twice is harmless.
+//! Web Locks: how a page knows that another of this browser is gone. Plain HTTP at another host than localhost has none.
 
 use js_sys::{Function, Promise, Reflect};
-use wasm_bindgen::{JsCast, closure::Closure, prelude::wasm_bindgen};
+use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 
 use super::window;
 
@@ -14,16 +13,27 @@ extern "C" {
     fn request(this: &LockManager, name: &str, granted: &Function) -> Promise;
 }
 
-/// Takes a lock once nobody has it, calls `granted`, and holds it for as long as the page lives.
+/// Whether there are any.
+pub(super) fn are_there() -> bool {
+    !manager().is_undefined()
+}
+
+/// Takes a lock once nobody has it, calls `granted`, and holds it until the page is left: one in the browser's back-forward cache
+/// has left its edits too, and comes back as another replica.
 pub(super) fn take(name: &str, granted: impl FnOnce() + 'static) {
-    let locks = Reflect::get(&window().navigator(), &"locks".into()).unwrap_or_default();
-    if locks.is_undefined() {
-        return granted();
+    if !are_there() {
+        return;
     }
     let callback = Closure::once_into_js(move || -> Promise {
         granted();
-        Promise::new(&mut |_, _| ())
+        Promise::new(&mut |left, _| {
+            window().add_event_listener_with_callback("pagehide", &left).expect("a window can be listened to");
+        })
     });
-    // The promise is settled when the page ends.
-    let _ = locks.unchecked_into::<LockManager>().request(name, callback.unchecked_ref());
+    // The promise is settled when the page is left.
+    let _ = manager().unchecked_into::<LockManager>().request(name, callback.unchecked_ref());
+}
+
+fn manager() -> JsValue {
+    Reflect::get(&window().navigator(), &"locks".into()).unwrap_or_default()
 }

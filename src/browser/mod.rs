@@ -14,6 +14,7 @@ mod quota;
 mod replica;
 mod rows;
 mod socket;
+mod tabs;
 mod timer;
 
 use std::rc::Rc;

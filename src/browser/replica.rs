@@ -78,10 +78,15 @@ impl Replica for Driver {
     fn status(&self) -> Status {
         let state = self.state.borrow();
         let (client, connection) = (&state.client, state.connection());
+        // Where nothing is kept, each tab speaks for itself: what it has is lost with it.
+        let siblings = if state.is_durable() { client.sibling_edits() } else { 0 };
+        let own = client.outbox().active();
         Status {
             connection,
-            sync: match Sync::new(client.outbox().active(), connection, state.is_durable()) {
+            sync: match Sync::new(own, connection, state.is_durable()) {
                 Sync::OnDevice(edits) if state.is_keeping() => Sync::Saving(edits),
+                // What another tab has told is on this device; whether its connection lives is not known here.
+                Sync::Saved | Sync::OnDevice(_) if siblings > 0 => Sync::OnDevice(own + siblings),
                 sync => sync,
             },
             is_known: client.dictionary().is_some(),
@@ -90,6 +95,7 @@ impl Replica for Driver {
             seq: client.cursor().0,
             author: client.author().name.as_str().to_owned(),
             notice: state.notice.clone().or_else(|| state.damage.clone()),
+            is_plain_http: state.is_plain_http,
             held: if client.outbox().inactive() == 0 { Vec::new() } else { held(client) },
             undoable: client.undoable(),
             trouble: state.trouble(),
@@ -97,6 +103,12 @@ impl Replica for Driver {
             clock_ahead_ms: -client.offset_ms(),
             divergences: client.divergences(),
         }
+    }
+
+    fn accept_plain_http(&self) {
+        identity::accept_plain_http();
+        self.state.borrow_mut().is_plain_http = false;
+        self.refresh();
     }
 
     fn rename(&self, name: &str) {

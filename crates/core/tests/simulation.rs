@@ -14,7 +14,7 @@ use support::{
 const FRESH: u64 = 20;
 
 /// What must happen in some world; a kind that never does is not tested.
-const KINDS: [&str; 57] = [
+const KINDS: [&str; 64] = [
     "put",
     "put refused locally",
     "remove",
@@ -59,7 +59,14 @@ const KINDS: [&str; 57] = [
     "client crash at rest",
     "device lost a transaction",
     "device opened",
-    "device opened with edits",
+    "device lacks what came before",
+    "tab message lost",
+    "tab message after its end",
+    "tab adopted nothing",
+    "tab adopted edits",
+    "tabs agree offline",
+    "sibling's edit shown",
+    "browser killed with several tabs",
     "device opened late",
     "server start",
     "server stop",

@@ -73,6 +73,9 @@ pub trait Replica {
     /// Everything that the page shows beside the rows.
     fn status(&self) -> Status;
 
+    /// The person knows what does not work over plain HTTP.
+    fn accept_plain_http(&self);
+
     /// Writes under another name from now on.
     fn rename(&self, name: &str);
 
@@ -121,6 +124,8 @@ pub struct Status {
     pub author: String,
     /// What the person has to know about the connection.
     pub notice: Option<String>,
+    /// The browser lets this page do less, and the person has not been told.
+    pub is_plain_http: bool,
     /// The edits that were refused.
     pub held: Vec<HeldEdit>,
     /// How many edits can be undone, and how many redone.
@@ -157,7 +162,7 @@ pub enum Connection {
     Offline,
 }
 
-/// What has become of this page's edits.
+/// What has become of the edits of this page, and of the other tabs as far as it knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sync {
     /// The server has them all on disk.

@@ -23,6 +23,7 @@ impl Client {
         let new_epoch = self.lineage.as_ref().is_none_or(|known| known.current != server.current);
         if !same {
             self.outbox.orphan();
+            self.siblings.forget_all();
             self.start_over();
         } else if let Some(known) = self.lineage.take()
             && new_epoch
@@ -34,6 +35,7 @@ impl Client {
         (self.verified, self.unverified) = (None, true);
         self.dictionary = Some(dictionary);
         self.lineage = Some(server);
+        self.release_siblings();
         if mode == Mode::Snapshot || self.incomplete {
             self.fetch();
         } else if self.applied == head {
@@ -102,6 +104,7 @@ impl Client {
         self.horizon = header.horizon;
         self.unverified = true;
         self.outbox.release(header.seq);
+        self.release_siblings();
         self.reset();
     }
 
@@ -130,6 +133,7 @@ impl Client {
             self.changed.extend(released);
             self.status_changed();
         }
+        self.release_siblings();
         self.verify_once();
         self.compare(now_ms);
         Ok(())
@@ -299,7 +303,9 @@ impl Client {
     /// Sends what is queued, as far as pushes may be in flight.
     pub(super) fn push(&mut self) {
         while self.link.is_welcome() && self.in_flight.len() < PUSHES_IN_FLIGHT_MAX {
-            let (keys, ops): (Vec<_>, Vec<_>) = self.outbox.take_push().into_iter().unzip();
+            let Self { outbox, siblings, siblings_first_until_ms, .. } = self;
+            let may_go = |key: &Key, row: &OutboxRow| siblings_first_until_ms.is_none() || !siblings.precede(key, row);
+            let (keys, ops): (Vec<_>, Vec<_>) = outbox.take_push(&may_go).into_iter().unzip();
             if ops.is_empty() {
                 return;
             }

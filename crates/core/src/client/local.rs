@@ -9,7 +9,7 @@
 
 use std::mem;
 
-use super::{Client, Event, Outbox, OutboxRow, RowState};
+use super::{Client, Event, OutboxRow, RowState};
 use crate::{
     author::Author,
     cbor_array,
@@ -170,8 +170,8 @@ impl Client {
     pub fn adopt_rows(&mut self, outbox: &[(Key, Vec<u8>)]) {
         let mut unreadable = 0;
         for (key, rows) in outbox {
-            match minicbor::decode::<Vec<WireRow>>(rows) {
-                Ok(rows) => rows.into_iter().for_each(|row| self.outbox.insert(key.clone(), row.into())),
+            match read_rows(rows) {
+                Ok(rows) => rows.into_iter().for_each(|row| self.outbox.insert(key.clone(), row)),
                 Err(_) => unreadable += 1,
             }
             self.changed.insert(key.clone());
@@ -222,20 +222,29 @@ impl Client {
         if self.journal.is_none() {
             return LocalChange::default();
         }
-        let rows = |outbox: &Outbox, key: &Key| {
-            let rows: Vec<WireRow> = outbox.rows(key).iter().map(WireRow::from).collect();
-            (!rows.is_empty()).then(|| encode(&rows))
-        };
+        let (outbox, base) = (self.take_outbox_change(), self.take_base_change());
+        LocalChange { outbox, base, steps: self.steps.take_change() }
+    }
+
+    /// How the outbox has changed since the last call, where nothing is kept and only siblings are told.
+    pub fn take_outbox_change(&mut self) -> Vec<(Key, Option<Vec<u8>>)> {
         let mut changed = self.outbox.take_changed();
         if mutant!("a local store forgets nothing") {
             changed.retain(|key| !self.outbox.rows(key).is_empty());
         }
-        let outbox = changed.into_iter().map(|key| (key.clone(), rows(&self.outbox, &key))).collect();
-        LocalChange { outbox, base: self.take_base_change(), steps: self.steps.take_change() }
+        changed.into_iter().map(|key| (key.clone(), self.key_bytes(&key))).collect()
+    }
+
+    /// What is kept of a key, and told to siblings; none if that is nothing.
+    pub(super) fn key_bytes(&self, key: &Key) -> Option<Vec<u8>> {
+        let rows: Vec<WireRow> = self.outbox.rows(key).iter().map(WireRow::from).collect();
+        (!rows.is_empty()).then(|| encode(&rows))
     }
 
     fn take_base_change(&mut self) -> Option<BaseChange> {
-        if self.incomplete || !self.taken_back.is_empty() {
+        // In the middle of a catch-up the Deltas are of no moment yet, and the store would leave them.
+        let is_between = self.applied != self.settled && !mutant!("a local store keeps half a catch-up");
+        if self.incomplete || !self.taken_back.is_empty() || is_between {
             return None;
         }
         let (dictionary, lineage) = (self.dictionary?, self.lineage.clone()?);
@@ -254,6 +263,11 @@ impl Client {
         }
         Some(BaseChange { after, header: header.encode(), snapshot, deltas })
     }
+}
+
+/// The rows of a key, as they are kept and told.
+pub(super) fn read_rows(rows: &[u8]) -> Result<Vec<OutboxRow>, minicbor::decode::Error> {
+    Ok(minicbor::decode::<Vec<WireRow>>(rows)?.into_iter().map(OutboxRow::from).collect())
 }
 
 /// A row of the outbox as a store keeps it.

@@ -1,7 +1,8 @@
 //! The client's end of a dictionary: a replica that writes at once, and agrees with the server when it can.
 //!
 //! It holds the **base** (what the server has confirmed, as of the cursor) and the **outbox** (what this replica wrote and
-//! the server has not confirmed). What it shows is the greater of both, key by key.
+//! the server has not confirmed). Beside them it knows what the **siblings** on its device wrote. What it shows is the greatest
+//! of all three, key by key.
 //!
 //! It does no I/O. The driver
 //!
@@ -18,6 +19,7 @@ mod agree;
 mod link;
 mod local;
 mod outbox;
+mod siblings;
 mod undo;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -28,6 +30,7 @@ use local::Journal;
 pub use local::{BaseChange, LocalChange, Stored, Verdict};
 use outbox::seen;
 pub use outbox::{Outbox, OutboxRow, RowState};
+use siblings::Siblings;
 use undo::Steps;
 pub use undo::Undone;
 
@@ -52,6 +55,10 @@ pub const HEAL_MS_MIN: u64 = 600_000;
 /// What was sent over a connection that this end gave up reaches the server within this, if ever: a connection that is
 /// silent for 90 s is closed by the server, and what came before that has been read by then.
 const LATE_MS_MAX: u64 = 120_000;
+
+/// The tabs of a device come back together. For so long after its Welcome, a write lets those of siblings go first that it has
+/// replaced: the server would take them for conflicts with it.
+const SIBLINGS_FIRST_MS: u64 = 5000;
 
 /// What has changed; see [`Client::poll_event`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +145,9 @@ pub struct Client {
     outbox: Outbox,
     /// What its user can undo and redo.
     steps: Steps,
+    siblings: Siblings,
+    /// Until then a write waits for those of siblings that it replaces.
+    siblings_first_until_ms: Option<u64>,
 
     link: Link,
     resuming: bool,
@@ -181,6 +191,8 @@ impl Client {
             conflicts: Conflicts::default(),
             outbox: Outbox::default(),
             steps: Steps::default(),
+            siblings: Siblings::default(),
+            siblings_first_until_ms: None,
             link: Link::new(now_ms),
             resuming: false,
             next_batch: 0,
@@ -208,13 +220,17 @@ impl Client {
     /// What is shown of a key; none if it never had an entry. O(log n).
     pub fn shown(&self, key: &Key) -> Option<Shown<'_>> {
         let base = self.base.entry(key.as_str());
-        let own = self.outbox.shown(key);
-        match (base, own) {
-            (Some(base), Some(own)) if base.rank() > own.rank() => Some(Shown::base(base)),
-            (_, Some(own)) => Some(Shown::outbox(own)),
+        match (base, self.waiting(key)) {
+            (Some(base), Some(row)) if base.rank() > row.rank() => Some(Shown::base(base)),
+            (_, Some(row)) => Some(Shown::outbox(row)),
             (Some(base), None) => Some(Shown::base(base)),
             (None, None) => None,
         }
+    }
+
+    /// The greatest write of a key that waits on this device and is shown.
+    fn waiting(&self, key: &Key) -> Option<&OutboxRow> {
+        self.siblings.shown(key, self.outbox.shown(key))
     }
 
     /// The value that is shown of a key. O(log n).
@@ -225,14 +241,16 @@ impl Client {
     /// The keys that are shown with a value, in order. O(n).
     pub fn keys(&self) -> Vec<Key> {
         let mut keys = Vec::with_capacity(self.base.live() as usize);
-        let mut own = self.outbox.keys().peekable();
-        let has_own = own.peek().is_some();
+        let mut own = BTreeSet::new();
+        own.extend(self.outbox.keys().chain(self.siblings.keys()).cloned());
+        let has_own = !own.is_empty();
+        let mut own = own.into_iter().peekable();
         for (key, _) in self.base.iter() {
-            keys.extend(std::iter::from_fn(|| own.next_if(|own| *own < key)).cloned());
-            own.next_if_eq(&key);
+            keys.extend(std::iter::from_fn(|| own.next_if(|own| own < key)));
+            own.next_if_eq(key);
             keys.push(key.clone());
         }
-        keys.extend(own.cloned());
+        keys.extend(own);
         if has_own {
             keys.retain(|key| self.get(key).is_some());
         }
@@ -327,7 +345,7 @@ impl Client {
     /// What an edit that begins now will have seen of a key; pass it to [`Client::put`] when the edit is done.
     pub fn begin(&self, key: &Key) -> Stamp {
         let base = self.base.entry(key.as_str());
-        match self.outbox.shown(key) {
+        match self.waiting(key) {
             Some(own) if base.is_none_or(|base| base.rank() <= own.rank()) => match own.recovered {
                 // It was the confirmed entry.
                 Some(_) => own.stamp,
@@ -372,10 +390,11 @@ impl Client {
         let stamp = self.clock.stamp(self.server_ms(now_ms), shown.max(began), value.is_some());
         let own = |entry: &&Entry| entry.stamp.replica() == self.clock.replica();
         let confirmed = self.base.entry(key.as_str()).filter(own).map(|entry| entry.stamp);
+        let rows = self.outbox.rows(key).iter().chain(self.sibling_rows(key));
         let row = OutboxRow {
             value,
             stamp,
-            seen: seen(began, confirmed, self.outbox.rows(key), self.clock.replica()),
+            seen: seen(began, confirmed, rows, self.clock.replica()),
             author: self.author.clone(),
             recovered: None,
             sent: false,
@@ -474,6 +493,7 @@ impl Client {
                 if let Phase::Greeting { since_ms } = self.link.phase {
                     self.set_offset(since_ms, server_ms, now_ms);
                     self.link.handle_welcome(now_ms);
+                    self.siblings_first_until_ms = Some(now_ms + SIBLINGS_FIRST_MS);
                     (self.role, self.limits, self.horizon) = (role, limits, horizon);
                     self.join(dictionary, ServerFrame::lineage(epoch, lineage), head, mode);
                 }
@@ -539,7 +559,8 @@ impl Client {
                 self.verify();
             }
         }
-        if self.outbox.wake(now_ms) {
+        let is_over = |until_ms: &u64| *until_ms <= now_ms || *until_ms > now_ms + SIBLINGS_FIRST_MS;
+        if self.outbox.wake(now_ms) | self.siblings_first_until_ms.take_if(|until_ms| is_over(until_ms)).is_some() {
             self.push();
         }
     }
@@ -548,7 +569,8 @@ impl Client {
 
     /// When to call [`Client::handle_timeout`], if ever.
     pub fn poll_timeout(&self) -> Option<u64> {
-        self.link.poll_timeout().into_iter().chain(self.outbox.wakes_at()).min()
+        let own = self.outbox.wakes_at().into_iter().chain(self.siblings_first_until_ms);
+        self.link.poll_timeout().into_iter().chain(own).min()
     }
 
     /// What the driver has to do next.

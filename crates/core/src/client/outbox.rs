@@ -206,6 +206,11 @@ impl Outbox {
         self.active
     }
 
+    /// How many of those only wait for the base to reach their acks.
+    pub fn acked(&self) -> usize {
+        self.acked.len()
+    }
+
     /// How many rows wait for their user.
     pub fn inactive(&self) -> usize {
         self.inactive
@@ -217,11 +222,14 @@ impl Outbox {
     }
 
     /// The next operations to send in the order of their stamps, at least one and at most a Push's worth, which are now
-    /// sent. Empty if nothing is queued.
-    pub fn take_push(&mut self) -> Vec<(Key, Op)> {
+    /// sent. Empty if nothing is queued that may go.
+    pub fn take_push(&mut self, may_go: &dyn Fn(&Key, &OutboxRow) -> bool) -> Vec<(Key, Op)> {
         let (mut ops, mut bytes) = (Vec::new(), 0);
         for (_, stamp, key) in &self.queued {
             let row = self.row(key, *stamp).expect("a queued row is there");
+            if !may_go(key, row) {
+                continue;
+            }
             bytes += row.bytes(key);
             if ops.len() == PUSH_OPS_MAX || (!ops.is_empty() && bytes > PUSH_BYTES_MAX) {
                 break;
@@ -274,15 +282,16 @@ impl Outbox {
             RowState::Acked(_) => acks_are_void,
             _ => false,
         };
-        self.transition(again, RowState::Queued);
+        self.transition(&again, RowState::Queued);
     }
 
     /// Takes everything that is on its way out of the shown state.
     pub fn orphan(&mut self) {
-        self.transition(|row| row.state.is_active(), RowState::Orphaned);
+        self.transition(&|row| row.state.is_active(), RowState::Orphaned);
     }
 
-    fn transition(&mut self, of: impl Fn(&OutboxRow) -> bool, to: RowState) {
+    /// Lets the rows that match wait for something else.
+    pub(super) fn transition(&mut self, of: &dyn Fn(&OutboxRow) -> bool, to: RowState) {
         let rows: Vec<_> = self.iter().filter(|(_, row)| of(row)).map(|(key, row)| (key.clone(), row.stamp)).collect();
         for (key, stamp) in rows {
             self.set_state(&key, stamp, to);
@@ -298,8 +307,13 @@ impl Outbox {
 }
 
 /// What an operation of a replica has seen when editing began at `began`: that, and what it replaces of what waits on this
-/// device: `rows` are the key's rows in the outbox. `confirmed` is the replica's entry in the base.
-pub(super) fn seen(began: Stamp, confirmed: Option<Stamp>, rows: &[OutboxRow], replica: ReplicaId) -> Vec<Stamp> {
+/// device: `rows` are the key's rows in the outbox and of the siblings. `confirmed` is the replica's entry in the base.
+pub(super) fn seen<'a>(
+    began: Stamp,
+    confirmed: Option<Stamp>,
+    rows: impl Iterator<Item = &'a OutboxRow>,
+    replica: ReplicaId,
+) -> Vec<Stamp> {
     let mut seen = vec![began];
     let mut add = |stamp: Stamp| {
         if !seen.contains(&stamp) {
@@ -307,7 +321,7 @@ pub(super) fn seen(began: Stamp, confirmed: Option<Stamp>, rows: &[OutboxRow], r
         }
     };
     confirmed.filter(|&stamp| stamp > began).into_iter().for_each(&mut add);
-    for row in rows.iter().filter(|row| row.state.is_active()) {
+    for row in rows.filter(|row| row.state.is_active()) {
         let is_own = row.stamp.replica() == replica;
         row.seen[1..].iter().copied().for_each(&mut add);
         if !is_own || row.sent {

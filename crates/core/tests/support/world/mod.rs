@@ -16,6 +16,7 @@ mod oracle;
 mod peers;
 mod promises;
 mod server;
+mod tabs;
 mod tally;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,7 @@ use keybook_core::{key::Key, limits::Limits, stamp::Stamp};
 
 pub use self::tally::Tally;
 use self::{
+    device::Device,
     network::Connection,
     oracle::{History, Oracle},
     peers::Peer,
@@ -44,6 +46,8 @@ pub struct Plan {
     pub readers: bool,
     /// Clients keep what they hold on a device.
     pub devices: bool,
+    /// Several clients share a device, as tabs of a browser.
+    pub tabs: bool,
     /// Each start of the server may have another limit of values.
     pub changing_limits: bool,
     pub limits: Limits,
@@ -61,6 +65,7 @@ impl Plan {
             rollbacks_max: if seed.is_multiple_of(3) { [1, u32::MAX][seed as usize / 3 % 2] } else { 0 },
             readers: seed % 5 == 1,
             devices: seed / 2 % 2 == 1,
+            tabs: seed / 2 % 4 == 3,
             changing_limits: seed % 5 == 2,
             limits: Limits { entries: if seed.is_multiple_of(7) { 5 } else { 1000 }, ..Limits::default() },
         }
@@ -77,6 +82,7 @@ pub struct World {
     limits: Limits,
     server: Option<Server>,
     peers: Vec<Peer>,
+    devices: Vec<Device>,
     connections: BTreeMap<u64, Connection>,
     next_id: u64,
     /// Stamps that have been on disk at some time.
@@ -99,6 +105,7 @@ impl World {
             limits: plan.limits,
             server: None,
             peers: Vec::new(),
+            devices: Vec::new(),
             connections: BTreeMap::new(),
             next_id: 1,
             durable: BTreeSet::new(),
@@ -109,8 +116,8 @@ impl World {
             plan,
         };
         world.start_server();
-        for _ in 0..world.plan.clients {
-            let peer = world.new_peer();
+        for number in 0..world.plan.clients {
+            let peer = world.new_peer(number);
             world.peers.push(peer);
         }
         world
@@ -124,6 +131,7 @@ impl World {
             }
             self.step();
         }
+        self.agree_offline();
         self.rest();
         self.check_promises();
         self.check_conflicts();
@@ -156,6 +164,9 @@ impl World {
         }
         if self.plan.devices && self.decisions.one_in(2) {
             self.sync_device(peer);
+        }
+        if self.plan.tabs && self.decisions.one_in(4) {
+            self.step_tab(peer);
         }
         if self.server.is_none() && self.decisions.one_in(20) {
             self.start_server();

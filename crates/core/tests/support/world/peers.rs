@@ -11,16 +11,14 @@ use keybook_core::{
     wire::{ByeCode, Role},
 };
 
-use super::{World, device::Device, network::Connection, server::Served};
+use super::{World, device::Device, network::Connection, server::Served, tabs::Tab};
 use crate::support::{author, key, value};
 
 pub(super) struct Peer {
     pub(super) client: Client,
     pub(super) skew_ms: i64,
-    /// Where it keeps what it holds; without one it loses all when it crashes.
-    pub(super) device: Option<Device>,
-    /// The device has not been read.
-    pub(super) is_opening: bool,
+    /// Its part of a device; without one it loses all when it crashes.
+    pub(super) tab: Option<Tab>,
     pub(super) connection: Option<u64>,
     pub(super) fetching: bool,
     /// What the server lets it do.
@@ -45,35 +43,27 @@ pub(super) struct Editing {
 impl Peer {
     pub(super) fn new(client: Client, role: Role, skew_ms: i64) -> Self {
         let (answered, arrived) = Default::default();
-        let (device, is_opening, connection, fetching, editing) = (None, false, None, false, None);
+        let (tab, connection, fetching, editing) = (None, None, false, None);
         let newest_push = 0;
-        Self {
-            client,
-            skew_ms,
-            device,
-            is_opening,
-            connection,
-            fetching,
-            role,
-            editing,
-            answered,
-            newest_push,
-            arrived,
-        }
+        Self { client, skew_ms, tab, connection, fetching, role, editing, answered, newest_push, arrived }
     }
 }
 
 impl World {
-    pub(super) fn new_peer(&mut self) -> Peer {
+    /// The clients of a device share its clock.
+    pub(super) fn new_peer(&mut self, number: usize) -> Peer {
         let skew_ms = self.decisions.around_zero(self.plan.skew_ms);
+        let device = if self.plan.tabs { number % 2 } else { number };
+        if self.plan.devices && device < self.devices.len() {
+            return self.new_tab(device, self.devices[device].skew_ms);
+        }
+        if self.plan.devices {
+            self.devices.push(Device::new(skew_ms));
+            return self.new_tab(device, skew_ms);
+        }
         let now_ms = self.now_ms.saturating_add_signed(skew_ms);
         let replica = self.decisions.number();
         let (replica, author) = (ReplicaId(replica), author(replica % 5));
-        if self.plan.devices {
-            let client = Client::opening(replica, author, now_ms);
-            let device = Some(Device::default());
-            return Peer { device, is_opening: true, ..Peer::new(client, Role::Writer, skew_ms) };
-        }
         Peer::new(Client::new(replica, author, now_ms), Role::Writer, skew_ms)
     }
 
@@ -126,7 +116,8 @@ impl World {
         let now_ms = self.local_ms(index);
         let Editing { key, began, saw } = editing;
         let client = &mut self.peers[index].client;
-        let replaced: Vec<Stamp> = client.outbox().rows(key).iter().map(|row| row.stamp).collect();
+        let waiting = client.outbox().rows(key).iter().chain(client.sibling_rows(key));
+        let replaced: Vec<Stamp> = waiting.map(|row| row.stamp).collect();
         let kind = if value.is_some() { "put" } else { "remove" };
         let written = match value {
             Some(value) => client.put(key, value, *began, now_ms).map(Some)?,
@@ -183,8 +174,13 @@ impl World {
                     Event::Entries(_) | Event::Reset | Event::Conflicts | Event::Status => {}
                 }
             }
-            if let Some(device) = &mut peer.device {
-                device.keep(&mut peer.client);
+            if let Some(tab) = &mut peer.tab
+                && self.devices[tab.device].keep(&mut peer.client, &mut tab.adopted)
+                && !tab.is_opening
+                && let Some(message) = peer.client.poll_told()
+            {
+                self.broadcast(index, &message);
+                continue;
             }
             match peer.client.poll_action() {
                 None => return,
@@ -231,13 +227,12 @@ impl World {
         self.tally.count("client crash");
         self.tally.count(moment_of_crash(&self.peers[index].client));
         self.drop_connection(index);
-        match self.peers[index].device.take() {
-            Some(device) => self.crash_page(index, device),
-            None => {
-                let role = self.peers[index].role;
-                self.peers[index] = Peer { role, ..self.new_peer() };
-                self.drive(index);
-            }
+        if self.peers[index].tab.is_some() {
+            self.crash_tab(index);
+        } else {
+            let role = self.peers[index].role;
+            self.peers[index] = Peer { role, ..self.new_peer(index) };
+            self.drive(index);
         }
         self.forget_what_nobody_has();
     }

@@ -1,0 +1,228 @@
+//! The stories of clients on one device, such as the tabs of a browser: what each shows of what the others wrote.
+
+mod support;
+
+use keybook_core::{
+    client::{Client, RowState},
+    limits::Limits,
+    stamp::ReplicaId,
+    wire::DictionaryId,
+};
+use support::{author, key, pair::Group, store::Store};
+
+/// Clients without a connection, of which all know `k`.
+fn offline(clients: u64) -> Group {
+    let mut group = Group::new(clients, Limits::default());
+    group.put(0, "k", "1");
+    group.settle();
+    group.disconnect();
+    group
+}
+
+/// What a client has written since the last call.
+fn tell(group: &mut Group, from: usize) -> Vec<u8> {
+    let outbox = group.client(from).take_outbox_change();
+    group.client(from).tell(outbox, Vec::new())
+}
+
+/// Tells all others, and lets them ask and answer until nobody has a question.
+fn broadcast(group: &mut Group, from: usize, message: &[u8]) {
+    for index in (0..group.members.len()).filter(|&index| index != from) {
+        group.client(index).handle_told(message);
+    }
+    for index in 0..group.members.len() {
+        while let Some(message) = group.client(index).poll_told() {
+            broadcast(group, index, &message);
+        }
+    }
+}
+
+fn tell_all(group: &mut Group, from: usize) {
+    let message = tell(group, from);
+    broadcast(group, from, &message);
+}
+
+fn assert_shown(group: &Group, name: &str, expected: Option<&str>) {
+    for index in 0..group.members.len() {
+        assert_eq!(group.shown(index, name), expected, "client {index} of {name}");
+    }
+}
+
+#[test]
+fn tabs_agree_without_a_server() {
+    let mut group = offline(2);
+    group.put(0, "k", "2");
+    group.put(0, "a", "1");
+    tell_all(&mut group, 0);
+    group.put(1, "k", "3");
+    group.put(1, "b", "1");
+    tell_all(&mut group, 1);
+    let now_ms = group.now_ms;
+    let began = group.client(1).begin(&key("a"));
+    group.client(1).remove(&key("a"), began, now_ms).unwrap();
+    tell_all(&mut group, 1);
+    assert_shown(&group, "k", Some("3"));
+    assert_shown(&group, "a", None);
+    for member in &group.members {
+        assert_eq!(member.client.keys(), [key("b"), key("k")]);
+        assert_eq!(member.client.shown(&key("b")).unwrap().pending, Some(RowState::Queued));
+    }
+    let edits = [0, 1]
+        .map(|index| (group.members[index].client.outbox().active(), group.members[index].client.sibling_edits()));
+    assert_eq!(edits, [(2, 3), (3, 2)]);
+
+    group.connected = true;
+    group.pass(60_000);
+    for index in [0, 1, 0] {
+        tell_all(&mut group, index);
+        group.settle();
+    }
+    assert_shown(&group, "k", Some("3"));
+    assert!(group.members.iter().all(|member| member.client.sibling_edits() == 0));
+}
+
+/// A person edits a key in one tab, and again in others, which have replaced what the first wrote. The last one connects first, and
+/// what it replaces was taken for a conflict with it.
+#[test]
+fn a_write_has_seen_the_siblings_that_it_replaces_and_lets_them_go_first() {
+    let mut group = offline(3);
+    group.put(2, "k", "2");
+    tell_all(&mut group, 2);
+    group.put(1, "k", "3");
+    tell_all(&mut group, 1);
+    group.put(0, "k", "4");
+    group.connected = true;
+    group.pass(60_000);
+    tell_all(&mut group, 2);
+    group.settle();
+    tell_all(&mut group, 1);
+    group.settle();
+    assert_shown(&group, "k", Some("4"));
+    assert_eq!(group.client(0).outbox().active(), 0, "it waits for nobody");
+    // Nor for ever, if nothing is told.
+    group.disconnect();
+    group.put(1, "a", "1");
+    tell_all(&mut group, 1);
+    group.put(0, "a", "2");
+    group.members[1].client = Client::new(ReplicaId(9), author(9), group.now_ms);
+    group.connected = true;
+    group.pass(60_000);
+    group.pass(5000);
+    assert_shown(&group, "a", Some("2"));
+    assert_eq!(group.client(0).conflicts().iter().count(), 0);
+}
+
+/// The first tab is confirmed while the second is offline yet: what that shows does not go back.
+#[test]
+fn a_row_leaves_when_the_base_has_come_as_far() {
+    let mut group = Group::new(2, Limits::default());
+    group.put(0, "k", "1");
+    tell_all(&mut group, 0);
+    let mut behind = group.members.remove(1);
+    group.settle();
+    let left = tell(&mut group, 0);
+    behind.client.handle_told(&left);
+    assert_eq!(behind.client.get(&key("k")), Some(&support::value("1")));
+    assert_eq!(behind.client.sibling_edits(), 0, "the server has it");
+    group.members.push(behind);
+    group.disconnect();
+    group.connected = true;
+    group.pass(60_000);
+    assert_shown(&group, "k", Some("1"));
+    assert_eq!(group.client(1).sibling_rows(&key("k")).count(), 0);
+}
+
+#[test]
+fn a_message_that_gets_lost_is_asked_for() {
+    let mut group = offline(2);
+    group.put(0, "a", "1");
+    let _lost = tell(&mut group, 0);
+    group.put(0, "b", "1");
+    tell_all(&mut group, 0);
+    assert_shown(&group, "a", Some("1"));
+    assert_shown(&group, "b", Some("1"));
+    // The last one too, once somebody asks.
+    group.put(0, "c", "1");
+    let _lost = tell(&mut group, 0);
+    group.client(1).ask_siblings();
+    let ask = group.client(1).poll_told().unwrap();
+    broadcast(&mut group, 1, &ask);
+    assert_shown(&group, "c", Some("1"));
+}
+
+#[test]
+fn who_comes_later_is_told_everything() {
+    let mut group = offline(1);
+    group.put(0, "a", "1");
+    tell(&mut group, 0);
+    let mut late = Group::new(1, Limits::default()).members.remove(0);
+    late.client = Client::new(ReplicaId(9), author(9), group.now_ms);
+    late.client.ask_siblings();
+    let ask = late.client.poll_told().unwrap();
+    group.members.push(late);
+    broadcast(&mut group, 1, &ask);
+    assert_eq!(group.shown(1, "a"), Some("1"));
+}
+
+#[test]
+fn what_waits_for_its_user_is_shown_to_no_sibling() {
+    let mut group = Group::new(2, Limits { entries: 1, ..Limits::default() });
+    group.put(0, "a", "1");
+    group.settle();
+    group.disconnect();
+    let mut fresh = Client::new(ReplicaId(7), author(7), group.now_ms);
+    fresh.put(&key("b"), support::value("1"), keybook_core::stamp::Stamp::ZERO, group.now_ms).unwrap();
+    group.members[1].client = fresh;
+    tell_all(&mut group, 1);
+    assert_eq!(group.shown(0, "b"), Some("1"));
+    group.connected = true;
+    group.settle();
+    group.pass(60_000);
+    assert_eq!(group.client(1).outbox().inactive(), 1, "the dictionary is full");
+    tell_all(&mut group, 1);
+    assert_shown(&group, "b", None);
+}
+
+#[test]
+fn a_tab_that_has_ended_is_shown_by_whoever_takes_over() {
+    let mut group = offline(3);
+    group.put(0, "a", "1");
+    let outbox = group.client(0).take_outbox_change();
+    let message = group.client(0).tell(outbox.clone(), Vec::new());
+    broadcast(&mut group, 0, &message);
+    let ended = group.members.remove(0).client.replica();
+    let rows: Vec<_> = outbox.into_iter().filter_map(|(key, rows)| Some((key, rows?))).collect();
+    group.client(0).adopt_rows(&rows);
+    group.client(0).forget_sibling(ended);
+    let outbox = group.client(0).take_outbox_change();
+    let taken_over = group.client(0).tell(outbox, vec![ended]);
+    broadcast(&mut group, 0, &taken_over);
+    assert_shown(&group, "a", Some("1"));
+    let edits = [0, 1]
+        .map(|index| (group.members[index].client.outbox().active(), group.members[index].client.sibling_edits()));
+    assert_eq!(edits, [(1, 0), (0, 1)], "each edit counts once");
+    // What it had told comes late.
+    broadcast(&mut group, 0, &message);
+    assert_eq!(group.client(1).sibling_edits(), 1);
+}
+
+/// One tab has heard that the dictionary was deleted and made again, the other not yet.
+#[test]
+fn tabs_of_different_dictionaries_show_each_other_nothing() {
+    let mut group = offline(2);
+    group.put(0, "a", "1");
+    tell_all(&mut group, 0);
+    assert_eq!(group.shown(1, "a"), Some("1"));
+    let behind = group.members.remove(0);
+    group.id = DictionaryId(78);
+    let mut empty = Store::default();
+    empty.start(keybook_core::lineage::Epoch(5));
+    group.restart(empty, 6);
+    group.pass(60_000);
+    assert_eq!(group.shown(0, "a"), None);
+    group.members.push(behind);
+    group.connected = false;
+    group.put(1, "a", "2");
+    tell_all(&mut group, 1);
+    assert_eq!(group.shown(0, "a"), None);
+}
