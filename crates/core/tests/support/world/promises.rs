@@ -138,13 +138,14 @@ impl World {
     }
 
     pub(super) fn is_at_rest(&self) -> bool {
-        let head = self.disk.state.head;
+        let (head, Some(server)) = (self.disk.state.head, &self.server) else { return false };
         let rests = |peer: &Peer| {
-            peer.client.outbox().active() == 0 && peer.client.is_settled() && peer.client.verified() == Some(head)
+            // One that has not learnt that its server is gone may be as far as the next one happens to be.
+            let is_served = peer.connection.is_some_and(|id| server.served.contains_key(&id));
+            let Peer { client, .. } = peer;
+            is_served && client.outbox().active() == 0 && client.is_settled() && client.verified() == Some(head)
         };
-        self.peers.iter().all(rests)
-            && self.is_quiet()
-            && self.server.as_ref().is_some_and(|server| server.queue.is_empty())
+        self.peers.iter().all(rests) && self.is_quiet() && server.queue.is_empty()
     }
 
     /// Everybody may write again, and each user decides about each write that was refused: nothing is left to decide.
