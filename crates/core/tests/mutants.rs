@@ -13,7 +13,7 @@ use support::{
 
 const SEEDS: u64 = 400;
 
-const MUTANTS: [&str; 19] = [
+const MUTANTS: [&str; 20] = [
     "a cut forgets what was sent",
     "acks outlive their epoch",
     "a lost entry's remove leaves nothing",
@@ -33,6 +33,7 @@ const MUTANTS: [&str; 19] = [
     "what comes back conflicts with nothing",
     "the last to come wins",
     "a local store forgets nothing",
+    "a cut forgets what was decided",
 ];
 
 /// The first seed whose world fails, and how.

@@ -14,11 +14,12 @@ use support::{
 const FRESH: u64 = 20;
 
 /// What must happen in some world; a kind that never does is not tested.
-const KINDS: [&str; 57] = [
+const KINDS: [&str; 59] = [
     "put",
     "put refused locally",
     "remove",
-    "resolve",
+    "conflict dismissed",
+    "conflict restored",
     "connect",
     "cut",
     "frame lost",
@@ -60,6 +61,7 @@ const KINDS: [&str; 57] = [
     "device lost a transaction",
     "device opened",
     "device opened with edits",
+    "device opened with decisions",
     "device opened late",
     "server start",
     "server stop",

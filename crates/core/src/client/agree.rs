@@ -55,6 +55,7 @@ impl Client {
                 self.outbox.insert(key.clone(), self.recovered(entry, shared, state));
             }
         }
+        self.recover_resolutions(shared);
         if self.conflicts.step_back(shared) {
             self.events.push_back(Event::Conflicts);
             self.keep_whole();

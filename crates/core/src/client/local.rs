@@ -2,17 +2,20 @@
 //!
 //! The base is kept as it came: a snapshot, the Deltas after it, and a header with the cursor and the digest of both together.
 //! While entries that a server has lost are on their way back, it is not what any server had, and the outbox alone is kept.
-//! The outbox is kept key by key.
+//! The outbox is kept key by key, and with the rows of a key what was decided about its conflicts.
 //!
 //! A store writes a [`LocalChange`] in one transaction, and the changes in their order. Then whatever suffix of them a crash
 //! takes, what is left is a client's state of some moment: a row that has left the outbox is in the base.
 
 use std::mem;
 
-use super::{Client, Event, Outbox, OutboxRow, RowState};
+use minicbor::Decoder;
+
+use super::{Client, Event, OutboxRow, PendingResolution, RowState};
 use crate::{
     author::Author,
     cbor_array,
+    conflict::Resolution,
     entry::Seq,
     key::Key,
     lineage::fork,
@@ -166,9 +169,8 @@ impl Client {
     pub fn adopt_rows(&mut self, outbox: &[(Key, Vec<u8>)]) {
         let mut unreadable = 0;
         for (key, rows) in outbox {
-            match minicbor::decode::<Vec<WireRow>>(rows) {
-                Ok(rows) => rows.into_iter().for_each(|row| self.outbox.insert(key.clone(), row.into())),
-                Err(_) => unreadable += 1,
+            if self.adopt_key(key, rows).is_err() {
+                unreadable += 1;
             }
             self.changed.insert(key.clone());
         }
@@ -177,6 +179,31 @@ impl Client {
         }
         self.status_changed();
         self.push();
+        self.send_resolutions();
+    }
+
+    fn adopt_key(&mut self, key: &Key, bytes: &[u8]) -> Result<(), minicbor::decode::Error> {
+        let mut decoder = Decoder::new(bytes);
+        let rows: Vec<WireRow> = decoder.decode()?;
+        rows.into_iter().for_each(|row| self.outbox.insert(key.clone(), row.into()));
+        if decoder.position() < bytes.len() {
+            let resolutions: Vec<WireResolution> = decoder.decode()?;
+            resolutions.into_iter().for_each(|row| self.add_resolution(row.into_pending(key.clone())));
+        }
+        Ok(())
+    }
+
+    /// What is kept of a key; none if that is nothing.
+    fn key_bytes(&self, key: &Key) -> Option<Vec<u8>> {
+        let rows: Vec<WireRow> = self.outbox.rows(key).iter().map(WireRow::from).collect();
+        let of_key = self.resolutions.iter().filter(|pending| pending.key == *key);
+        let resolutions: Vec<WireResolution> = of_key.map(WireResolution::from).collect();
+        if resolutions.is_empty() {
+            return (!rows.is_empty()).then(|| encode(&rows));
+        }
+        let mut bytes = encode(&rows);
+        bytes.extend(encode(&resolutions));
+        Some(bytes)
     }
 
     /// The local store lacks some of the base, or has lost it.
@@ -210,15 +237,11 @@ impl Client {
         if self.journal.is_none() {
             return LocalChange::default();
         }
-        let rows = |outbox: &Outbox, key: &Key| {
-            let rows: Vec<WireRow> = outbox.rows(key).iter().map(WireRow::from).collect();
-            (!rows.is_empty()).then(|| encode(&rows))
-        };
         let mut changed = self.outbox.take_changed();
         if mutant!("a local store forgets nothing") {
-            changed.retain(|key| !self.outbox.rows(key).is_empty());
+            changed.retain(|key| self.key_bytes(key).is_some());
         }
-        let outbox = changed.into_iter().map(|key| (key.clone(), rows(&self.outbox, &key))).collect();
+        let outbox = changed.into_iter().map(|key| (key.clone(), self.key_bytes(&key))).collect();
         LocalChange { outbox, base: self.take_base_change() }
     }
 
@@ -285,5 +308,27 @@ impl From<WireRow> for OutboxRow {
             None => RowState::Queued,
         };
         Self { value, stamp, seen, author, recovered, sent: true, state }
+    }
+}
+
+/// What was decided about a conflict, as a store keeps it behind the rows of its key.
+struct WireResolution {
+    winner: Stamp,
+    loser: Stamp,
+    resolution: Resolution,
+}
+
+cbor_array!(WireResolution { winner, loser, resolution });
+
+impl From<&PendingResolution> for WireResolution {
+    fn from(pending: &PendingResolution) -> Self {
+        Self { winner: pending.winner, loser: pending.loser, resolution: pending.resolution }
+    }
+}
+
+impl WireResolution {
+    fn into_pending(self, key: Key) -> PendingResolution {
+        let Self { winner, loser, resolution } = self;
+        PendingResolution { key, winner, loser, resolution, is_sent: false }
     }
 }

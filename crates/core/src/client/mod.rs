@@ -18,6 +18,7 @@ mod agree;
 mod link;
 mod local;
 mod outbox;
+mod resolutions;
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -27,6 +28,7 @@ use local::Journal;
 pub use local::{BaseChange, LocalChange, Stored, Verdict};
 use outbox::seen;
 pub use outbox::{Outbox, OutboxRow, RowState};
+pub use resolutions::PendingResolution;
 
 use crate::{
     author::{Author, Names},
@@ -132,6 +134,7 @@ pub struct Client {
     journal: Option<Journal>,
     names: Names,
     conflicts: Conflicts,
+    resolutions: Vec<PendingResolution>,
     outbox: Outbox,
 
     link: Link,
@@ -174,6 +177,7 @@ impl Client {
             journal: None,
             names: Names::new(),
             conflicts: Conflicts::default(),
+            resolutions: Vec::new(),
             outbox: Outbox::default(),
             link: Link::new(now_ms),
             resuming: false,
@@ -243,6 +247,12 @@ impl Client {
         &self.outbox
     }
 
+    /// How many edits and decisions the server has not confirmed; a decision that comes with an edit is one with it.
+    pub fn unconfirmed(&self) -> usize {
+        let alone = self.resolutions.iter().filter(|pending| self.outbox.shown(&pending.key).is_none());
+        self.outbox.active() + alone.count()
+    }
+
     /// The conflict rows.
     pub fn conflicts(&self) -> &Conflicts {
         &self.conflicts
@@ -291,6 +301,11 @@ impl Client {
     /// Whether the base is complete for the connection: it follows, and is not in the middle of a catch-up.
     pub fn is_settled(&self) -> bool {
         self.link.phase == Phase::Following && self.settled == self.applied && !self.resuming
+    }
+
+    /// Whether the base has come to what the server had when it said Welcome.
+    fn has_caught_up(&self) -> bool {
+        self.is_settled() && !self.unverified
     }
 
     /// The last seq at which the digest equalled the server's.
@@ -425,6 +440,9 @@ impl Client {
         if !mutant!("a cut forgets what was sent") {
             self.outbox.requeue(false);
         }
+        if !mutant!("a cut forgets what was decided") {
+            self.resolutions.iter_mut().for_each(|pending| pending.is_sent = false);
+        }
         (self.resuming, self.check) = (false, None);
         self.status_changed();
     }
@@ -443,6 +461,7 @@ impl Client {
             self.link.disconnect();
         }
         self.push();
+        self.send_resolutions();
     }
 
     fn handle_frame(&mut self, frame: ServerFrame, bytes: &[u8], now_ms: u64) -> Result<(), WireError> {

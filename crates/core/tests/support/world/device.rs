@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use keybook_core::{
-    client::{BaseChange, Client, LocalChange, OutboxRow, Stored},
+    client::{BaseChange, Client, LocalChange, OutboxRow, PendingResolution, Stored},
     dictionary::Dictionary,
     key::Key,
     stamp::{ReplicaId, Stamp},
@@ -13,8 +13,8 @@ use keybook_core::{
 use super::{World, peers::Peer};
 use crate::support::author;
 
-/// What an outbox holds, but for how far its rows have come.
-type Rows = Vec<(Key, Stamp, Option<Value>)>;
+/// What an outbox holds, but for how far its rows have come, and what was decided about conflicts.
+type Rows = (Vec<(Key, Stamp, Option<Value>)>, Vec<PendingResolution>);
 
 #[derive(Default)]
 pub(super) struct Device {
@@ -102,16 +102,26 @@ impl World {
         let (own, base) = (rows(client), client.base().clone());
         client.handle_stored(&device.stored(), now_ms);
         let found = rows(client);
-        for (key, stamp, value) in device.held.0.iter().chain(&own) {
+        let (edits, decisions) = &device.held.0;
+        for (key, stamp, value) in edits.iter().chain(&own.0) {
             let is_it = |row: &(Key, Stamp, Option<Value>)| row == &(key.clone(), *stamp, value.clone());
             // One of the same replica that is newer may have taken its place.
             let newer = client.outbox().row_of(key, *stamp).is_some_and(|row| row.stamp > *stamp);
-            assert!(newer || found.iter().any(is_it), "client {index} has the edit {stamp:?} of {key:?} that was kept");
+            assert!(
+                newer || found.0.iter().any(is_it),
+                "client {index} has the edit {stamp:?} of {key:?} that was kept"
+            );
         }
-        assert!(found.len() <= device.held.0.len() + own.len(), "client {index} has no other edits");
+        assert!(found.0.len() <= edits.len() + own.0.len(), "client {index} has no other edits");
+        for decision in decisions.iter().chain(&own.1) {
+            let is_open = client.conflicts().open().any(|conflict| decision.is_of(conflict));
+            let is_it = |found: &PendingResolution| found.is_same(decision);
+            assert!(!is_open || found.1.iter().any(is_it), "client {index} has what was decided: {decision:?}");
+        }
         let expected = if is_late { &base } else { &device.held.1 };
         assert_eq!(client.base(), expected, "client {index} has the entries that its device kept");
-        self.tally.count(match device.held.0.is_empty() {
+        self.tally.count_some("device opened with decisions", decisions.len());
+        self.tally.count(match edits.is_empty() {
             _ if is_late => "device opened late",
             true => "device opened",
             false => "device opened with edits",
@@ -122,5 +132,5 @@ impl World {
 
 fn rows(client: &Client) -> Rows {
     let row = |(key, row): (&Key, &OutboxRow)| (key.clone(), row.stamp, row.value.clone());
-    client.outbox().iter().map(row).collect()
+    (client.outbox().iter().map(row).collect(), client.resolutions().to_vec())
 }
