@@ -1,9 +1,9 @@
-//! Conflicts as their people see them, from one client's decision to all clients' rows.
+//! Conflicts as their people see them, from one client's decision to all clients' rows, and what a device was away from.
 
 mod support;
 
 use keybook_core::{
-    client::{Client, EditError, LocalChange, Stored},
+    client::{ABSENCE_MS_MIN, Client, EditError, LocalChange, Stored},
     conflict::{ConflictId, Resolution},
     limits::Limits,
     stamp::{ReplicaId, Stamp},
@@ -286,4 +286,128 @@ fn a_losing_value_over_the_limit_leaves_the_conflict_open() {
     assert!(matches!(resolve(&mut group, 1, Resolution::Restored), Err(EditError::Value(_))));
     assert_eq!(open(&group, 1).len(), 1);
     assert_eq!(group.client(1).resolutions(), []);
+}
+
+/// What a device finds when it comes back: each changed key with what it showed before.
+#[track_caller]
+fn check_absence(group: &Group, index: usize, expected: &[(&str, Option<&str>)], more: u64) {
+    let absence = group.members[index].client.absence();
+    let changes = absence.map_or(&[][..], |absence| absence.changes());
+    let found: Vec<_> =
+        changes.iter().map(|(key, before)| (key.as_str(), before.as_ref().map(|value| value.as_str()))).collect();
+    assert_eq!((found, absence.map_or(0, |absence| absence.more())), (expected.to_vec(), more));
+}
+
+/// A page that was closed opens on the same device.
+#[test]
+fn who_was_away_is_told_what_others_changed() {
+    let mut group = Group::new(2, Limits::default());
+    let now_ms = group.now_ms;
+    let mut device = Device::new(group.client(1), now_ms);
+    for name in ["a", "b", "c", "d"] {
+        group.put(0, name, "1");
+    }
+    group.settle();
+    check_absence(&group, 1, &[], 0);
+    device.keep(group.client(1));
+    group.members[1].session = None;
+    group.put(0, "a", "2");
+    group.put(0, "new", "2");
+    // Changed, and changed back.
+    group.put(0, "b", "2");
+    group.put(0, "b", "1");
+    let (began, now_ms) = (group.client(0).begin(&key("c")), group.local_ms(0));
+    group.client(0).remove(&key("c"), began, now_ms).unwrap();
+    group.settle();
+
+    device.reopen(&mut group, 1);
+    group.settle();
+    check_absence(&group, 1, &[("a", Some("1")), ("c", Some("1")), ("new", None)], 0);
+    group.put(0, "d", "2");
+    group.settle();
+    check_absence(&group, 1, &[("a", Some("1")), ("c", Some("1")), ("new", None)], 0);
+    group.client(1).forget_absence();
+    check_absence(&group, 1, &[], 0);
+}
+
+/// One's own edit stays over another's: what one sees has not changed.
+#[test]
+fn what_looks_as_before_is_no_change() {
+    let mut group = Group::new(2, Limits::default());
+    for name in ["mine", "theirs"] {
+        group.put(0, name, "1");
+    }
+    group.settle();
+    sleep(&mut group, 1);
+    for name in ["mine", "theirs"] {
+        group.put(0, name, "2");
+    }
+    group.now_ms += 1;
+    group.put(1, "mine", "3");
+    wake(&mut group, ABSENCE_MS_MIN);
+    assert_eq!((group.shown(1, "mine"), group.shown(1, "theirs")), (Some("3"), Some("2")));
+    check_absence(&group, 1, &[("theirs", Some("1"))], 0);
+}
+
+#[test]
+fn a_line_that_is_down_for_a_moment_is_no_absence() {
+    let check = |away_ms: u64, expected: &[(&str, Option<&str>)]| {
+        let mut group = Group::new(2, Limits::default());
+        group.put(0, "k", "1");
+        group.settle();
+        sleep(&mut group, 1);
+        group.put(0, "k", "2");
+        wake(&mut group, away_ms);
+        assert_eq!(group.shown(1, "k"), Some("2"));
+        check_absence(&group, 1, expected, 0);
+    };
+    check(ABSENCE_MS_MIN - 1, &[]);
+    check(ABSENCE_MS_MIN, &[("k", Some("1"))]);
+}
+
+/// A computer that wakes now and then, with nobody there.
+#[test]
+fn a_second_absence_adds_to_the_first() {
+    let mut group = Group::new(2, Limits::default());
+    for name in ["a", "b"] {
+        group.put(0, name, "1");
+    }
+    group.settle();
+    for (name, json) in [("a", "2"), ("b", "2"), ("a", "3")] {
+        sleep(&mut group, 1);
+        group.put(0, name, json);
+        wake(&mut group, ABSENCE_MS_MIN);
+    }
+    assert_eq!(group.shown(1, "a"), Some("3"));
+    check_absence(&group, 1, &[("a", Some("1")), ("b", Some("1"))], 0);
+}
+
+/// A device that has nothing was not away, however much there is.
+#[test]
+fn a_first_visit_is_no_absence() {
+    let mut group = Group::new(2, Limits::default());
+    group.put(0, "k", "1");
+    group.settle();
+    group.members[1].client = Client::new(ReplicaId(9), author(9), group.now_ms);
+    group.settle();
+    assert_eq!(group.shown(1, "k"), Some("1"));
+    check_absence(&group, 1, &[], 0);
+}
+
+#[test]
+fn many_changes_are_counted_and_few_of_them_kept() {
+    let check = |keys: usize, bytes: usize, kept: usize| {
+        let mut group = Group::new(2, Limits::default());
+        let before = format!("\"{}\"", "x".repeat(bytes - 2));
+        let names: Vec<String> = (0..keys).map(|n| format!("k{n:04}")).collect();
+        names.iter().for_each(|name| group.put(0, name, &before));
+        group.settle();
+        sleep(&mut group, 1);
+        names.iter().for_each(|name| group.put(0, name, "2"));
+        wake(&mut group, ABSENCE_MS_MIN);
+        let absence = group.client(1).absence().unwrap();
+        assert_eq!((absence.changes().len(), absence.more()), (kept, (keys - kept) as u64));
+    };
+    check(250, 10, 200);
+    check(40, 64 * 1024, 16);
 }

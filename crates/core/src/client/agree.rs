@@ -96,6 +96,7 @@ impl Client {
 
     pub(super) fn adopt(&mut self, snapshot: Snapshot) {
         let Snapshot { header, base, names, conflicts } = snapshot;
+        base.entries().for_each(|(key, entry)| self.note_change(key, entry));
         (self.base, self.conflicts) = (base, conflicts);
         self.taken_back.clear();
         self.incomplete = false;
@@ -145,6 +146,7 @@ impl Client {
         for change in delta.into_changes()? {
             match change {
                 Change::Entry(key, entry) => {
+                    self.note_change(&key, &entry);
                     self.changed.insert(key.clone());
                     self.base.replace(key, entry);
                 }

@@ -14,6 +14,7 @@
 //! It ends in agreement: once connections last long enough for the outbox to be sent and the pages to be read, the outbox
 //! holds only rows that wait for their user, and the base equals the server's rows of the same seq.
 
+mod absence;
 mod agree;
 mod link;
 mod local;
@@ -22,6 +23,7 @@ mod resolutions;
 
 use std::collections::{BTreeSet, VecDeque};
 
+pub use absence::{ABSENCE_MS_MIN, Absence};
 use link::{ANSWER_MS_MAX, Link};
 pub use link::{Action, Phase};
 use local::Journal;
@@ -136,6 +138,10 @@ pub struct Client {
     conflicts: Conflicts,
     resolutions: Vec<PendingResolution>,
     outbox: Outbox,
+    /// What came after it had been away.
+    absence: Option<Absence>,
+    /// When the last message came.
+    heard_ms: u64,
 
     link: Link,
     resuming: bool,
@@ -179,6 +185,8 @@ impl Client {
             conflicts: Conflicts::default(),
             resolutions: Vec::new(),
             outbox: Outbox::default(),
+            absence: None,
+            heard_ms: 0,
             link: Link::new(now_ms),
             resuming: false,
             next_batch: 0,
@@ -460,8 +468,10 @@ impl Client {
             self.events.push_back(Event::Unreadable(error.to_string()));
             self.link.disconnect();
         }
+        self.heard_ms = now_ms;
         self.push();
         self.send_resolutions();
+        self.end_absence();
     }
 
     fn handle_frame(&mut self, frame: ServerFrame, bytes: &[u8], now_ms: u64) -> Result<(), WireError> {
@@ -474,6 +484,7 @@ impl Client {
                     self.link.handle_welcome(now_ms);
                     (self.role, self.limits, self.horizon) = (role, limits, horizon);
                     self.join(dictionary, ServerFrame::lineage(epoch, lineage), head, mode);
+                    self.come_back(now_ms);
                 }
             }
             ServerFrame::Delta(delta) => self.handle_delta(delta, bytes, now_ms)?,
