@@ -3,10 +3,11 @@
 mod support;
 
 use keybook_core::{
-    client::{ABSENCE_MS_MIN, Client, EditError, LocalChange, Stored},
+    client::{ABSENCE_MS_MIN, Absence, Client, EditError, LocalChange, Stored},
     conflict::{ConflictId, Resolution},
     limits::Limits,
     stamp::{ReplicaId, Stamp},
+    value::Value,
     wire::{ClientFrame, Role},
 };
 use support::{author, key, pair::Group};
@@ -292,10 +293,10 @@ fn a_losing_value_over_the_limit_leaves_the_conflict_open() {
 #[track_caller]
 fn check_absence(group: &Group, index: usize, expected: &[(&str, Option<&str>)], more: u64) {
     let absence = group.members[index].client.absence();
-    let changes = absence.map_or(&[][..], |absence| absence.changes());
+    let changes = absence.map_or(&[][..], Absence::changes);
     let found: Vec<_> =
-        changes.iter().map(|(key, before)| (key.as_str(), before.as_ref().map(|value| value.as_str()))).collect();
-    assert_eq!((found, absence.map_or(0, |absence| absence.more())), (expected.to_vec(), more));
+        changes.iter().map(|(key, before)| (key.as_str(), before.as_ref().map(Value::as_str))).collect();
+    assert_eq!((found, absence.map_or(0, Absence::more)), (expected.to_vec(), more));
 }
 
 /// A page that was closed opens on the same device.

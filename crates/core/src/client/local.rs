@@ -15,7 +15,6 @@ use super::{Client, Event, OutboxRow, PendingResolution, RowState};
 use crate::{
     author::Author,
     cbor_array,
-    conflict::Resolution,
     entry::Seq,
     key::Key,
     lineage::fork,
@@ -187,8 +186,8 @@ impl Client {
         let rows: Vec<WireRow> = decoder.decode()?;
         rows.into_iter().for_each(|row| self.outbox.insert(key.clone(), row.into()));
         if decoder.position() < bytes.len() {
-            let resolutions: Vec<WireResolution> = decoder.decode()?;
-            resolutions.into_iter().for_each(|row| self.add_resolution(row.into_pending(key.clone())));
+            let resolutions: Vec<PendingResolution> = decoder.decode()?;
+            resolutions.into_iter().for_each(|pending| self.add_resolution(pending));
         }
         Ok(())
     }
@@ -196,14 +195,13 @@ impl Client {
     /// What is kept of a key; none if that is nothing.
     fn key_bytes(&self, key: &Key) -> Option<Vec<u8>> {
         let rows: Vec<WireRow> = self.outbox.rows(key).iter().map(WireRow::from).collect();
-        let of_key = self.resolutions.iter().filter(|pending| pending.key == *key);
-        let resolutions: Vec<WireResolution> = of_key.map(WireResolution::from).collect();
-        if resolutions.is_empty() {
-            return (!rows.is_empty()).then(|| encode(&rows));
-        }
+        let mut resolutions = self.resolutions.clone();
+        resolutions.retain(|pending| pending.key == *key);
         let mut bytes = encode(&rows);
-        bytes.extend(encode(&resolutions));
-        Some(bytes)
+        if !resolutions.is_empty() {
+            bytes.extend(encode(&resolutions));
+        }
+        (!rows.is_empty() || !resolutions.is_empty()).then_some(bytes)
     }
 
     /// The local store lacks some of the base, or has lost it.
@@ -308,27 +306,5 @@ impl From<WireRow> for OutboxRow {
             None => RowState::Queued,
         };
         Self { value, stamp, seen, author, recovered, sent: true, state }
-    }
-}
-
-/// What was decided about a conflict, as a store keeps it behind the rows of its key.
-struct WireResolution {
-    winner: Stamp,
-    loser: Stamp,
-    resolution: Resolution,
-}
-
-cbor_array!(WireResolution { winner, loser, resolution });
-
-impl From<&PendingResolution> for WireResolution {
-    fn from(pending: &PendingResolution) -> Self {
-        Self { winner: pending.winner, loser: pending.loser, resolution: pending.resolution }
-    }
-}
-
-impl WireResolution {
-    fn into_pending(self, key: Key) -> PendingResolution {
-        let Self { winner, loser, resolution } = self;
-        PendingResolution { key, winner, loser, resolution, is_sent: false }
     }
 }

@@ -34,7 +34,7 @@ pub use resolutions::PendingResolution;
 
 use crate::{
     author::{Author, Names},
-    conflict::Conflicts,
+    conflict::{ConflictId, Conflicts},
     dictionary::Dictionary,
     entry::{Entry, Seq},
     key::Key,
@@ -137,6 +137,8 @@ pub struct Client {
     names: Names,
     conflicts: Conflicts,
     resolutions: Vec<PendingResolution>,
+    /// Those that went over this connection.
+    resolves_sent: Vec<ConflictId>,
     outbox: Outbox,
     /// What came after it had been away.
     absence: Option<Absence>,
@@ -184,6 +186,7 @@ impl Client {
             names: Names::new(),
             conflicts: Conflicts::default(),
             resolutions: Vec::new(),
+            resolves_sent: Vec::new(),
             outbox: Outbox::default(),
             absence: None,
             heard_ms: 0,
@@ -449,7 +452,7 @@ impl Client {
             self.outbox.requeue(false);
         }
         if !mutant!("a cut forgets what was decided") {
-            self.resolutions.iter_mut().for_each(|pending| pending.is_sent = false);
+            self.resolves_sent.clear();
         }
         (self.resuming, self.check) = (false, None);
         self.status_changed();

@@ -6,6 +6,7 @@
 
 use super::{Client, EditError, Event};
 use crate::{
+    cbor_array,
     conflict::{Conflict, ConflictId, Resolution},
     entry::Seq,
     key::Key,
@@ -24,14 +25,14 @@ pub struct PendingResolution {
     pub loser: Stamp,
     /// What was decided.
     pub resolution: Resolution,
-    /// Whether it went over this connection.
-    pub(super) is_sent: bool,
 }
 
+cbor_array!(PendingResolution { key, winner, loser, resolution });
+
 impl PendingResolution {
-    pub(super) fn new(conflict: &Conflict, resolution: Resolution) -> Self {
+    fn new(conflict: &Conflict, resolution: Resolution) -> Self {
         let (winner, loser) = (conflict.winner.stamp, conflict.loser.stamp);
-        Self { key: conflict.key.clone(), winner, loser, resolution, is_sent: false }
+        Self { key: conflict.key.clone(), winner, loser, resolution }
     }
 
     /// Whether it is about the same conflict.
@@ -47,7 +48,7 @@ impl PendingResolution {
 
 impl Client {
     /// The conflicts about which nobody has decided, oldest first. O(rows × pending resolutions).
-    pub fn open_conflicts(&self) -> impl Iterator<Item = &Conflict> {
+    pub fn open_conflicts(&self) -> impl DoubleEndedIterator<Item = &Conflict> {
         self.conflicts.open().filter(|conflict| !self.resolutions.iter().any(|pending| pending.is_of(conflict)))
     }
 
@@ -101,14 +102,14 @@ impl Client {
             return;
         }
         let (before, mut resolutions) = (self.resolutions.len(), std::mem::take(&mut self.resolutions));
-        resolutions.retain_mut(|pending| {
+        resolutions.retain(|pending| {
             let Some(id) = self.conflicts.open().find(|conflict| pending.is_of(conflict)).map(|conflict| conflict.id)
             else {
                 self.outbox.touch(&pending.key);
                 return false;
             };
-            if !pending.is_sent && self.role == Role::Writer {
-                pending.is_sent = true;
+            if self.role == Role::Writer && !self.resolves_sent.contains(&id) {
+                self.resolves_sent.push(id);
                 self.transmit(&ClientFrame::Resolve { id, resolution: pending.resolution });
             }
             true
@@ -121,10 +122,13 @@ impl Client {
 
     /// The server lost these decisions with a rollback: it gets them again.
     pub(super) fn recover_resolutions(&mut self, fork: Seq) {
-        let is_lost = |conflict: &&Conflict| conflict.seq > fork && conflict.resolution != Resolution::Open;
-        let lost = self.conflicts.iter().filter(is_lost);
-        let lost: Vec<_> = lost.map(|conflict| PendingResolution::new(conflict, conflict.resolution)).collect();
-        lost.into_iter().for_each(|pending| self.add_resolution(pending));
+        let conflicts = std::mem::take(&mut self.conflicts);
+        for conflict in conflicts.iter() {
+            if conflict.seq > fork && conflict.resolution != Resolution::Open {
+                self.add_resolution(PendingResolution::new(conflict, conflict.resolution));
+            }
+        }
+        self.conflicts = conflicts;
     }
 
     fn resolutions_changed(&mut self) {
