@@ -21,6 +21,9 @@ mod grid;
 mod row;
 mod search;
 
+mod compare;
+mod conflicts;
+
 mod held;
 mod toast;
 

@@ -4,6 +4,8 @@ use leptos::prelude::*;
 
 use super::{
     author::AuthorButton,
+    compare::CompareDialog,
+    conflicts::{ConflictsButton, News},
     form::EntryForm,
     grid::Grid,
     held::Held,
@@ -37,15 +39,18 @@ pub(super) fn Page() -> impl IntoView {
                 "Without JavaScript this page shows the first entries of the dictionary, and cannot change them."
             </p>
             <Notices />
+            <News />
             <Held />
             <EntryForm />
             <div class="tools needs-script">
                 <SearchBox />
                 <Found />
+                <ConflictsButton />
             </div>
             <Grid />
         </main>
         <Toast />
+        <CompareDialog />
     }
 }
 

@@ -6,10 +6,13 @@
 
 use std::{rc::Rc, time::Duration};
 
-use keybook_core::{client::EditError, key::Key, stamp::Stamp, value::Value};
+use keybook_core::{client::EditError, conflict::ConflictId, key::Key, stamp::Stamp, value::Value};
 use leptos::{html, prelude::*};
 
-use super::model::{Connection, FirstPage, OpenReplica, Replica, Row, Status, Sync, Viewport};
+use super::{
+    compare::Compared,
+    model::{Connection, FirstPage, OpenReplica, Replica, Row, Status, Sync, Viewport},
+};
 
 /// Ages of rows are brought up to date this often.
 const AGES_EVERY: Duration = Duration::from_secs(20);
@@ -29,6 +32,8 @@ pub(super) struct PageState {
     pub(super) grid: NodeRef<html::Div>,
     /// The element that is as high as all rows.
     pub(super) body: NodeRef<html::Div>,
+    /// The dialog of conflicts and changes.
+    pub(super) dialog: NodeRef<html::Dialog>,
 }
 
 /// What the page is about.
@@ -50,6 +55,10 @@ pub(super) struct State {
     undo_ends: Option<TimeoutHandle>,
     /// Why the last edit outside the form was not taken; empty if it was.
     pub(super) refusal: String,
+    /// What the dialog shows.
+    pub(super) compared: Compared,
+    /// The newest conflict of which the person knows to have lost it.
+    pub(super) heard: Option<ConflictId>,
 
     /// Measured once the page is alive; until then all rows that there are are rendered.
     pub(super) viewport: Option<Viewport>,
@@ -96,6 +105,8 @@ impl PageState {
             removed: Vec::new(),
             undo_ends: None,
             refusal: String::new(),
+            compared: Compared::Nothing,
+            heard: None,
             viewport: None,
             scroll_top: 0,
             scroll_target: None,
@@ -109,6 +120,7 @@ impl PageState {
             value_field: NodeRef::new(),
             grid: NodeRef::new(),
             body: NodeRef::new(),
+            dialog: NodeRef::new(),
         }
     }
 
@@ -226,7 +238,8 @@ impl PageState {
         }
     }
 
-    fn refuse(self, error: &EditError) {
+    /// An edit outside the form was not taken.
+    pub(super) fn refuse(self, error: &EditError) {
         self.change(|state| state.refusal = error.to_string());
     }
 
@@ -260,7 +273,8 @@ impl PageState {
 }
 
 impl State {
-    fn replica(&self) -> Option<Rc<dyn Replica>> {
+    /// The replica, once there is one.
+    pub(super) fn replica(&self) -> Option<Rc<dyn Replica>> {
         self.replica.map(|replica| replica.get_value())
     }
 
@@ -310,6 +324,11 @@ impl State {
                 author: String::new(),
                 notice: None,
                 held: Vec::new(),
+                conflicts: 0,
+                lost: 0,
+                newest_lost: None,
+                changed: 0,
+                changed_more: 0,
             },
             |replica| replica.status(),
         )

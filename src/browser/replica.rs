@@ -4,14 +4,15 @@ use std::ops::Range;
 
 use keybook_core::{
     author::{Author, AuthorName},
-    client::EditError,
+    client::{Client, EditError},
+    conflict::{ConflictId, Resolution},
     key::Key,
     stamp::Stamp,
     value::Value,
 };
 
-use super::{driver::Driver, identity, now_ms};
-use crate::app::model::{HeldEdit, Replica, Row, Status, Sync, ValueText, held_reason};
+use super::{comparisons, driver::Driver, identity, now_ms};
+use crate::app::model::{Comparison, HeldEdit, Replica, Row, Status, Sync, ValueText, held_reason};
 
 impl Replica for Driver {
     fn len(&self) -> usize {
@@ -62,6 +63,25 @@ impl Replica for Driver {
         self.state.borrow().client.outbox().row(key, stamp)?.value.clone()
     }
 
+    fn conflicts(&self) -> Vec<Comparison> {
+        comparisons::conflicts(&self.state.borrow().client)
+    }
+
+    fn resolve(&self, id: ConflictId, resolution: Resolution) -> Result<(), EditError> {
+        self.step(|client, now_ms| client.resolve(id, resolution, now_ms))?;
+        self.refresh();
+        Ok(())
+    }
+
+    fn changes(&self) -> Vec<Comparison> {
+        comparisons::changes(&self.state.borrow().client)
+    }
+
+    fn forget_absence(&self) {
+        self.step(|client, _| client.forget_absence());
+        self.refresh();
+    }
+
     fn search(&self, text: &str) {
         let state = &mut *self.state.borrow_mut();
         state.rows.search(text, &state.client);
@@ -70,9 +90,12 @@ impl Replica for Driver {
     fn status(&self) -> Status {
         let state = self.state.borrow();
         let (client, connection) = (&state.client, state.connection());
+        let lost = || client.open_conflicts().filter(|conflict| comparisons::is_own(conflict, client));
+        let (changed, changed_more) =
+            client.absence().map_or((0, 0), |absence| (absence.changes().len() as u64, absence.more()));
         Status {
             connection,
-            sync: match Sync::new(client.outbox().active(), connection, state.is_durable()) {
+            sync: match Sync::new(client.unconfirmed(), connection, state.is_durable()) {
                 Sync::OnDevice(edits) if state.is_keeping() => Sync::Saving(edits),
                 sync => sync,
             },
@@ -82,6 +105,11 @@ impl Replica for Driver {
             author: client.author().name.as_str().to_owned(),
             notice: state.notice.clone().or_else(|| state.damage.clone()),
             held: if client.outbox().inactive() == 0 { Vec::new() } else { held(client) },
+            conflicts: client.open_conflicts().count(),
+            lost: lost().count(),
+            newest_lost: lost().next_back().map(|conflict| conflict.id),
+            changed: changed + changed_more,
+            changed_more,
         }
     }
 
@@ -103,7 +131,7 @@ impl Replica for Driver {
     }
 }
 
-fn held(client: &keybook_core::client::Client) -> Vec<HeldEdit> {
+fn held(client: &Client) -> Vec<HeldEdit> {
     let held = client.outbox().iter().filter_map(|(key, row)| {
         let reason = held_reason(row.state)?;
         Some(HeldEdit { key: key.clone(), value: row.value.as_ref().map(ValueText::new), stamp: row.stamp, reason })

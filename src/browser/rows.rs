@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, ops::Range};
 
 use keybook_core::{
-    author::AuthorName,
+    author::{AuthorId, AuthorName},
     client::{Client, RowState},
     key::Key,
     stamp::Stamp,
@@ -92,17 +92,13 @@ impl Rows {
             return Some(first.to_row());
         }
         let shown = client.shown(key)?;
-        let author = if shown.author == client.author().id {
-            client.author().name.clone()
-        } else {
-            client.names().get(shown.author).cloned().unwrap_or_else(|| AuthorName::generated(shown.author))
-        };
         let held = client.outbox().rows(key).iter().find_map(|row| held_reason(row.state));
         Some(Row {
             key: key.clone(),
             value: ValueText::new(shown.value?),
             stamp: shown.stamp,
-            author: author.as_str().to_owned(),
+            author: author_name(shown.author, client),
+            is_in_conflict: client.open_conflicts().any(|conflict| conflict.key == *key),
             state: held.map_or_else(|| entry_state(shown.pending, connection), EntryState::Held),
         })
     }
@@ -118,6 +114,13 @@ impl Rows {
     pub(super) fn begin(&self, key: &Key, client: &Client) -> Stamp {
         first_row(self.first.as_ref(), client, key).map_or_else(|| client.begin(key), |first| first.stamp)
     }
+}
+
+/// How an author is called.
+pub(super) fn author_name(id: AuthorId, client: &Client) -> String {
+    let own = Some(client.author()).filter(|author| author.id == id).map(|author| &author.name);
+    let name = own.or_else(|| client.names().get(id)).cloned();
+    name.unwrap_or_else(|| AuthorName::generated(id)).as_str().to_owned()
 }
 
 /// The JSON of a key's value, or of its beginning; none if it has no value.
