@@ -223,9 +223,15 @@ test("the dialog fits a phone, in the light and in the dark", async (t) => {
     await says(value(ada, key), texts[0]);
   }
   await ada.getByText("2 of your edits lost to others’.").waitFor();
+  await screenshot(ada, "conflict-notice-360");
+  // A second tap edits, but for the mark.
+  await row(ada, "latte").tap();
+  await button(ada, "Conflict of latte").tap();
+  await dialog(ada).waitFor();
+  assert.equal(await grid(ada).locator(".editor").count(), 0);
+  await ada.keyboard.press("Escape");
   for (const colorScheme of ["light", "dark"]) {
     await ada.emulateMedia({ colorScheme });
-    await screenshot(ada, `conflict-notice-360-${colorScheme}`);
     await conflictsButton(ada).tap();
     await screenshot(ada, `conflicts-360-${colorScheme}`);
     const fits = await dialog(ada).evaluate((element) => {

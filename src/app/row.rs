@@ -62,7 +62,10 @@ pub(super) fn EntryRow(key: Key) -> impl IntoView {
             }
         });
     };
-    let on_mark = move |_| page.compare(Compared::Conflicts);
+    let on_mark = move |event: ev::MouseEvent| {
+        event.stop_propagation();
+        page.compare(Compared::Conflicts);
+    };
     let on_remove = move |event: ev::MouseEvent| {
         event.stop_propagation();
         key.with_value(|key| page.remove(key));
