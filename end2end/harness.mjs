@@ -214,8 +214,8 @@ export async function visit(page, url) {
 }
 
 /** Gives a page a clock that goes by itself and can be turned forward, by `page.clock`. Before the page is visited. */
-export async function installClock(page) {
-  await page.clock.install();
+export async function installClock(page, options) {
+  await page.clock.install(options);
   await page.addInitScript(shortenHandles);
 }
 

@@ -22,6 +22,9 @@ mod grid;
 mod row;
 mod search;
 
+mod compare;
+mod conflicts;
+
 mod held;
 mod plain_http;
 mod toast;

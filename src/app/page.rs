@@ -4,6 +4,8 @@ use leptos::prelude::*;
 
 use super::{
     author::AuthorButton,
+    compare::CompareDialog,
+    conflicts::{ConflictsButton, News},
     device::{ClockStatus, DeviceButton, DevicePanel},
     form::EntryForm,
     grid::Grid,
@@ -42,12 +44,14 @@ pub(super) fn Page() -> impl IntoView {
             </p>
             <Notices />
             <PlainHttp />
+            <News />
             <Held />
             <EntryForm />
             <div class="tools needs-script">
                 <SearchBox />
                 <Found />
                 <div class="actions">
+                    <ConflictsButton />
                     <UndoButtons />
                     <DeviceButton />
                 </div>
@@ -56,6 +60,7 @@ pub(super) fn Page() -> impl IntoView {
         </main>
         <DevicePanel />
         <Toast />
+        <CompareDialog />
     }
 }
 

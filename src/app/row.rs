@@ -2,12 +2,15 @@
 //!
 //! What changes in it are signals of a few types only: each type that Leptos renders is code of its own.
 
+use std::rc::Rc;
+
 use keybook_core::key::Key;
 use leptos::{ev, prelude::*};
 
 use super::{
+    compare::Compared,
     edit::ValueEditor,
-    model::{EntryState, Row, age, iso_time, readable_time},
+    model::{EntryState, Row, ValueText, age, iso_time, readable_time},
     state::PageState,
 };
 
@@ -21,7 +24,7 @@ pub(super) fn EntryRow(key: Key) -> impl IntoView {
     let key = StoredValue::new(key);
     let name = key.with_value(Key::to_string);
     let (label, title) = (name.clone(), name.clone());
-    let remove_label = format!("Remove {name}");
+    let (remove_label, conflict_label) = (format!("Remove {name}"), format!("Conflict of {name}"));
 
     // A row whose entry is gone shows it for as long as it takes to take the row away.
     let row = Memo::new(move |last: Option<&Option<Row>>| {
@@ -59,6 +62,10 @@ pub(super) fn EntryRow(key: Key) -> impl IntoView {
             }
         });
     };
+    let on_mark = move |event: ev::MouseEvent| {
+        event.stop_propagation();
+        page.compare(Compared::Conflicts);
+    };
     let on_remove = move |event: ev::MouseEvent| {
         event.stop_propagation();
         key.with_value(|key| page.remove(key));
@@ -79,7 +86,7 @@ pub(super) fn EntryRow(key: Key) -> impl IntoView {
                 {name}
             </div>
             <div role="gridcell" class="cell value" id=cursor_id(1)>
-                <span class=part(row, value_class) hidden=is_edited>
+                <span class=part(row, |row| value_class(&row.value)) hidden=is_edited>
                     {part(row, |row| row.value.text.clone())}
                 </span>
                 {move || is_edited.get().then(|| view! { <ValueEditor /> })}
@@ -90,10 +97,16 @@ pub(super) fn EntryRow(key: Key) -> impl IntoView {
             </div>
             <div role="gridcell" class="cell saved" id=cursor_id(3)>
                 <span class=part(row, state_class)>{part(row, state_text)}</span>
-                <button class="remove" tabindex="-1" aria-label=remove_label on:click=on_remove></button>
+                {icon_button("mark", conflict_label, Rc::new(on_mark))}
+                {icon_button("remove", remove_label, Rc::new(on_remove))}
             </div>
         </div>
     }
+}
+
+/// A button without a text.
+fn icon_button(class: &'static str, label: String, on_click: Rc<dyn Fn(ev::MouseEvent)>) -> impl IntoView {
+    view! { <button class=class tabindex="-1" aria-label=label on:click=move |event| on_click(event)></button> }
 }
 
 /// A text that a row shows.
@@ -101,13 +114,14 @@ fn part(row: Memo<Option<Row>>, text: fn(&Row) -> String) -> Signal<String> {
     Signal::derive(move || row.with(|row| row.as_ref().map(text).unwrap_or_default()))
 }
 
-fn value_class(row: &Row) -> String {
-    let kind = match &row.value {
+/// How a value looks.
+pub(super) fn value_class(value: &ValueText) -> String {
+    let kind = match value {
         value if value.text.is_empty() => "empty",
         value if value.is_plain => "plain",
         _ => "json",
     };
-    let cut = if row.value.is_complete { "" } else { "cut" };
+    let cut = if value.is_complete { "" } else { "cut" };
     format!("text {kind} {cut}")
 }
 
@@ -127,5 +141,6 @@ fn state_class(row: &Row) -> String {
         EntryState::Saving | EntryState::OnDevice => "text busy",
         EntryState::NotSaved | EntryState::Held(_) => "text held",
     };
-    class.to_owned()
+    // The mark stands beside it.
+    if row.is_in_conflict { format!("{class} disputed") } else { class.to_owned() }
 }

@@ -6,10 +6,13 @@
 
 use std::{rc::Rc, time::Duration};
 
-use keybook_core::{key::Key, stamp::Stamp, value::Value};
+use keybook_core::{conflict::ConflictId, key::Key, stamp::Stamp, value::Value};
 use leptos::{html, prelude::*};
 
-use super::model::{Connection, FirstPage, OpenReplica, Replica, Row, Status, Sync, Viewport};
+use super::{
+    compare::Compared,
+    model::{Connection, FirstPage, OpenReplica, Replica, Row, Status, Sync, Viewport},
+};
 
 /// Ages of rows are brought up to date this often.
 const AGES_EVERY: Duration = Duration::from_secs(20);
@@ -29,6 +32,8 @@ pub(super) struct PageState {
     pub(super) grid: NodeRef<html::Div>,
     /// The element that is as high as all rows.
     pub(super) body: NodeRef<html::Div>,
+    /// The dialog of conflicts and changes.
+    pub(super) dialog: NodeRef<html::Dialog>,
 }
 
 /// What the page is about.
@@ -52,6 +57,10 @@ pub(super) struct State {
     pub(super) is_forgetting: bool,
     /// Why the last edit outside the form was not taken; empty if it was.
     pub(super) refusal: String,
+    /// What the dialog shows.
+    pub(super) compared: Compared,
+    /// The newest conflict of which the person knows to have lost it.
+    pub(super) heard: Option<ConflictId>,
 
     /// Measured once the page is alive; until then all rows that there are are rendered.
     pub(super) viewport: Option<Viewport>,
@@ -99,6 +108,8 @@ impl PageState {
             undo_ends: None,
             is_forgetting: false,
             refusal: String::new(),
+            compared: Compared::Nothing,
+            heard: None,
             viewport: None,
             scroll_top: 0,
             scroll_target: None,
@@ -112,6 +123,7 @@ impl PageState {
             value_field: NodeRef::new(),
             grid: NodeRef::new(),
             body: NodeRef::new(),
+            dialog: NodeRef::new(),
         }
     }
 
@@ -240,7 +252,8 @@ impl PageState {
         }
     }
 
-    fn refuse(self, reason: String) {
+    /// An edit outside the form was not taken.
+    pub(super) fn refuse(self, reason: String) {
         self.change(|state| state.refusal = reason);
     }
 
@@ -274,7 +287,8 @@ impl PageState {
 }
 
 impl State {
-    fn replica(&self) -> Option<Rc<dyn Replica>> {
+    /// The replica, once there is one.
+    pub(super) fn replica(&self) -> Option<Rc<dyn Replica>> {
         self.replica.map(|replica| replica.get_value())
     }
 
@@ -343,6 +357,11 @@ impl State {
                 room: None,
                 clock_ahead_ms: 0,
                 divergences: 0,
+                conflicts: 0,
+                lost: 0,
+                newest_lost: None,
+                changed: 0,
+                changed_more: 0,
             },
             |replica| replica.status(),
         )

@@ -418,7 +418,7 @@ impl State {
 
     /// Whether edits would be lost with the page.
     fn would_lose(&self) -> bool {
-        self.client.outbox().active() > 0 && !self.is_durable()
+        self.client.unconfirmed() > 0 && !self.is_durable()
     }
 
     /// Whether edits survive the page.

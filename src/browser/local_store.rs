@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `base` | 0, 1, 2, … | the Deltas since the snapshot, in order |
 //! | | `header`, `snapshot` | see [`Stored`] |
-//! | `outbox` | replica (16 hexadecimal digits), a space, key of an entry | the rows of that replica's outbox |
+//! | `outbox` | replica (16 hexadecimal digits), a space, key of an entry | that replica's outbox, with its decisions about conflicts |
 //! | `undo` | replica | what can be undone and redone there |
 //!
 //! All tabs share the base: each brings it as far as it has come itself. Of the others each tab has its own part. A change is

@@ -4,6 +4,7 @@
 //! The page is told of changes at most once a frame, whatever comes in. There is no signal a key: rows are read for the
 //! visible window alone.
 
+mod comparisons;
 mod download;
 mod driver;
 mod fetch;

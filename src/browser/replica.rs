@@ -5,13 +5,14 @@ use std::ops::Range;
 use keybook_core::{
     author::{Author, AuthorName},
     client::{Client, EditError, Undone},
+    conflict::{ConflictId, Resolution},
     key::Key,
     stamp::Stamp,
     value::Value,
 };
 
-use super::{download, driver::Driver, identity, now_ms};
-use crate::app::model::{HeldEdit, Replica, Row, Status, Sync, ValueText, held_reason};
+use super::{comparisons, download, driver::Driver, identity, now_ms};
+use crate::app::model::{Comparison, HeldEdit, Replica, Row, Status, Sync, ValueText, held_reason};
 
 impl Replica for Driver {
     fn name(&self) -> String {
@@ -70,6 +71,25 @@ impl Replica for Driver {
         self.state.borrow().client.outbox().row(key, stamp)?.value.clone()
     }
 
+    fn conflicts(&self) -> Vec<Comparison> {
+        comparisons::conflicts(&self.state.borrow().client)
+    }
+
+    fn resolve(&self, id: ConflictId, resolution: Resolution) -> Result<(), EditError> {
+        let key = self.state.borrow().client.conflicts().get(id).map(|conflict| conflict.key.clone());
+        // One that is gone was decided elsewhere.
+        key.map_or(Ok(()), |key| self.edit(&key, |client, now_ms| client.resolve(id, resolution, now_ms)))
+    }
+
+    fn changes(&self) -> Vec<Comparison> {
+        comparisons::changes(&self.state.borrow().client)
+    }
+
+    fn forget_absence(&self) {
+        self.step(|client, _| client.forget_absence());
+        self.refresh();
+    }
+
     fn search(&self, text: &str) {
         let state = &mut *self.state.borrow_mut();
         state.rows.search(text, &state.client);
@@ -80,7 +100,10 @@ impl Replica for Driver {
         let (client, connection) = (&state.client, state.connection());
         // Where nothing is kept, each tab speaks for itself: what it has is lost with it.
         let siblings = if state.is_durable() { client.sibling_edits() } else { 0 };
-        let own = client.outbox().active();
+        let own = client.unconfirmed();
+        let lost = || client.open_conflicts().filter(|conflict| comparisons::is_own(conflict, client));
+        let (changed, changed_more) =
+            client.absence().map_or((0, 0), |absence| (absence.changes().len() as u64, absence.more()));
         Status {
             connection,
             sync: match Sync::new(own, connection, state.is_durable()) {
@@ -102,6 +125,11 @@ impl Replica for Driver {
             room: state.room,
             clock_ahead_ms: -client.offset_ms(),
             divergences: client.divergences(),
+            conflicts: client.open_conflicts().count(),
+            lost: lost().count(),
+            newest_lost: lost().next_back().map(|conflict| conflict.id),
+            changed: changed + changed_more,
+            changed_more,
         }
     }
 

@@ -103,6 +103,7 @@ impl Rows {
             value: ValueText::new(shown.value?),
             stamp: shown.stamp,
             author: client.name(shown.author).as_str().to_owned(),
+            is_in_conflict: client.open_conflicts().any(|conflict| conflict.key == *key),
             state,
         })
     }

@@ -97,12 +97,12 @@ impl Conflicts {
     }
 
     /// The rows, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &Conflict> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Conflict> {
         self.0.iter()
     }
 
     /// Those that nobody has resolved, oldest first.
-    pub fn open(&self) -> impl Iterator<Item = &Conflict> {
+    pub fn open(&self) -> impl DoubleEndedIterator<Item = &Conflict> {
         self.iter().filter(|conflict| conflict.resolution == Resolution::Open)
     }
 }

@@ -13,7 +13,7 @@ use support::{
 
 const SEEDS: u64 = 1000;
 
-const MUTANTS: [&str; 22] = [
+const MUTANTS: [&str; 23] = [
     "a cut forgets what was sent",
     "acks outlive their epoch",
     "a lost entry's remove leaves nothing",
@@ -36,6 +36,7 @@ const MUTANTS: [&str; 22] = [
     "a local store keeps half a catch-up",
     "a sibling's row leaves at once",
     "what a sibling told in between is not missed",
+    "a cut forgets what was decided",
 ];
 
 /// The first seed whose world fails, and how.

@@ -14,11 +14,12 @@ use support::{
 const FRESH: u64 = 20;
 
 /// What must happen in some world; a kind that never does is not tested.
-const KINDS: [&str; 64] = [
+const KINDS: [&str; 66] = [
     "put",
     "put refused locally",
     "remove",
-    "resolve",
+    "conflict dismissed",
+    "conflict restored",
     "connect",
     "cut",
     "frame lost",
@@ -64,6 +65,7 @@ const KINDS: [&str; 64] = [
     "tab message after its end",
     "tab adopted nothing",
     "tab adopted edits",
+    "tab adopted decisions",
     "tabs agree offline",
     "sibling's edit shown",
     "browser killed with several tabs",

@@ -107,6 +107,7 @@ impl FirstRow {
             stamp: self.stamp,
             author: self.author.as_str().to_owned(),
             state: EntryState::Saved,
+            is_in_conflict: false,
         }
     }
 

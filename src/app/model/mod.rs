@@ -2,6 +2,7 @@
 //!
 //! Everything here is pure, so it is tested natively.
 
+mod comparison;
 mod first_page;
 mod held;
 mod listing;
@@ -11,6 +12,7 @@ mod time;
 mod window;
 
 pub use self::{
+    comparison::{Comparison, Written},
     first_page::{FIRST_ROWS_MAX, FirstPage, FirstPageError, FirstRow, MAIN},
     held::{HeldEdit, held_reason},
     listing::Listing,

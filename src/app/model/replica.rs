@@ -2,9 +2,15 @@
 
 use std::{ops::Range, rc::Rc};
 
-use keybook_core::{client::EditError, key::Key, stamp::Stamp, value::Value};
+use keybook_core::{
+    client::EditError,
+    conflict::{ConflictId, Resolution},
+    key::Key,
+    stamp::Stamp,
+    value::Value,
+};
 
-use super::{first_page::FirstPage, held::HeldEdit, row::Row};
+use super::{comparison::Comparison, first_page::FirstPage, held::HeldEdit, row::Row};
 
 /// A replica of one dictionary. Every method returns at once; what changes later is told by the callback that it was
 /// opened with, at most once a frame.
@@ -66,6 +72,21 @@ pub trait Replica {
 
     /// The whole value of a refused edit; none for a remove, or if it is gone.
     fn held_value(&self, key: &Key, stamp: Stamp) -> Option<Value>;
+
+    /// The open conflicts: those that this person has lost first, the newest before the others.
+    fn conflicts(&self) -> Vec<Comparison>;
+
+    /// Decides about a conflict. [`Resolution::Restored`] writes the losing value again.
+    ///
+    /// # Errors
+    /// When that value is over a limit, or may not be written.
+    fn resolve(&self, id: ConflictId, resolution: Resolution) -> Result<(), EditError>;
+
+    /// What others changed while this device was away, at most a few hundred, in the order of the keys.
+    fn changes(&self) -> Vec<Comparison>;
+
+    /// The person has seen what others changed.
+    fn forget_absence(&self);
 
     /// Shows only the rows whose key or value contains a text; an empty one shows all. O(size of the dictionary).
     fn search(&self, text: &str);
@@ -138,6 +159,16 @@ pub struct Status {
     pub clock_ahead_ms: i64,
     /// How often the entries here differed from the server's, and were mended.
     pub divergences: u64,
+    /// How many conflicts are open.
+    pub conflicts: usize,
+    /// In how many of them this person has lost.
+    pub lost: usize,
+    /// The newest of those.
+    pub newest_lost: Option<ConflictId>,
+    /// How many keys others changed while this device was away.
+    pub changed: u64,
+    /// How many of them [`Replica::changes`] leaves out.
+    pub changed_more: u64,
 }
 
 /// The room that a browser gives this site.

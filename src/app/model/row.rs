@@ -20,6 +20,8 @@ pub struct Row {
     pub author: String,
     /// Whether it is saved.
     pub state: EntryState,
+    /// Whether another value of it has lost, and nobody has decided about that.
+    pub is_in_conflict: bool,
 }
 
 /// How far an entry's last write has come.

@@ -57,6 +57,7 @@ impl Client {
                 self.outbox.insert(key.clone(), self.recovered(entry, shared, state));
             }
         }
+        self.recover_resolutions(shared);
         if self.conflicts.step_back(shared) {
             self.events.push_back(Event::Conflicts);
             self.keep_whole();
@@ -95,6 +96,7 @@ impl Client {
 
     pub(super) fn adopt(&mut self, snapshot: Snapshot) {
         let Snapshot { header, base, names, conflicts } = snapshot;
+        base.entries().for_each(|(key, entry)| self.note_change(key, entry));
         (self.base, self.conflicts) = (base, conflicts);
         self.taken_back.clear();
         self.incomplete = false;
@@ -146,6 +148,7 @@ impl Client {
         for change in delta.into_changes()? {
             match change {
                 Change::Entry(key, entry) => {
+                    self.note_change(&key, &entry);
                     self.changed.insert(key.clone());
                     self.base.replace(key, entry);
                 }

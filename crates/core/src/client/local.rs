@@ -2,14 +2,16 @@
 //!
 //! The base is kept as it came: a snapshot, the Deltas after it, and a header with the cursor and the digest of both together.
 //! While entries that a server has lost are on their way back, it is not what any server had, and the outbox alone is kept.
-//! The outbox is kept key by key.
+//! The outbox is kept key by key, and with the rows of a key what was decided about its conflicts.
 //!
 //! A store writes a [`LocalChange`] in one transaction, and the changes in their order. Then whatever suffix of them a crash
 //! takes, what is left is a client's state of some moment: a row that has left the outbox is in the base.
 
 use std::mem;
 
-use super::{Client, Event, OutboxRow, RowState};
+use minicbor::Decoder;
+
+use super::{Client, Event, OutboxRow, PendingResolution, RowState};
 use crate::{
     author::Author,
     cbor_array,
@@ -170,8 +172,11 @@ impl Client {
     pub fn adopt_rows(&mut self, outbox: &[(Key, Vec<u8>)]) {
         let mut unreadable = 0;
         for (key, rows) in outbox {
-            match read_rows(rows) {
-                Ok(rows) => rows.into_iter().for_each(|row| self.outbox.insert(key.clone(), row)),
+            match read_key(rows) {
+                Ok((rows, resolutions)) => {
+                    rows.into_iter().for_each(|row| self.outbox.insert(key.clone(), row));
+                    resolutions.into_iter().for_each(|pending| self.add_resolution(pending));
+                }
                 Err(_) => unreadable += 1,
             }
             self.changed.insert(key.clone());
@@ -181,6 +186,19 @@ impl Client {
         }
         self.status_changed();
         self.push();
+        self.send_resolutions();
+    }
+
+    /// What is kept of a key, and told to siblings; none if that is nothing.
+    pub(super) fn key_bytes(&self, key: &Key) -> Option<Vec<u8>> {
+        let rows: Vec<WireRow> = self.outbox.rows(key).iter().map(WireRow::from).collect();
+        let mut resolutions = self.resolutions.clone();
+        resolutions.retain(|pending| pending.key == *key);
+        let mut bytes = encode(&rows);
+        if !resolutions.is_empty() {
+            bytes.extend(encode(&resolutions));
+        }
+        (!rows.is_empty() || !resolutions.is_empty()).then_some(bytes)
     }
 
     /// The local store lacks some of the base, or has lost it.
@@ -230,15 +248,9 @@ impl Client {
     pub fn take_outbox_change(&mut self) -> Vec<(Key, Option<Vec<u8>>)> {
         let mut changed = self.outbox.take_changed();
         if mutant!("a local store forgets nothing") {
-            changed.retain(|key| !self.outbox.rows(key).is_empty());
+            changed.retain(|key| self.key_bytes(key).is_some());
         }
         changed.into_iter().map(|key| (key.clone(), self.key_bytes(&key))).collect()
-    }
-
-    /// What is kept of a key, and told to siblings; none if that is nothing.
-    pub(super) fn key_bytes(&self, key: &Key) -> Option<Vec<u8>> {
-        let rows: Vec<WireRow> = self.outbox.rows(key).iter().map(WireRow::from).collect();
-        (!rows.is_empty()).then(|| encode(&rows))
     }
 
     fn take_base_change(&mut self) -> Option<BaseChange> {
@@ -265,9 +277,12 @@ impl Client {
     }
 }
 
-/// The rows of a key, as they are kept and told.
-pub(super) fn read_rows(rows: &[u8]) -> Result<Vec<OutboxRow>, minicbor::decode::Error> {
-    Ok(minicbor::decode::<Vec<WireRow>>(rows)?.into_iter().map(OutboxRow::from).collect())
+/// What is kept of a key: its rows in the outbox, and what was decided about its conflicts.
+pub(super) fn read_key(bytes: &[u8]) -> Result<(Vec<OutboxRow>, Vec<PendingResolution>), minicbor::decode::Error> {
+    let mut decoder = Decoder::new(bytes);
+    let rows: Vec<WireRow> = decoder.decode()?;
+    let resolutions = if decoder.position() < bytes.len() { decoder.decode()? } else { Vec::new() };
+    Ok((rows.into_iter().map(OutboxRow::from).collect(), resolutions))
 }
 
 /// A row of the outbox as a store keeps it.

@@ -15,28 +15,32 @@
 //! It ends in agreement: once connections last long enough for the outbox to be sent and the pages to be read, the outbox
 //! holds only rows that wait for their user, and the base equals the server's rows of the same seq.
 
+mod absence;
 mod agree;
 mod link;
 mod local;
 mod outbox;
+mod resolutions;
 mod siblings;
 mod undo;
 
 use std::collections::{BTreeSet, VecDeque};
 
+pub use absence::{ABSENCE_MS_MIN, Absence};
 use link::{ANSWER_MS_MAX, Link};
 pub use link::{Action, Phase};
 use local::Journal;
 pub use local::{BaseChange, LocalChange, Stored, Verdict};
 use outbox::seen;
 pub use outbox::{Outbox, OutboxRow, RowState};
+pub use resolutions::PendingResolution;
 use siblings::Siblings;
 use undo::Steps;
 pub use undo::Undone;
 
 use crate::{
     author::{Author, AuthorId, AuthorName, Names},
-    conflict::Conflicts,
+    conflict::{ConflictId, Conflicts},
     dictionary::Dictionary,
     entry::{Entry, Seq},
     key::Key,
@@ -142,12 +146,19 @@ pub struct Client {
     journal: Option<Journal>,
     names: Names,
     conflicts: Conflicts,
+    resolutions: Vec<PendingResolution>,
+    /// Those that went over this connection.
+    resolves_sent: Vec<ConflictId>,
     outbox: Outbox,
     /// What its user can undo and redo.
     steps: Steps,
     siblings: Siblings,
     /// Until then a write waits for those of siblings that it replaces.
     siblings_first_until_ms: Option<u64>,
+    /// What came after it had been away.
+    absence: Option<Absence>,
+    /// When the last message came.
+    heard_ms: u64,
 
     link: Link,
     resuming: bool,
@@ -189,10 +200,14 @@ impl Client {
             journal: None,
             names: Names::new(),
             conflicts: Conflicts::default(),
+            resolutions: Vec::new(),
+            resolves_sent: Vec::new(),
             outbox: Outbox::default(),
             steps: Steps::default(),
             siblings: Siblings::default(),
             siblings_first_until_ms: None,
+            absence: None,
+            heard_ms: 0,
             link: Link::new(now_ms),
             resuming: false,
             next_batch: 0,
@@ -267,6 +282,12 @@ impl Client {
         &self.outbox
     }
 
+    /// How many edits and decisions the server has not confirmed; a decision that comes with an edit is one with it.
+    pub fn unconfirmed(&self) -> usize {
+        let alone = self.resolutions.iter().filter(|pending| self.outbox.shown(&pending.key).is_none());
+        self.outbox.active() + alone.count()
+    }
+
     /// The conflict rows.
     pub fn conflicts(&self) -> &Conflicts {
         &self.conflicts
@@ -323,6 +344,11 @@ impl Client {
     /// Whether the base is complete for the connection: it follows, and is not in the middle of a catch-up.
     pub fn is_settled(&self) -> bool {
         self.link.phase == Phase::Following && self.settled == self.applied && !self.resuming
+    }
+
+    /// Whether the base has come to what the server had when it said Welcome.
+    fn has_caught_up(&self) -> bool {
+        self.is_settled() && !self.unverified
     }
 
     /// The last seq at which the digest equalled the server's.
@@ -465,6 +491,9 @@ impl Client {
         if !mutant!("a cut forgets what was sent") {
             self.outbox.requeue(false);
         }
+        if !mutant!("a cut forgets what was decided") {
+            self.resolves_sent.clear();
+        }
         (self.resuming, self.check) = (false, None);
         self.status_changed();
     }
@@ -482,7 +511,10 @@ impl Client {
             self.events.push_back(Event::Unreadable(error.to_string()));
             self.link.disconnect();
         }
+        self.heard_ms = now_ms;
         self.push();
+        self.send_resolutions();
+        self.end_absence();
     }
 
     fn handle_frame(&mut self, frame: ServerFrame, bytes: &[u8], now_ms: u64) -> Result<(), WireError> {
@@ -496,6 +528,7 @@ impl Client {
                     self.siblings_first_until_ms = Some(now_ms + SIBLINGS_FIRST_MS);
                     (self.role, self.limits, self.horizon) = (role, limits, horizon);
                     self.join(dictionary, ServerFrame::lineage(epoch, lineage), head, mode);
+                    self.come_back(now_ms);
                 }
             }
             ServerFrame::Delta(delta) => self.handle_delta(delta, bytes, now_ms)?,

@@ -216,6 +216,11 @@ impl Outbox {
         self.inactive
     }
 
+    /// Something else that is kept with the rows of this key has changed.
+    pub(super) fn touch(&mut self, key: &Key) {
+        self.changed.insert(key.clone());
+    }
+
     /// The keys whose rows changed since the last call, for whoever keeps a copy of the outbox.
     pub fn take_changed(&mut self) -> BTreeSet<Key> {
         std::mem::take(&mut self.changed)

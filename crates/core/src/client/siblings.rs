@@ -14,7 +14,7 @@ use std::mem;
 
 use minicbor::bytes::ByteVec;
 
-use super::{Client, Outbox, OutboxRow, RowState, local::read_rows};
+use super::{Client, Outbox, OutboxRow, RowState, local::read_key};
 use crate::{
     cbor_array,
     entry::Seq,
@@ -237,7 +237,9 @@ impl Client {
             left.iter().for_each(|key| sibling.set(key, Vec::new(), told.cursor));
         }
         for ToldRows { key, rows } in told.rows {
-            sibling.set(&key, read_rows(&rows).unwrap_or_default(), told.cursor);
+            // What was decided about conflicts is the sibling's to send.
+            let (rows, _) = read_key(&rows).unwrap_or_default();
+            sibling.set(&key, rows, told.cursor);
         }
         (sibling.told, sibling.epoch) = (told.number + u64::from(is_change), told.epoch);
         self.changed.extend(sibling.rows.take_changed());

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use keybook_core::{
-    client::{BaseChange, Client, LocalChange, OutboxRow, Stored, Verdict},
+    client::{BaseChange, Client, LocalChange, OutboxRow, PendingResolution, Stored, Verdict},
     dictionary::Dictionary,
     key::Key,
     stamp::{ReplicaId, Stamp},
@@ -13,8 +13,8 @@ use keybook_core::{
 
 use super::World;
 
-/// What an outbox holds, but for how far its rows have come.
-pub(super) type Rows = Vec<(Key, Stamp, Option<Value>)>;
+/// What an outbox holds, but for how far its rows have come, and what was decided about conflicts.
+pub(super) type Rows = (Vec<(Key, Stamp, Option<Value>)>, Vec<PendingResolution>);
 
 #[derive(Default)]
 pub(super) struct Device {
@@ -170,5 +170,5 @@ impl World {
 
 pub(super) fn rows(client: &Client) -> Rows {
     let row = |(key, row): (&Key, &OutboxRow)| (key.clone(), row.stamp, row.value.clone());
-    client.outbox().iter().map(row).collect()
+    (client.outbox().iter().map(row).collect(), client.resolutions().to_vec())
 }

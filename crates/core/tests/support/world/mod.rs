@@ -154,7 +154,7 @@ impl World {
             970..=972 => self.online(peer),
             973..=974 => self.open_device(peer),
             975..=979 => self.crash_client(peer),
-            980..=983 => self.resolve(),
+            980..=983 => self.resolve(peer),
             984..=986 => self.grant(peer),
             987..=990 => self.review(peer),
             991..=993 => self.crash_server(),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use keybook_core::{
     client::{Action, Client, EditError, Event, Phase, RowState},
+    conflict::Resolution,
     key::Key,
     session::Session,
     stamp::{ReplicaId, Stamp},
@@ -113,25 +114,58 @@ impl World {
 
     /// Writes as the user of an editor does.
     fn write(&mut self, index: usize, editing: &Editing, value: Option<Value>) -> Result<Option<Stamp>, EditError> {
+        let (key, began, kind) = (&editing.key, editing.began, if value.is_some() { "put" } else { "remove" });
+        let written = self.write_by(index, editing, |client, now_ms| match value {
+            Some(value) => client.put(key, value, began, now_ms).map(Some),
+            None => client.remove(key, began, now_ms),
+        })?;
+        if written.is_some() {
+            self.tally.count(kind);
+        }
+        Ok(written)
+    }
+
+    /// Lets a client write, and keeps account of what its user had seen.
+    fn write_by(
+        &mut self,
+        index: usize,
+        Editing { key, saw, .. }: &Editing,
+        write: impl FnOnce(&mut Client, u64) -> Result<Option<Stamp>, EditError>,
+    ) -> Result<Option<Stamp>, EditError> {
         let now_ms = self.local_ms(index);
-        let Editing { key, began, saw } = editing;
         let client = &mut self.peers[index].client;
         let waiting = client.outbox().rows(key).iter().chain(client.sibling_rows(key));
         let replaced: Vec<Stamp> = waiting.map(|row| row.stamp).collect();
-        let kind = if value.is_some() { "put" } else { "remove" };
-        let written = match value {
-            Some(value) => client.put(key, value, *began, now_ms).map(Some)?,
-            None => client.remove(key, *began, now_ms)?,
-        };
+        let written = write(client, now_ms)?;
         if let Some(stamp) = written {
             self.oracle.write(key, stamp, *saw);
             self.oracle.replace(key, stamp, &replaced);
-            self.tally.count(kind);
             let shown = self.peers[index].client.shown(key);
             assert!(shown.is_some_and(|shown| shown.stamp == stamp), "an edit shows");
-            self.drive(index);
         }
+        self.drive(index);
         Ok(written)
+    }
+
+    /// A user decides about a conflict.
+    pub(super) fn resolve(&mut self, index: usize) {
+        let client = &self.peers[index].client;
+        let open: Vec<_> = client.open_conflicts().map(|conflict| conflict.id).collect();
+        let Some(id) = self.decisions.choice(&open) else { return };
+        let key = client.conflicts().get(id).expect("it is open").key.clone();
+        let editing = self.begin(index, &key);
+        let (resolution, kind) = match self.decisions.one_in(2) {
+            true => (Resolution::Dismissed, "conflict dismissed"),
+            false => (Resolution::Restored, "conflict restored"),
+        };
+        match self.write_by(index, &editing, |client, now_ms| client.resolve(id, resolution, now_ms)) {
+            Ok(_) => {
+                self.tally.count(kind);
+                let is_open = self.peers[index].client.open_conflicts().any(|conflict| conflict.id == id);
+                assert!(!is_open, "a decision shows");
+            }
+            Err(_) => self.tally.count("decision refused locally"),
+        }
     }
 
     /// A user decides about a write that the server has refused: to let it go, or to make it again.

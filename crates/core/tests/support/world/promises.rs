@@ -71,6 +71,11 @@ impl World {
                 self.tally.count("stamped anew");
             }
         }
+        for pending in before.resolutions() {
+            let is_kept = client.resolutions().iter().any(|kept| kept.is_same(pending));
+            let is_open = client.conflicts().open().any(|conflict| pending.is_of(conflict));
+            assert!(is_kept || !is_open, "client {index} has forgotten what its user decided about {:?}", pending.key);
+        }
     }
 
     /// After a rollback, what no disk and no client has any more is lost. What somebody has must come back.
@@ -155,13 +160,16 @@ impl World {
     }
 
     pub(super) fn is_at_rest(&self) -> bool {
-        let head = self.disk.state.head;
+        let (head, Some(server)) = (self.disk.state.head, &self.server) else { return false };
         let rests = |peer: &Peer| {
-            peer.client.outbox().active() == 0 && peer.client.is_settled() && peer.client.verified() == Some(head)
+            let Peer { client, role, .. } = peer;
+            // One that has not learnt that its server is gone may be as far as the next one happens to be.
+            let is_served = peer.connection.is_some_and(|id| server.served.contains_key(&id));
+            let is_decided = client.resolutions().is_empty() || *role == Role::Reader;
+            let is_sent = client.outbox().active() == 0 && is_decided;
+            is_served && is_sent && client.is_settled() && client.verified() == Some(head)
         };
-        self.peers.iter().all(rests)
-            && self.is_quiet()
-            && self.server.as_ref().is_some_and(|server| server.queue.is_empty())
+        self.peers.iter().all(rests) && self.is_quiet() && server.queue.is_empty()
     }
 
     /// Everybody may write again, and each user decides about each write that was refused: nothing is left to decide.

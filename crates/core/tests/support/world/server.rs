@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use keybook_core::{
-    conflict::Resolution,
     hub::{Hub, Origin, Pushed},
     limits::VALUE_BYTES_DEFAULT,
     lineage::Epoch,
@@ -12,7 +11,6 @@ use keybook_core::{
 };
 
 use super::World;
-use crate::support::author;
 
 const BROADCASTS_MAX: usize = 3;
 /// Batches in a page: few, so that catching up takes several.
@@ -102,17 +100,6 @@ impl World {
             self.forget_what_nobody_has();
             self.tally.count("role changed");
         }
-    }
-
-    pub(super) fn resolve(&mut self) {
-        // The page has no dialog for it yet: the server is asked directly.
-        let Some(server) = &mut self.server else { return };
-        let open: Vec<_> = self.disk.conflict_rows().open().map(|conflict| conflict.id).collect();
-        let Some(id) = self.decisions.choice(&open) else { return };
-        let origin = Origin { role: Role::Writer, author: author(1) };
-        let resolution = Resolution::Dismissed;
-        server.queue.push_back(Command::Resolve { request: Request::Resolve { id, resolution, origin } });
-        self.tally.count("resolve");
     }
 
     /// Answers one waiting request of one session, or gives it its next commit.

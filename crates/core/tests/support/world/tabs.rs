@@ -3,7 +3,11 @@
 
 use std::collections::VecDeque;
 
-use keybook_core::{client::Client, stamp::ReplicaId, wire::Role};
+use keybook_core::{
+    client::{Client, PendingResolution},
+    stamp::ReplicaId,
+    wire::Role,
+};
 
 use super::{World, device::rows, peers::Peer};
 use crate::support::author;
@@ -120,16 +124,23 @@ impl World {
         tab.ended_or_not.retain(|other| *other != replica);
         tab.ended.push(replica);
         tab.adopted.push(replica);
-        let own = rows(client).len();
+        let (own, _) = rows(client);
         client.adopt_rows(&left);
         client.forget_sibling(replica);
-        let found = rows(client);
+        let (found, decided) = rows(client);
+        let (held, decisions) = held;
         for row in &held {
             // One of the same replica that is newer may have taken its place.
             let newer = client.outbox().row_of(&row.0, row.1).is_some_and(|own| own.stamp > row.1);
             assert!(newer || found.contains(row), "client {index} has the edit {row:?} that was kept");
         }
-        assert!(found.len() <= held.len() + own, "client {index} has no other edits");
+        assert!(found.len() <= held.len() + own.len(), "client {index} has no other edits");
+        for decision in &decisions {
+            let is_open = client.conflicts().open().any(|conflict| decision.is_of(conflict));
+            let is_it = |found: &PendingResolution| found.is_same(decision);
+            assert!(!is_open || decided.iter().any(is_it), "client {index} has what was decided: {decision:?}");
+        }
+        self.tally.count_some("tab adopted decisions", decisions.len());
         self.tally.count(if held.is_empty() { "tab adopted nothing" } else { "tab adopted edits" });
         self.drive(index);
         true
