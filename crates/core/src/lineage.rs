@@ -57,13 +57,8 @@ impl Lineage {
         starts.drain(..excess);
     }
 
-    /// Whether an epoch is one of these.
-    pub fn knows(&self, epoch: Epoch) -> bool {
-        self.end(epoch, Seq(0)).is_some()
-    }
-
     /// Where the epoch ended, if it is known; the current one ends at `head`.
-    fn end(&self, epoch: Epoch, head: Seq) -> Option<Seq> {
+    pub(crate) fn end(&self, epoch: Epoch, head: Seq) -> Option<Seq> {
         if epoch == self.current {
             return Some(head);
         }

@@ -34,6 +34,7 @@ impl Client {
         self.applied = self.settled;
         (self.verified, self.unverified) = (None, true);
         self.dictionary = Some(dictionary);
+        self.siblings.handle_lineage(&server);
         self.lineage = Some(server);
         self.release_siblings();
         if mode == Mode::Snapshot || self.incomplete {

@@ -19,7 +19,7 @@ use crate::{
     cbor_array,
     entry::Seq,
     key::Key,
-    lineage::Epoch,
+    lineage::{Epoch, Lineage},
     mutants::mutant,
     stamp::ReplicaId,
     wire::{DictionaryId, encode},
@@ -96,6 +96,13 @@ impl Siblings {
     /// The dictionary is another one now.
     pub(super) fn forget_all(&mut self) {
         self.heard.clear();
+    }
+
+    /// The server says what its history is. An epoch that it does not know has got lost with all that was in it.
+    pub(super) fn handle_lineage(&mut self, lineage: &Lineage) {
+        for sibling in &mut self.heard {
+            sibling.epoch = sibling.epoch.filter(|&epoch| lineage.end(epoch, Seq(0)).is_some());
+        }
     }
 
     /// The greatest row of a key, if it is not one's own.
@@ -241,6 +248,11 @@ impl Client {
             let (rows, _) = read_key(&rows).unwrap_or_default();
             sibling.set(&key, rows, told.cursor);
         }
+        if told.epoch != sibling.epoch {
+            // Its cursors of the epoch before may be above all that there is now.
+            let has_left = |row: &OutboxRow| matches!(row.state, RowState::Acked(_));
+            sibling.rows.transition(&has_left, RowState::Acked(told.cursor));
+        }
         (sibling.told, sibling.epoch) = (told.number + u64::from(is_change), told.epoch);
         self.changed.extend(sibling.rows.take_changed());
         told.gone.into_iter().for_each(|gone| self.forget_sibling(gone));
@@ -269,12 +281,19 @@ impl Client {
     /// Lets the rows go that have left their siblings, and whose effect is in the base by now.
     pub(super) fn release_siblings(&mut self) {
         for sibling in &mut self.siblings.heard {
-            // Cursors of an epoch that this client has not heard of say nothing here.
-            let knows = |epoch| self.lineage.as_ref().is_some_and(|lineage| lineage.knows(epoch));
-            if sibling.epoch.is_none_or(knows) {
-                sibling.rows.release(self.settled);
-                self.changed.extend(sibling.rows.take_changed());
-            }
+            let reached = match (sibling.epoch, &self.lineage) {
+                (Some(epoch), Some(lineage)) if epoch == lineage.current => self.settled,
+                // Of a past epoch there is nothing above its end: what the sibling had there may have got lost.
+                (Some(epoch), Some(lineage)) => match lineage.end(epoch, self.settled) {
+                    Some(end) if end <= self.settled => Seq(u64::MAX),
+                    // Cursors of an epoch that this client has not heard of say nothing here.
+                    _ => continue,
+                },
+                (Some(_), None) => continue,
+                (None, _) => Seq(u64::MAX),
+            };
+            sibling.rows.release(reached);
+            self.changed.extend(sibling.rows.take_changed());
         }
     }
 }

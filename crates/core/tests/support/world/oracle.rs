@@ -29,7 +29,7 @@ pub(super) struct Oracle {
     saw: BTreeMap<Write, Stamp>,
     /// When its user made it.
     turn: BTreeMap<Write, usize>,
-    /// The writes that waited on its writer's device, and those that these had replaced. A write that is stamped anew has replaced
+    /// The writes that waited on its writer's device, and those that these had replaced or been shown. A write that is stamped anew has replaced
     /// the same, and shares the set.
     replaced: BTreeMap<Write, Rc<RefCell<BTreeSet<Stamp>>>>,
     /// Replicas whose pages are gone: nobody knows any more what they had sent.
@@ -64,6 +64,8 @@ impl Oracle {
     pub(super) fn replace(&mut self, key: &Key, write: Stamp, waiting: &[Stamp]) {
         let mut all: BTreeSet<Stamp> = waiting.iter().copied().collect();
         for stamp in waiting {
+            // A tab that replaces another's write replaces what that one was shown.
+            all.insert(self.saw(key, *stamp));
             all.extend(self.replaced.get(&(key.clone(), *stamp)).into_iter().flat_map(|set| set.borrow().clone()));
         }
         self.replaced.insert((key.clone(), write), Rc::new(RefCell::new(all)));
