@@ -44,8 +44,7 @@ async function openPage(request) {
   return isThere ? response : openFile(request, shell);
 }
 
-/** What is kept; a browser short of room may have dropped it. */
+/** What is kept; a browser short of room may have dropped it, and what the next worker has forgotten stays so. */
 async function openFile(request, address) {
-  const cache = await caches.open(kept);
-  return (await cache.match(address)) ?? fetch(request);
+  return (await caches.match(address, { cacheName: kept })) ?? fetch(request);
 }
