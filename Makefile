@@ -21,7 +21,7 @@ dev:
 	scripts/setup.sh run
 	LEPTOS_HASH_FILES=false cargo leptos watch
 
-# Comparisons with peers, what the server delivers and how fast the page is; for a quiet machine.
+# Comparisons with peers, what the server delivers, how fast the page is and what it keeps; for a quiet machine.
 bench:
 	scripts/setup.sh test
 	scripts/build.sh

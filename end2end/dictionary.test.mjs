@@ -3,10 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { field, grid, row, says, set, settled, shown, state, status, value } from "./entries.mjs";
-import { openPage, Server, startBrowser, visit } from "./harness.mjs";
-
-/** What Chromium itself writes when a WebSocket or a fetch fails; no page can keep it from doing so. */
-const lostConnection = [/WebSocket connection to .* failed/, /net::ERR_/];
+import { lostConnection, openPage, Server, startBrowser, visit } from "./harness.mjs";
 
 async function openTwo(t, path = "/", options = {}) {
   const server = await Server.start(t);

@@ -13,6 +13,21 @@ export async function set(page, key, text) {
   await page.getByRole("button", { name: "Set", exact: true }).click();
 }
 
+/** Sets many entries by the form, one after the other, as fast as a script in the page can. */
+export async function setAll(page, pairs) {
+  await page.evaluate(async (pairs) => {
+    const form = document.querySelector("form.entry");
+    for (const pair of pairs) {
+      for (const [at, name] of ["key", "value"].entries()) {
+        form.elements[name].value = pair[at];
+        form.elements[name].dispatchEvent(new Event("input", { bubbles: true }));
+      }
+      form.requestSubmit();
+      await scheduler.yield();
+    }
+  }, pairs);
+}
+
 /** Waits until a part of the page says exactly this. */
 export async function says(locator, text) {
   const exact = new RegExp(`^\\s*${text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}\\s*$`);
@@ -36,4 +51,23 @@ export async function shown(page) {
   const rows = await grid(page).locator("[role=row][aria-label]").all();
   const pairs = rows.map(async (each) => [await each.getAttribute("aria-label"), await each.locator(".text").first().textContent()]);
   return Object.fromEntries(await Promise.all(pairs));
+}
+
+/** All keys and values that the page shows, whatever their number: it is scrolled from end to end. */
+export async function shownInAll(page) {
+  return page.evaluate(async () => {
+    const grid = document.querySelector("[role=grid]");
+    const pairs = {};
+    grid.scrollTop = 0;
+    for (let before = -1; grid.scrollTop !== before; ) {
+      // The rows of a position are there in the frame after the one in which it was scrolled to.
+      await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+      for (const row of grid.querySelectorAll("[role=row][aria-label]")) {
+        pairs[row.ariaLabel] = row.querySelector(".text").textContent;
+      }
+      before = grid.scrollTop;
+      grid.scrollTop += grid.clientHeight;
+    }
+    return pairs;
+  });
 }

@@ -139,17 +139,19 @@ export async function startBrowser(test, further = []) {
 
 /** A profile of Chromium that outlives its browsers, which may be killed. */
 export class Profile {
-  #folder;
+  /** Where it is. */
+  folder;
+
   #process;
   #browser;
 
   /** Makes one; it goes when the test ends. */
   static async make(test) {
     const profile = new Profile();
-    profile.#folder = await mkdtemp(path.join(tmpdir(), "keybook-profile-"));
+    profile.folder = await mkdtemp(path.join(tmpdir(), "keybook-profile-"));
     atEnd(test, async () => {
       await profile.kill();
-      await rm(profile.#folder, { recursive: true, maxRetries: 5 });
+      await rm(profile.folder, { recursive: true, maxRetries: 5 });
     });
     return profile;
   }
@@ -157,7 +159,7 @@ export class Profile {
   /** Starts a browser if there is none, and opens a page. */
   async openPage() {
     if (!this.#process) {
-      const child = spawn(executablePath, [...switches, "--remote-debugging-port=0", `--user-data-dir=${this.#folder}`], {
+      const child = spawn(executablePath, [...switches, "--remote-debugging-port=0", `--user-data-dir=${this.folder}`], {
         detached: true,
         stdio: ["ignore", "ignore", "pipe"],
       });
@@ -186,6 +188,9 @@ export class Profile {
   }
 }
 
+/** What Chromium itself writes when a WebSocket or a fetch fails; no page can keep it from doing so. */
+export const lostConnection = [/WebSocket connection to .* failed/, /net::ERR_/];
+
 /**
  * Opens a page in a context of its own, as somebody else's browser would be.
  *
@@ -212,6 +217,9 @@ export async function visit(page, url) {
   await page.locator("body[data-hydrated]").waitFor();
   return response;
 }
+
+/** Says to a page that the network is back, as a browser does. */
+export const online = (page) => page.evaluate(() => window.dispatchEvent(new Event("online")));
 
 /** Gives a page a clock that goes by itself and can be turned forward, by `page.clock`. Before the page is visited. */
 export async function installClock(page, options) {

@@ -4,7 +4,8 @@
 // came, so Host and Origin are those of the browser. What a network can do to a connection it does:
 //
 // - **cut**: a message and everything behind it is lost, both ways, with what was still under way, and both ends learn of it.
-//   (A message inside a living connection cannot be lost: that is what TCP is for.)
+//   (A message inside a living connection cannot be lost: that is what TCP is for.) Or all connections are, and no other is let
+//   through, as for a device that is offline.
 // - **hold**: nothing passes any more, and neither end learns of it.
 // - **delay**: a message and all behind it come later. Within a direction of a connection the order stays.
 //
@@ -17,6 +18,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
+import { items } from "./cbor.mjs";
 import { atEnd } from "./harness.mjs";
 
 /** The longest delay, in milliseconds: above a round trip across the world, below what anybody waits for. */
@@ -44,6 +46,10 @@ export class Line {
   happened = Object.fromEntries(Object.keys(kinds).map((kind) => [kind, 0]));
   /** What the server has said its digest was, by seq. */
   digests = new Map();
+  /** The conflict rows that the server has told of, by their ids: each the key, the value that stayed and the other one. */
+  conflicts = new Map();
+  /** How many bytes have passed to the server, and to the browsers. */
+  bytes = { up: 0, down: 0 };
 
   #target;
   #random;
@@ -53,6 +59,8 @@ export class Line {
   #planned = [];
   /** How the addresses end whose answers are held. */
   #heldAnswers;
+  /** How the addresses begin of requests that do not get through. */
+  #cutRequests;
 
   /** Starts one to a server, on a free port. It ends with the test. */
   static async start(test, server, random) {
@@ -93,11 +101,23 @@ export class Line {
     this.#heldAnswers = ending;
   }
 
+  /** Cuts all connections that there are, and until `mend` each that asks for an address that begins so. */
+  cut(beginning = "/") {
+    this.#cutRequests = beginning;
+    for (const connection of this.#connections) connection.cut();
+  }
+
+  /** Lets all requests through again. */
+  mend() {
+    this.#cutRequests = undefined;
+  }
+
   // What a connection asks its line.
 
   /** What happens to a message, if anything. */
   decide(message) {
-    if (!message.isUp && message.frame === frames.check) this.#note(message.payload);
+    if (!message.isUp && message.frame === frames.check) this.#noteCheck(message.payload);
+    if (!message.isUp && message.frame === frames.delta) this.#noteDelta(message.payload);
     if (this.#planned.length === 0 || this.#random.below(2) === 0) return undefined;
     const at = this.#planned.findIndex((kind) => kinds[kind](message));
     if (at < 0) return undefined;
@@ -116,6 +136,11 @@ export class Line {
     return this.#heldAnswers !== undefined && address.endsWith(this.#heldAnswers);
   }
 
+  /** Whether a request's connection is to be cut. */
+  cutsRequest(address) {
+    return this.#cutRequests !== undefined && address.startsWith(this.#cutRequests);
+  }
+
   #connect(browser) {
     const server = net.connect(this.#target.port, this.#target.hostname);
     const connection = new Connection(this, browser, server);
@@ -124,10 +149,15 @@ export class Line {
   }
 
   /** A Check is `[19, [seq, digest, live, tombstones]]`. */
-  #note(payload) {
-    const [seq, next] = unsigned(payload, 3);
-    const digest = payload.subarray(next + 1, next + 17).toString("hex");
-    this.digests.set(seq, (this.digests.get(seq) ?? new Set()).add(digest));
+  #noteCheck(payload) {
+    const [[, [seq, digest]]] = items(payload);
+    this.digests.set(seq, (this.digests.get(seq) ?? new Set()).add(digest.toString("hex")));
+  }
+
+  /** A Delta is `[17, [prev, to, more, entries, authors, conflicts]]`. */
+  #noteDelta(payload) {
+    const [[, delta]] = items(payload);
+    for (const [id, , key, [winner], [loser]] of delta[5]) this.conflicts.set(id.join(), [key, winner, loser]);
   }
 }
 
@@ -230,6 +260,10 @@ class Direction {
       this.#connection.hold();
       return false;
     }
+    if (this.#isUp && this.#line.cutsRequest(second)) {
+      this.#connection.cut();
+      return false;
+    }
     if (this.#isUp && /^upgrade: *websocket\r$/im.test(text)) {
       this.#reads = "messages";
       this.onUpgrade();
@@ -289,8 +323,12 @@ class Direction {
         return;
       }
       const { bytes } = this.#waiting.shift();
-      if (bytes === null) this.#to.end();
-      else this.#to.write(bytes);
+      if (bytes === null) {
+        this.#to.end();
+      } else {
+        this.#line.bytes[this.#isUp ? "up" : "down"] += bytes.length;
+        this.#to.write(bytes);
+      }
     }
   }
 }
@@ -310,12 +348,4 @@ function parseFrame(bytes) {
   if (mask) payload.forEach((byte, index) => (payload[index] = byte ^ mask[index % 4]));
   const isControl = (bytes[0] & 0x08) !== 0;
   return { bytes: bytes.subarray(0, at + length), payload, isControl, isLast: (bytes[0] & 0x80) !== 0 };
-}
-
-/** A whole number of CBOR at a position, and where it ends. */
-function unsigned(bytes, at) {
-  const short = bytes[at] & 0x1f;
-  if (short < 24) return [short, at + 1];
-  const width = 2 ** (short - 24);
-  return [Number(BigInt(`0x${bytes.subarray(at + 1, at + 1 + width).toString("hex")}`)), at + 1 + width];
 }

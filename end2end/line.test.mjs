@@ -3,12 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { row, says, set, settled, shown, status, value } from "./entries.mjs";
-import { installClock, openPage, Server, startBrowser, visit } from "./harness.mjs";
+import { installClock, lostConnection, online, openPage, Server, startBrowser, visit } from "./harness.mjs";
 import { Line } from "./line.mjs";
 import { Random, seed } from "./random.mjs";
-
-/** What Chromium itself writes when a WebSocket or a fetch fails; no page can keep it from doing so. */
-const lostConnection = [/WebSocket connection to .* failed/, /net::ERR_/];
 
 /** How often each kind of fault happens while three people edit. One hold: each costs the 10 s that an answer may take. */
 const faults = {
@@ -23,9 +20,6 @@ const faults = {
 
 /** Edits of a page after which its faults should long have happened. */
 const editsMax = 500;
-
-/** Says to a page that the network is back, as a browser does. */
-const online = (page) => page.evaluate(() => window.dispatchEvent(new Event("online")));
 
 /** Waits until a page is verified as of this change. */
 const verifiedAt = (page, seq) => page.getByTitle(new RegExp(`equals the server's, as of change ${seq}\\.$`)).waitFor();

@@ -4,6 +4,7 @@
 // Each figure ends with a **paint**: the change was in the document when a frame was made, and that frame's style, layout and
 // paint are done and handed over (a task posted within the frame runs). What the compositor and the screen add is not in it.
 
+import { run, thousands, timesTable, useAtOnce, watchPaints } from "./bench.mjs";
 import { field, grid, settled, value } from "./entries.mjs";
 import { openPage, Server, startBrowser, visit } from "./harness.mjs";
 import { Writer } from "./writer.mjs";
@@ -17,42 +18,36 @@ const viewport = { width: 1200, height: 800 };
 
 const targets = { local: 16, remote: 50, usable: 1500 };
 
-/** Runs all of it, and takes down what the harness has set up. */
-async function main() {
-  const teardowns = [];
-  const bench = { after: (teardown) => teardowns.push(teardown) };
-  try {
-    const server = await Server.start(bench);
-    const browser = await startBrowser(bench);
-    const elsewhere = await openPage(bench, browser);
-    await visit(elsewhere, `${server.url}/d/other`);
-    const writer = await Writer.open(elsewhere, "large");
-    await writer.seed(count);
+/** Measures, and returns the section. */
+async function measure(bench) {
+  const server = await Server.start(bench);
+  const browser = await startBrowser(bench);
+  const elsewhere = await openPage(bench, browser);
+  await visit(elsewhere, `${server.url}/d/other`);
+  const writer = await Writer.open(elsewhere, "large");
+  await writer.seed(count);
 
-    const address = `${server.url}/d/large`;
-    const page = await openPage(bench, browser, { viewport });
-    await page.addInitScript(watchPaints);
-    await visit(page, address);
-    await settled(page);
-    const byForm = await editByForm(page);
-    const inPlace = await editInPlace(page);
-    const beside = await changeText(page);
-    const remote = await editRemotely(page, writer);
-    const rows = [
-      ["edit by the form, Enter to paint", targets.local, byForm.map(({ whole }) => whole)],
-      ["without the wait for the frame", targets.local, byForm.map(({ own }) => own)],
-      ["edit in place, Enter to paint", targets.local, inPlace.map(({ whole }) => whole)],
-      ["without the wait for the frame", targets.local, inPlace.map(({ own }) => own)],
-      ["beside it: a script changes a text, without the wait", undefined, beside],
-      ["edit of somebody else, their Ack to paint", targets.remote, remote.map(({ acknowledged }) => acknowledged)],
-      ["edit of somebody else, sent to paint", undefined, remote.map(({ sent }) => sent)],
-      ...(await navigate(bench, browser, address)),
-    ];
-    await writer.close();
-    console.log(report(rows));
-  } finally {
-    for (const teardown of teardowns) await teardown();
-  }
+  const address = `${server.url}/d/large`;
+  const page = await openPage(bench, browser, { viewport });
+  await page.addInitScript(watchPaints);
+  await visit(page, address);
+  await settled(page);
+  const byForm = await editByForm(page);
+  const inPlace = await editInPlace(page);
+  const beside = await changeText(page);
+  const remote = await editRemotely(page, writer);
+  const rows = [
+    ["edit by the form, Enter to paint", targets.local, byForm.map(({ whole }) => whole)],
+    ["without the wait for the frame", targets.local, byForm.map(({ own }) => own)],
+    ["edit in place, Enter to paint", targets.local, inPlace.map(({ whole }) => whole)],
+    ["without the wait for the frame", targets.local, inPlace.map(({ own }) => own)],
+    ["beside it: a script changes a text, without the wait", undefined, beside],
+    ["edit of somebody else, their Ack to paint", targets.remote, remote.map(({ acknowledged }) => acknowledged)],
+    ["edit of somebody else, sent to paint", undefined, remote.map(({ sent }) => sent)],
+    ...(await navigate(bench, browser, address)),
+  ];
+  await writer.close();
+  return report(rows);
 }
 
 /** Enter in the form's Value, for new keys and for keys in sight by turns. */
@@ -147,117 +142,18 @@ async function navigate(bench, browser, address) {
 /** Visits, and uses the page at once. Returns when each stage was reached. */
 async function use(page, address, text) {
   await page.addInitScript(watchPaints);
-  await page.addInitScript(useAtOnce, { count, text });
+  const last = [`key-${String(count - 1).padStart(6, "0")}`, String(count - 1)];
+  await page.addInitScript(useAtOnce, { isOnline: true, last, text });
   await page.goto(address);
   return page.evaluate(() => used);
-}
-
-// What runs in the page.
-
-/** Before the page's own scripts: ways to wait for paints. */
-function watchPaints() {
-  const task = () =>
-    new Promise((resolve) => {
-      const { port1, port2 } = new MessageChannel();
-      port1.onmessage = () => resolve(performance.now());
-      port2.postMessage(null);
-    });
-  // Whoever changes the document within a frame is painted in that one, everybody else in the next.
-  const request = window.requestAnimationFrame.bind(window);
-  let isInFrame = false;
-  window.requestAnimationFrame = (call) =>
-    request((time) => {
-      if (!isInFrame) task().then(() => (isInFrame = false));
-      isInFrame = true;
-      call(time);
-    });
-  const paint = async () => ({ begin: performance.now(), end: await task() });
-  /** The next paint: from when the frame is made to when that is done. */
-  window.nextPaint = () => (isInFrame ? paint() : new Promise((resolve) => requestAnimationFrame(() => resolve(paint()))));
-
-  /** Waits until something is so, looking whenever the document has changed. */
-  window.until = (isSo) =>
-    new Promise((resolve, reject) => {
-      const limit = setTimeout(() => reject(new Error(`it never came: ${isSo}`)), 20_000);
-      const observer = new MutationObserver(() => {
-        if (!isSo()) return;
-        observer.disconnect();
-        clearTimeout(limit);
-        resolve();
-      });
-      observer.observe(document, { attributes: true, characterData: true, childList: true, subtree: true });
-    });
-
-  window.shows = (key, text) => {
-    const row = document.querySelector(`[role=row][aria-label="${key}"]`);
-    return row !== null && row.querySelector("textarea") === null && row.querySelector(".text").textContent === text;
-  };
-
-  /** When an entry with this value has come into the document, and its paint. */
-  window.painted = async (key, text) => {
-    await until(() => shows(key, text));
-    return { changed: performance.now(), painted: await nextPaint() };
-  };
-
-  /** When Enter was pressed. */
-  window.enterPressed = () =>
-    new Promise((resolve) => {
-      const note = (event) => {
-        if (event.key !== "Enter") return;
-        removeEventListener("keydown", note, true);
-        resolve(event.timeStamp);
-      };
-      addEventListener("keydown", note, true);
-    });
-}
-
-/** As soon as all entries are said to be there: searches for the last one, and sets an entry. */
-function useAtOnce({ count, text }) {
-  const input = (element, text) => {
-    element.value = text;
-    element.dispatchEvent(new Event("input", { bubbles: true }));
-  };
-  const last = `key-${String(count - 1).padStart(6, "0")}`;
-  const use = async () => {
-    const reached = {};
-    await until(() => document.body?.hasAttribute("data-hydrated"));
-    reached.alive = performance.now();
-    const connection = document.querySelector("[role=status][aria-label=Connection]");
-    if (connection.textContent !== "Live") await until(() => connection.textContent === "Live");
-    reached.read = (await nextPaint()).end;
-
-    const search = document.querySelector("[type=search]");
-    const found = painted(last, String(count - 1));
-    input(search, last);
-    await found;
-    input(search, "");
-
-    const set = painted("visit", text);
-    input(document.querySelector("[name=key]"), "visit");
-    input(document.querySelector("[name=value]"), text);
-    document.querySelector("form button").click();
-    reached.usable = (await set).painted.end;
-    reached.painted = performance.getEntriesByName("first-contentful-paint")[0].startTime;
-    return reached;
-  };
-  window.used = use();
 }
 
 // What is printed.
 
 function report(rows) {
-  const number = (ms) => (ms < 100 ? ms.toFixed(1) : ms.toFixed(0));
-  const lines = rows.map(([name, target, samples]) => {
-    const sorted = samples.toSorted((a, b) => a - b);
-    const at = (share) => number(sorted[Math.ceil(share * sorted.length) - 1]);
-    return `| ${[name, target ?? "", at(0.5), at(0.99), at(1), sorted.length].join(" | ")} |`;
-  });
-  const entries = count.toLocaleString("en").replaceAll(",", " ");
-  return `A dictionary of ${entries} entries, the server on the same machine, headless Chromium without a GPU.
+  return `A dictionary of ${thousands(count)} entries, the server on the same machine, headless Chromium without a GPU.
 
-| ms | target | median | 99 % | longest | samples |
-| --- | --- | --- | --- | --- | --- |
-${lines.join("\n")}
+${timesTable(rows)}
 
 A paint is measured where the page has done all for it: the change was in the document when a frame was made, and a task
 posted in that frame runs. What the compositor and the screen add is not in it. Frames are made 60 times a second, so up to
@@ -269,4 +165,4 @@ entry and found it, then took an edit and showed it; it was asked as soon as it 
 `;
 }
 
-await main();
+await run(measure);

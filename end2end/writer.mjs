@@ -25,17 +25,22 @@ export class Writer {
     }, [key, value]);
   }
 
-  /** Writes `count` entries, `key-000000` with the value 0 and so on. Returns when all are acknowledged. */
-  async seed(count) {
-    await this.#writer.evaluate(async (writer, { count, flight }) => {
+  /** Writes all of some keys and values, in their order. Returns when all are acknowledged. */
+  async putAll(pairs) {
+    await this.#writer.evaluate(async (writer, { json, flight }) => {
+      const pairs = JSON.parse(json);
       const acks = [];
-      for (let from = 0; from < count; from += 512) {
-        const numbers = Array.from({ length: Math.min(512, count - from) }, (_, index) => from + index);
-        acks.push(writer.push(numbers.map((number) => [`key-${String(number).padStart(6, "0")}`, String(number)])));
+      for (let from = 0; from < pairs.length; from += 512) {
+        acks.push(writer.push(pairs.slice(from, from + 512)));
         await acks.at(-flight);
       }
       await Promise.all(acks);
-    }, { count, flight });
+    }, { json: JSON.stringify(pairs), flight });
+  }
+
+  /** Writes `count` entries, `key-000000` with the value 0 and so on. Returns when all are acknowledged. */
+  async seed(count) {
+    await this.putAll(Array.from({ length: count }, (_, number) => [`key-${String(number).padStart(6, "0")}`, String(number)]));
   }
 
   /** Ends the connection. */

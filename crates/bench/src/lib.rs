@@ -7,6 +7,7 @@
 pub mod samples;
 
 pub mod report;
+pub mod script;
 
 pub mod disk;
 pub mod server;
