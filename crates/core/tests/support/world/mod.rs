@@ -86,7 +86,7 @@ pub struct World {
     connections: BTreeMap<u64, Connection>,
     next_id: u64,
     /// Stamps that have been on disk at some time.
-    durable: BTreeSet<Stamp>,
+    durable: BTreeSet<(Key, Stamp)>,
     /// The greatest acknowledged write a key, as far as the disk was not rolled back behind it.
     acknowledged: BTreeMap<Key, Stamp>,
     oracle: Oracle,

@@ -190,7 +190,7 @@ impl World {
         }
         self.disk = transaction;
         accepted.iter().for_each(|op| self.oracle.accept(op));
-        self.durable.extend(self.disk.entries.values().map(|row| row.entry.stamp));
+        self.durable.extend(self.disk.entries.iter().map(|(key, row)| (key.clone(), row.entry.stamp)));
         if !self.calm && self.decisions.one_in(40) {
             self.tally.count("server crash after commit");
             return self.crash_server();
