@@ -118,8 +118,8 @@ test("the keyboard is enough", async (t) => {
     await ada.keyboard.press("Enter");
     await says(value(ada, key), text);
   }
-  // From the form over its button and the search to the grid.
-  for (let stop = 0; stop < 4; stop++) await ada.keyboard.press("Tab");
+  // From the form over its button, the search, Undo and This device to the grid.
+  for (let stop = 0; stop < 6; stop++) await ada.keyboard.press("Tab");
   await ada.waitForFunction(() => document.activeElement.getAttribute("role") === "grid");
   const current = () => ada.locator("[role=row]:has(#cursor)").getAttribute("aria-label");
   await ada.keyboard.press("Home");

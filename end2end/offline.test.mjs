@@ -1,7 +1,7 @@
 // What becomes of edits that are made offline, many of them, or by a device whose clock is wrong.
 //
-// The line of the one who is offline is cut, while everybody else goes on. Pages still come through it, since a browser cannot
-// keep them yet: what is offline is `/api/`.
+// The line of the one who is offline is cut, while everybody else goes on. Pages still come through it, what is offline is `/api/`:
+// shell.test.mjs has the browser that opens them without any line.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -107,6 +107,8 @@ for (const [how, skewMs] of [["ahead", 3 * hour], ["behind", -3 * hour]]) {
     await ada.addInitScript(shiftClock, skewMs);
     await Promise.all([visit(ada, line.url), visit(ben, server.url)]);
     await Promise.all([settled(ada), settled(ben)]);
+    await ada.getByText(`Clock 3 h ${how}`, { exact: true }).waitFor();
+    assert.equal(await ben.getByText(/^Clock \d/).filter({ visible: true }).count(), 0);
     /** Each one's edit replaces the other's, as they see it. */
     const takeTurns = async (when) => {
       for (const turn of [1, 2, 3]) {

@@ -24,7 +24,7 @@ test("two tabs without a server agree, both ways", async (t) => {
 
   await set(first, "espresso", "2.40");
   await says(value(second, "espresso"), "2.40");
-  await says(state(second, "espresso"), "Waiting");
+  await says(state(second, "espresso"), "On this device");
   await status(second, "Sync", "1 edit saved on this device");
   await set(second, "latte", "3.10");
   await set(second, "espresso", "2.50");

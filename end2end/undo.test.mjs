@@ -28,7 +28,7 @@ test("each takes back what is their own, and is told who has changed the rest", 
   await says(value(ada, "milk"), "4");
 
   await press(ada, "Undo");
-  await ada.getByText("Ben has changed milk since").waitFor();
+  await ada.getByRole("alert").getByText("Ben has changed milk since").waitFor();
   assert.deepEqual(await shown(ada), { milk: "4", tea: "2" });
   await press(ada, "Undo");
   await says(value(ben, "tea"), "1");

@@ -12,8 +12,12 @@ for file in target/site/pkg/*.wasm; do
     node --eval 'const { brotliCompressSync } = require("zlib"), fs = require("fs"), [file] = process.argv.slice(1);
         fs.writeFileSync(`${file}.br`, brotliCompressSync(fs.readFileSync(file)));' "$file"
 done
-# What cargo-leptos calls gzip is a sixth larger than what gzip makes.
-find target/site -name '*.gz' | while read -r file; do
-    gzip -9 --no-name --stdout "${file%.gz}" >"$file"
-done
+# What cargo-leptos calls gzip is a fifth larger than what zopfli makes of it; a plain HTTP page is served nothing better.
+find target/site -name '*.gz' -print0 | NODE_PATH=${XDG_CACHE_HOME:-$HOME/.cache}/keybook/tools/node_modules xargs -0 node --eval '
+    const { gzipAsync } = require("@gfx/zopfli"), fs = require("fs");
+    (async () => {
+        for (const file of process.argv.slice(1)) {
+            fs.writeFileSync(file, await gzipAsync(fs.readFileSync(file.slice(0, -".gz".length)), {}));
+        }
+    })();'
 cargo leptos build --release --server-only

@@ -16,6 +16,7 @@ cargo_leptos=0.3.10  # the last one for Rust 1.95
 cargo_nextest=0.9.143
 cargo_fuzz=0.13.2
 binaryen=132
+zopfli=1.0.15
 
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/keybook/tools
 export PATH=$tools/bin:$tools/node_modules/.bin:$PATH
@@ -49,9 +50,11 @@ building() {
     fi
     cargo_tool wasm-bindgen-cli "$wasm_bindgen" wasm-bindgen --version
     cargo_tool cargo-leptos "$cargo_leptos" cargo leptos --version -- --features no_downloads
-    if ! has_version "$binaryen" wasm-opt --version; then
-        say "binaryen $binaryen (wasm-opt)"
-        npm install --prefix "$tools" --no-save --no-audit --no-fund "binaryen@$binaryen.0.0"
+    # Both at once: npm takes away what it is not asked for.
+    if ! has_version "$binaryen" wasm-opt --version ||
+        ! grep -qs "\"version\": \"$zopfli\"" "$tools/node_modules/@gfx/zopfli/package.json"; then
+        say "binaryen $binaryen (wasm-opt), zopfli $zopfli"
+        npm install --prefix "$tools" --no-save --no-audit --no-fund "binaryen@$binaryen.0.0" "@gfx/zopfli@$zopfli"
     fi
 }
 
