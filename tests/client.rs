@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use keybook::server::Config;
 use keybook_client::{Client, Event, Key, Options, Value};
-use keybook_core::entry::Seq;
+use keybook_core::Seq;
 use support::{Server, soon};
 
 /// A server that lets its clients come back at once.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use keybook_core::{
-    entry::Seq,
+    Seq,
     wire::{ClientFrame, ServerFrame},
 };
 use support::{Raw, process::Process, soon};

@@ -9,11 +9,7 @@ use std::net::SocketAddr;
 
 use fastrand::Rng;
 use keybook_core::{
-    author::{Author, AuthorId, AuthorName},
-    conflict::{ConflictId, Resolution},
-    entry::Seq,
-    lineage::Epoch,
-    stamp::{ReplicaId, Stamp},
+    Author, AuthorId, AuthorName, ConflictId, Epoch, ReplicaId, Resolution, Seq, Stamp,
     wire::{ClientFrame, Mode, Op, VERSION},
 };
 use support::{Raw, now_ms, op, past, process::Process, soon};

@@ -5,9 +5,7 @@ mod support;
 use std::time::Duration;
 
 use keybook_core::{
-    entry::Seq,
-    lineage::{Epoch, Lineage},
-    stamp::{ReplicaId, Stamp},
+    Epoch, Lineage, ReplicaId, Seq, Stamp,
     wire::{AckCode, ByeCode, ClientFrame, Mode, Op, ServerFrame},
 };
 use support::{Raw, Server, now_ms, op, past};

@@ -5,10 +5,8 @@ mod support;
 use std::{collections::BTreeMap, time::Duration};
 
 use keybook_core::{
-    conflict::Resolution,
-    entry::Seq,
+    Resolution, Seq, Stamp,
     limits::PUSHES_IN_FLIGHT_MAX,
-    stamp::Stamp,
     wire::{AckCode, ByeCode, ClientFrame, Delta, Mode, Op, ServerFrame},
 };
 use support::{Raw, Server, soon};
@@ -258,7 +256,7 @@ async fn a_snapshot_and_what_follows_it() {
     writer.write(vec![writer.op("key-000", None)]).await;
     let get = "GET /api/v1/dictionaries/main/snapshot HTTP/1.1";
     let plain = server.get(&format!("{get}\nAccept-Encoding: identity")).await;
-    let snapshot = keybook_core::snapshot::Snapshot::decode(&plain).unwrap();
+    let snapshot = keybook_core::wire::snapshot::Snapshot::decode(&plain).unwrap();
     let welcome = writer.welcome.clone().unwrap();
     assert_eq!((snapshot.header.dictionary, snapshot.header.seq), (welcome.dictionary, Seq(2)));
     assert_eq!((snapshot.base.live(), snapshot.base.tombstones()), (299, 1));
@@ -269,7 +267,7 @@ async fn a_snapshot_and_what_follows_it() {
 
     // The next one may be the same: Resume brings the rest.
     writer.write(vec![writer.op("later", Some("1"))]).await;
-    let again = keybook_core::snapshot::Snapshot::decode(&server.get(get).await).unwrap();
+    let again = keybook_core::wire::snapshot::Snapshot::decode(&server.get(get).await).unwrap();
     let mut reader = server.join("main").await;
     let deltas = reader.resume(again.header.seq).await;
     assert!(again.base.get("later").is_some() || entries(&deltas).contains_key("later"));
@@ -277,5 +275,5 @@ async fn a_snapshot_and_what_follows_it() {
     let bad = server.http("GET /api/v1/dictionaries/Main/snapshot HTTP/1.1").await;
     assert!(bad.starts_with("HTTP/1.1 400") && bad.contains("is no name of a dictionary"), "{bad}");
     let empty = server.get("GET /api/v1/dictionaries/none/snapshot HTTP/1.1").await;
-    assert_eq!(keybook_core::snapshot::Snapshot::decode(&empty).unwrap().base.live(), 0);
+    assert_eq!(keybook_core::wire::snapshot::Snapshot::decode(&empty).unwrap().base.live(), 0);
 }

@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use keybook_core::conflict::{ConflictId, Resolution};
+use keybook_core::{ConflictId, Resolution};
 use leptos::prelude::*;
 
 use super::{

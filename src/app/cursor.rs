@@ -1,6 +1,6 @@
 //! The grid's window of rows, and the cursor in it.
 
-use keybook_core::key::Key;
+use keybook_core::Key;
 use leptos::prelude::*;
 
 use super::{

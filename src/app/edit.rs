@@ -1,6 +1,6 @@
 //! A value that is edited in place.
 
-use keybook_core::value::Value;
+use keybook_core::Value;
 use leptos::{ev, html, prelude::*};
 
 use super::state::{Editing, PageState, State};

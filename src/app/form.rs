@@ -1,6 +1,6 @@
 //! The form that adds an entry, or replaces one.
 
-use keybook_core::{key::Key, value::Value};
+use keybook_core::{Key, Value};
 use leptos::{ev, prelude::*};
 
 use super::state::{FormNote, PageState};

@@ -3,7 +3,7 @@
 //! The focus stays on the grid, and `aria-activedescendant` names the cell under the cursor. A roving tabindex would lose
 //! the focus whenever a row with it is scrolled out of the window of rows that exist.
 
-use keybook_core::key::Key;
+use keybook_core::Key;
 use leptos::{ev, prelude::*};
 
 use super::{

@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use keybook_core::key::Key;
+use keybook_core::Key;
 use leptos::{ev, prelude::*};
 
 use super::{

@@ -6,7 +6,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use keybook_core::{conflict::ConflictId, key::Key, stamp::Stamp, value::Value};
+use keybook_core::{ConflictId, Key, Stamp, Value};
 use leptos::{html, prelude::*};
 
 use super::{

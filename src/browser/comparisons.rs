@@ -1,12 +1,8 @@
 //! What the page compares: open conflicts, and what changed while the device was away.
 
 use keybook_core::{
-    author::AuthorId,
+    AuthorId, Conflict, Key, Side, Stamp, Value,
     client::{Absence, Client, Shown},
-    conflict::{Conflict, Side},
-    key::Key,
-    stamp::Stamp,
-    value::Value,
 };
 
 use crate::app::model::{Comparison, ValueText, Written};

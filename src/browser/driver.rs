@@ -8,10 +8,8 @@ use std::{
 
 use js_sys::Reflect;
 use keybook_core::{
+    Key, ReplicaId, Seq,
     client::{Action, Client, Event, LocalChange, Phase},
-    entry::Seq,
-    key::Key,
-    stamp::ReplicaId,
     wire::ByeCode,
 };
 use wasm_bindgen::{JsCast, closure::Closure};

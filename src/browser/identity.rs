@@ -2,10 +2,7 @@
 //!
 //! Where the browser keeps nothing for a page, its author is a new one at each visit.
 
-use keybook_core::{
-    author::{Author, AuthorId, AuthorName},
-    stamp::ReplicaId,
-};
+use keybook_core::{Author, AuthorId, AuthorName, ReplicaId};
 use web_sys::Storage;
 
 use super::window;

@@ -16,9 +16,8 @@
 
 use js_sys::{Array, Object, Promise, Reflect, Uint8Array};
 use keybook_core::{
+    Key, ReplicaId,
     client::{BaseChange, LocalChange, Stored, Verdict},
-    key::Key,
-    stamp::ReplicaId,
 };
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;

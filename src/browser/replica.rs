@@ -3,12 +3,8 @@
 use std::ops::Range;
 
 use keybook_core::{
-    author::{Author, AuthorName},
+    Author, AuthorName, ConflictId, Key, Resolution, Stamp, Value,
     client::{Client, EditError, Undone},
-    conflict::{ConflictId, Resolution},
-    key::Key,
-    stamp::Stamp,
-    value::Value,
 };
 
 use super::{comparisons, download, driver::Driver, identity, now_ms};

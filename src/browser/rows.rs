@@ -3,10 +3,8 @@
 use std::{collections::BTreeSet, ops::Range};
 
 use keybook_core::{
+    Key, Stamp, Value,
     client::{Client, RowState},
-    key::Key,
-    stamp::Stamp,
-    value::Value,
 };
 
 use crate::app::model::{EntryState, FirstPage, FirstRow, Listing, Row, ValueText, held_reason};

@@ -6,7 +6,7 @@
 //! frozen does not; then its edits are sent twice, which is harmless but for those that the server refuses for their clock.
 
 use js_sys::Uint8Array;
-use keybook_core::stamp::ReplicaId;
+use keybook_core::ReplicaId;
 use wasm_bindgen::{JsCast, closure::Closure};
 use web_sys::{BroadcastChannel, MessageEvent};
 

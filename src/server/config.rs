@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use keybook_core::{limits::Limits, session};
+use keybook_core::{limits::Limits, server};
 
 /// The configuration of a server.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub struct Config {
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// What a session waits for.
-    pub session: session::Patience,
+    pub session: server::Patience,
     /// A send that makes no room for the next frame in this time ends the connection: the client does not read.
     pub stall: Duration,
     /// While the server does not read a socket, it says that it lives this often. Clients take 10 s of silence for death.
@@ -58,7 +58,7 @@ impl Config {
 impl Default for Patience {
     fn default() -> Self {
         Self {
-            session: session::Patience::default(),
+            session: server::Patience::default(),
             stall: Duration::from_secs(15),
             keepalive: Duration::from_secs(5),
             linger: Duration::from_secs(2),

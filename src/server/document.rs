@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderValue, Request, header},
     response::Response,
 };
-use keybook_core::key::DictionaryName;
+use keybook_core::DictionaryName;
 use leptos::{hydration::AutoReload, nonce::use_nonce, prelude::*};
 use leptos_axum::{ResponseOptions, render_app_to_stream_with_context};
 use tracing::error;

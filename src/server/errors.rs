@@ -6,7 +6,7 @@ use axum::{
     http::StatusCode,
     response::{Html, IntoResponse, Response},
 };
-use keybook_core::key::NameError;
+use keybook_core::NameError;
 use leptos::prelude::*;
 
 use super::{assets::PageFiles, document};

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use keybook_core::{key::DictionaryName, session::Broadcast};
+use keybook_core::{DictionaryName, server::Broadcast};
 use tokio::sync::broadcast::{self, error::RecvError};
 
 /// The connection's number, unique in one run of the server.

@@ -40,7 +40,7 @@ use std::{
 };
 
 use axum::serve::ListenerExt;
-use keybook_core::lineage::Epoch;
+use keybook_core::Epoch;
 use tokio::{net::TcpListener, sync::watch, task::spawn_blocking, time::timeout};
 use tracing::{debug, info, warn};
 

@@ -4,7 +4,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use keybook_core::value::Value;
+use keybook_core::Value;
 
 /// A refusal. `title` names the kind, always in the same words; `detail` has the value and the limit.
 pub(super) fn problem(status: StatusCode, title: &str, detail: &str) -> Response {

@@ -63,7 +63,7 @@ mod tests {
         body::{self, Body},
         http::{Method, Request, StatusCode, header},
     };
-    use keybook_core::lineage::Epoch;
+    use keybook_core::Epoch;
     use tower::ServiceExt;
 
     use super::*;

@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use keybook_core::{entry::Seq, key::DictionaryName};
+use keybook_core::{DictionaryName, Seq};
 use tracing::error;
 
 use super::{Shared, problem::problem};

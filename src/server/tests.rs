@@ -4,10 +4,8 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use keybook_core::{
-    author::{Author, AuthorId, AuthorName},
-    entry::Seq,
+    Author, AuthorId, AuthorName, HybridTime, ReplicaId, Seq, Stamp,
     limits::PUSHES_IN_FLIGHT_MAX,
-    stamp::{HybridTime, ReplicaId, Stamp},
     wire::{ByeCode, ClientFrame, Op, SUBPROTOCOL, ServerFrame},
 };
 use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle};

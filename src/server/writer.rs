@@ -19,12 +19,9 @@ use std::{
 };
 
 use keybook_core::{
-    conflict::{ConflictId, Resolution},
-    entry::Seq,
-    hub::{Commit, Hub, Origin, Pushed},
-    key::DictionaryName,
+    ConflictId, DictionaryName, Resolution, Seq,
     limits::Limits,
-    session::Broadcast,
+    server::{Broadcast, Commit, Hub, Origin, Pushed},
     wire::{AckCode, Exception, Op},
 };
 use tokio::sync::{mpsc, watch};

@@ -14,11 +14,8 @@ use std::{
 use futures_util::{SinkExt, StreamExt};
 use keybook::server::{self, Config, RunError};
 use keybook_core::{
-    author::{Author, AuthorId, AuthorName},
-    entry::Seq,
-    lineage::{Epoch, Lineage, PastEpoch},
-    stamp::{HybridTime, ReplicaId, Stamp},
-    wire::{ByeCode, ClientFrame, Delta, DictionaryId, Exception, Mode, Op, SUBPROTOCOL, ServerFrame, VERSION},
+    Author, AuthorId, AuthorName, DictionaryId, Epoch, HybridTime, Lineage, PastEpoch, ReplicaId, Seq, Stamp,
+    wire::{ByeCode, ClientFrame, Delta, Exception, Mode, Op, SUBPROTOCOL, ServerFrame, VERSION},
 };
 use tempfile::TempDir;
 use tokio::{

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use keybook_core::key::{DictionaryName, NameError};
+use keybook_core::{DictionaryName, NameError};
 use tokio_tungstenite::tungstenite::http::{Uri, uri::InvalidUri};
 
 /// The dictionary of the page at `/`.

@@ -6,11 +6,8 @@ use std::{
 };
 
 use keybook_core::{
-    author::{Author, AuthorId, AuthorName},
+    Author, AuthorId, AuthorName, Key, ReplicaId, Stamp, Value,
     client::{self as core, EditError, Event},
-    key::Key,
-    stamp::{ReplicaId, Stamp},
-    value::Value,
 };
 use tokio::{
     sync::{Notify, broadcast, watch},

@@ -29,10 +29,8 @@ mod driver;
 mod snapshot;
 
 pub use keybook_core::{
+    DictionaryName, Key, Stamp, Value,
     client::{EditError, Event, Phase},
-    key::{DictionaryName, Key},
-    stamp::Stamp,
-    value::Value,
 };
 
 pub use self::{

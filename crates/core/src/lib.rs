@@ -11,27 +11,13 @@ pub mod mutants;
 pub mod codec;
 
 pub mod limits;
-pub mod stamp;
 
-pub mod author;
-pub mod key;
-
-mod json;
-pub mod value;
-
-pub mod entry;
-
-pub mod dictionary;
-pub mod digest;
-
-pub mod conflict;
-pub mod lineage;
+mod data;
 
 pub mod wire;
 
-pub mod hub;
-pub mod session;
-
-pub mod snapshot;
+pub mod server;
 
 pub mod client;
+
+pub use data::*;

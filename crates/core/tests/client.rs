@@ -3,13 +3,10 @@
 mod support;
 
 use keybook_core::{
-    author::AuthorId,
+    AuthorId, DictionaryId, Entry, ReplicaId, Seq, Stamp, Value,
     client::{Action, Client, EditError, Event, Phase, RowState, Stored},
-    entry::{Entry, Seq},
     limits::{Limits, PUSHES_IN_FLIGHT_MAX},
-    stamp::{ReplicaId, Stamp},
-    value::Value,
-    wire::{AckCode, ClientFrame, Delta, DictionaryId, Exception, Horizon, Mode, Op, Role, ServerFrame},
+    wire::{AckCode, ClientFrame, Delta, Exception, Horizon, Mode, Op, Role, ServerFrame},
 };
 use support::{author, key, pair::Group, put_stamp, value};
 
@@ -300,7 +297,7 @@ fn nothing_is_pushed_to_another_dictionary_of_the_same_name() {
     group.put(0, "b", "2");
     group.id = DictionaryId(78);
     let mut empty = support::store::Store::default();
-    empty.start(keybook_core::lineage::Epoch(5));
+    empty.start(keybook_core::Epoch(5));
     group.restart(empty, 6);
     group.pass(60_000);
     assert_eq!(group.store.state.live, 0);

@@ -3,11 +3,9 @@
 mod support;
 
 use keybook_core::{
+    ConflictId, ReplicaId, Resolution, Stamp, Value,
     client::{ABSENCE_MS_MIN, Absence, Client, EditError, LocalChange, Stored},
-    conflict::{ConflictId, Resolution},
     limits::Limits,
-    stamp::{ReplicaId, Stamp},
-    value::Value,
     wire::{ClientFrame, Role},
 };
 use support::{author, key, pair::Group};

@@ -3,13 +3,9 @@
 mod support;
 
 use keybook_core::{
-    conflict::{ConflictId, Resolution},
-    entry::Seq,
-    hub::{Commit, Hub, Origin, State},
+    ConflictId, Epoch, HybridTime, ReplicaId, Resolution, Seq, Stamp,
     limits::{CONFLICTS_MAX, Limits, VERSIONS_MAX},
-    lineage::Epoch,
-    session::{Request, Session},
-    stamp::{HybridTime, ReplicaId, Stamp},
+    server::{Commit, Counters, Hub, Origin, Request, Session},
     wire::{AckCode, ClientFrame, Exception, Horizon, Op, Role},
 };
 use support::{author, key, put_stamp, remove_stamp, store::Store};
@@ -24,10 +20,10 @@ struct Server {
 
 impl Server {
     fn new() -> Self {
-        Self::with(State::default(), Limits { entries: 10, ..Limits::default() })
+        Self::with(Counters::default(), Limits { entries: 10, ..Limits::default() })
     }
 
-    fn with(state: State, limits: Limits) -> Self {
+    fn with(state: Counters, limits: Limits) -> Self {
         let mut store = Store::default();
         store.state = state;
         store.start(Epoch(1));
@@ -228,7 +224,7 @@ fn versions_and_conflict_rows_are_bounded() {
 #[test]
 fn below_the_horizon_puts_are_parked() {
     let horizon = Horizon { seq: Seq(5), time_ms: 500 };
-    let server = || Server::with(State { head: Seq(9), horizon, ..State::default() }, Limits::default());
+    let server = || Server::with(Counters { head: Seq(9), horizon, ..Counters::default() }, Limits::default());
     assert_eq!(server().code(put("k", "1", 500, 1, &[])), Some(AckCode::Parked));
     assert_eq!(server().code(remove("k", 500, 1, &[put_stamp(1, 1)])), Some(AckCode::Duplicate));
     let mut with_conflict = server();

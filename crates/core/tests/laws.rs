@@ -2,14 +2,7 @@
 
 mod support;
 
-use keybook_core::{
-    author::AuthorId,
-    dictionary::Dictionary,
-    entry::{Entry, Seq},
-    key::Key,
-    stamp::{Clock, HybridTime, ReplicaId, Stamp},
-    value::Value,
-};
+use keybook_core::{AuthorId, Clock, Dictionary, Entry, HybridTime, Key, ReplicaId, Seq, Stamp, Value};
 use proptest::{collection::vec, option, prelude::*};
 use support::{key, put_stamp, remove_stamp, value};
 

@@ -3,10 +3,9 @@
 mod support;
 
 use keybook_core::{
+    DictionaryId, ReplicaId,
     client::{Client, RowState},
     limits::Limits,
-    stamp::ReplicaId,
-    wire::DictionaryId,
 };
 use support::{author, key, pair::Group, store::Store};
 
@@ -171,7 +170,7 @@ fn what_waits_for_its_user_is_shown_to_no_sibling() {
     group.settle();
     group.disconnect();
     let mut fresh = Client::new(ReplicaId(7), author(7), group.now_ms);
-    fresh.put(&key("b"), support::value("1"), keybook_core::stamp::Stamp::ZERO, group.now_ms).unwrap();
+    fresh.put(&key("b"), support::value("1"), keybook_core::Stamp::ZERO, group.now_ms).unwrap();
     group.members[1].client = fresh;
     tell_all(&mut group, 1);
     assert_eq!(group.shown(0, "b"), Some("1"));
@@ -216,7 +215,7 @@ fn tabs_of_different_dictionaries_show_each_other_nothing() {
     let behind = group.members.remove(0);
     group.id = DictionaryId(78);
     let mut empty = Store::default();
-    empty.start(keybook_core::lineage::Epoch(5));
+    empty.start(keybook_core::Epoch(5));
     group.restart(empty, 6);
     group.pass(60_000);
     assert_eq!(group.shown(0, "a"), None);

@@ -3,10 +3,9 @@
 mod support;
 
 use keybook_core::{
-    author::AuthorId,
+    AuthorId, ReplicaId, Stamp,
     client::{Client, EditError, Stored, Undone},
     limits::Limits,
-    stamp::{ReplicaId, Stamp},
 };
 use support::{author, key, pair::Group, value};
 

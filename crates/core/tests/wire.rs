@@ -5,15 +5,9 @@ mod support;
 use std::collections::BTreeSet;
 
 use keybook_core::{
-    author::{AuthorId, Names},
-    conflict::{Conflict, ConflictId, Resolution, Side},
-    entry::{Entry, Seq},
-    key::Key,
+    AuthorId, Conflict, ConflictId, Entry, Key, Names, Resolution, Seq, Side, Stamp, Value,
     limits::{LINEAGE_MAX, Limits, PRESENCE_BYTES_MAX, PUSH_OPS_MAX, SEEN_MAX},
-    snapshot::Snapshot,
-    stamp::Stamp,
-    value::Value,
-    wire::{Change, ClientFrame, Delta, Op, ServerFrame, WireError},
+    wire::{Change, ClientFrame, Delta, Op, ServerFrame, WireError, snapshot::Snapshot},
 };
 use proptest::{collection::vec, option, prelude::*};
 use support::{

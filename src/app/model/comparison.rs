@@ -1,6 +1,6 @@
 //! Two values of a key beside each other: what a conflict has left out, or what was there before an absence, and what is there.
 
-use keybook_core::{conflict::ConflictId, key::Key};
+use keybook_core::{ConflictId, Key};
 
 use super::row::ValueText;
 

@@ -5,15 +5,7 @@
 
 use std::{fmt, str::FromStr};
 
-use keybook_core::{
-    author::AuthorName,
-    cbor_array,
-    entry::{Entry, Seq},
-    key::{DictionaryName, Key},
-    lineage::Epoch,
-    stamp::Stamp,
-    value::Value,
-};
+use keybook_core::{AuthorName, DictionaryName, Entry, Epoch, Key, Seq, Stamp, Value, cbor_array};
 
 use super::row::{EntryState, Row, ValueText};
 
@@ -138,10 +130,7 @@ impl FromStr for FirstPage {
 
 #[cfg(test)]
 mod tests {
-    use keybook_core::{
-        author::AuthorId,
-        stamp::{HybridTime, ReplicaId},
-    };
+    use keybook_core::{AuthorId, HybridTime, ReplicaId};
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! Edits that the server refused for good: they wait on this page for the person who made them.
 
-use keybook_core::{client::RowState, key::Key, stamp::Stamp, wire::AckCode};
+use keybook_core::{Key, Stamp, client::RowState, wire::AckCode};
 
 use super::row::ValueText;
 

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, ops::Range};
 
-use keybook_core::key::Key;
+use keybook_core::Key;
 
 /// From so many changed keys on, a pass over the whole list is cheaper than an insertion for each.
 const MERGE_MIN: usize = 64;

@@ -2,13 +2,7 @@
 
 use std::{ops::Range, rc::Rc};
 
-use keybook_core::{
-    client::EditError,
-    conflict::{ConflictId, Resolution},
-    key::Key,
-    stamp::Stamp,
-    value::Value,
-};
+use keybook_core::{ConflictId, Key, Resolution, Stamp, Value, client::EditError};
 
 use super::{comparison::Comparison, first_page::FirstPage, held::HeldEdit, row::Row};
 

@@ -1,6 +1,6 @@
 //! What a row of the grid shows.
 
-use keybook_core::{cbor_array, key::Key, stamp::Stamp, value::Value};
+use keybook_core::{Key, Stamp, Value, cbor_array};
 
 /// Characters of a value that a row shows; a line of a wide window holds fewer.
 const TEXT_CHARS_MAX: usize = 300;

@@ -1,6 +1,6 @@
 //! Reads a Delta in place: a load of a thousand receivers measures the server, not its own allocations.
 
-use keybook_core::entry::Seq;
+use keybook_core::Seq;
 use minicbor::{Decoder, decode::Error};
 
 /// The number of a Delta among the frames.
@@ -37,10 +37,7 @@ fn list(decoder: &mut Decoder<'_>) -> Result<u64, Error> {
 #[cfg(test)]
 mod tests {
     use keybook_core::{
-        author::{Author, AuthorId, AuthorName},
-        key::Key,
-        stamp::Stamp,
-        value::Value,
+        Author, AuthorId, AuthorName, Key, Stamp, Value,
         wire::{Delta, ServerFrame, WireEntry},
     };
 

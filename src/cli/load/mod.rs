@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 use clap::{Args, value_parser};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use keybook_client::Address;
-use keybook_core::entry::Seq;
+use keybook_core::Seq;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,

@@ -5,9 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use anyhow::{Context, bail};
 use keybook_client::{Address, Connection, Step};
 use keybook_core::{
-    author::{Author, AuthorId, AuthorName},
-    entry::Seq,
-    stamp::{Clock, ReplicaId, Stamp},
+    Author, AuthorId, AuthorName, Clock, ReplicaId, Seq, Stamp,
     wire::{ClientFrame, Op, ServerFrame},
 };
 use tokio::{

@@ -8,9 +8,9 @@ use std::{future::Future, ops::ControlFlow, sync::Arc, time::Duration};
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::{SinkExt, StreamExt};
 use keybook_core::{
-    key::DictionaryName,
+    DictionaryName,
     limits::PUSHES_IN_FLIGHT_MAX,
-    session::{Opened, Request, Session},
+    server::{Opened, Request, Session},
     wire::{ByeCode, Role, ServerFrame},
 };
 use tokio::{

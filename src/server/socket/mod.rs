@@ -11,7 +11,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use keybook_core::{key::DictionaryName, wire::SUBPROTOCOL};
+use keybook_core::{DictionaryName, wire::SUBPROTOCOL};
 
 use self::connection::Connection;
 use super::{Shared, problem::problem};

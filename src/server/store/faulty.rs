@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use keybook_core::lineage::Epoch;
+use keybook_core::Epoch;
 use redb::{Database, StorageBackend, backends::InMemoryBackend};
 
 use super::Store;

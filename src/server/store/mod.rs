@@ -1,7 +1,7 @@
 //! What is on the disk: the only place that knows of redb.
 //!
 //! One file holds everything. One write transaction is open at a time, in the writer's thread; readers see what is
-//! committed, and nothing else. What an operation does is decided by [`keybook_core::hub`], which works on the rows here.
+//! committed, and nothing else. What an operation does is decided by [`keybook_core::server`], which works on the rows here.
 //!
 //! [`tables`] describes the file byte by byte.
 
@@ -20,12 +20,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use keybook_core::{
-    hub::State,
-    key::DictionaryName,
-    lineage::{Epoch, Lineage},
-    wire::DictionaryId,
-};
+use keybook_core::{DictionaryId, DictionaryName, Epoch, Lineage, server::Counters};
 use redb::{Database, Durability};
 
 pub use self::{
@@ -99,7 +94,7 @@ impl Store {
     /// A dictionary that nobody has written yet.
     fn new_dictionary(&self, name: &DictionaryName) -> Dictionary {
         let lineage = Lineage::of_store(&self.starts, &[]);
-        Dictionary { id: dictionary_id(self.id, name, 0), lineage, writes: Vec::new(), counters: State::default() }
+        Dictionary { id: dictionary_id(self.id, name, 0), lineage, writes: Vec::new(), counters: Counters::default() }
     }
 }
 

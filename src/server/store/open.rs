@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use keybook_core::lineage::{Epoch, Lineage};
+use keybook_core::{Epoch, Lineage};
 use redb::{Database, ReadableDatabase, ReadableTable, TableError, WriteTransaction};
 
 use super::{

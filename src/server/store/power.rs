@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use keybook_core::lineage::Epoch;
+use keybook_core::Epoch;
 use redb::{Database, StorageBackend};
 
 use super::{CACHE_BYTES, Store};

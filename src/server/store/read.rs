@@ -2,15 +2,13 @@
 //! waits for the writer nor makes it wait.
 
 use keybook_core::{
-    author::{Author, AuthorId, AuthorName, Names},
-    conflict::{Conflict, ConflictId},
-    entry::{Entry, Seq},
-    hub::{Place, State},
-    key::{DictionaryName, Key},
-    lineage::{Lineage, PastEpoch},
-    session::Page,
-    snapshot::{Encoder, Header},
-    wire::{Change, DictionaryId},
+    Author, AuthorId, AuthorName, Conflict, ConflictId, DictionaryId, DictionaryName, Entry, Key, Lineage, Names,
+    PastEpoch, Seq,
+    server::{Counters, Page, Place},
+    wire::{
+        Change,
+        snapshot::{Encoder, Header},
+    },
 };
 use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
 
@@ -35,7 +33,7 @@ pub(crate) struct Dictionary {
     /// The epochs in which it was written, with its head at the end of each.
     pub(crate) writes: Vec<PastEpoch>,
     /// Its counters.
-    pub(crate) counters: State,
+    pub(crate) counters: Counters,
 }
 
 /// The beginning of a dictionary, for a page that is readable without a script.
@@ -114,7 +112,7 @@ impl Store {
     pub(crate) fn snapshot(&self, name: &DictionaryName) -> Result<(Seq, Vec<u8>), StoreError> {
         let moment = self.moment()?;
         let (number, Dictionary { id, lineage, counters, .. }) = moment.dictionary(name)?;
-        let State { head, horizon, digest, .. } = counters;
+        let Counters { head, horizon, digest, .. } = counters;
         let names = moment.names()?;
         let header = Header { dictionary: id, lineage, seq: head, horizon, digest };
         let (mut encoder, mut bytes) = Encoder::new(&header, &names);

@@ -3,14 +3,8 @@
 use std::collections::HashMap;
 
 use keybook_core::{
-    author::{Author, AuthorId, AuthorName},
-    conflict::{Conflict, ConflictId, Side},
-    entry::Seq,
-    hub::{Place, Row, Rows as HubRows, State},
-    key::{DictionaryName, Key},
-    lineage::PastEpoch,
-    stamp::Stamp,
-    wire::DictionaryId,
+    Author, AuthorId, AuthorName, Conflict, ConflictId, DictionaryId, DictionaryName, Key, PastEpoch, Seq, Side, Stamp,
+    server::{Counters, Place, Row, Rows as HubRows},
 };
 use redb::{ReadableTable, WriteTransaction};
 
@@ -204,7 +198,7 @@ impl HubRows for Rows<'_, '_> {
         Ok(())
     }
 
-    fn set_state(&mut self, id: DictionaryId, state: &State) -> Result<(), StoreError> {
+    fn set_state(&mut self, id: DictionaryId, state: &Counters) -> Result<(), StoreError> {
         self.tables.states.insert(&self.number.key()[..], &encode_state(state)[..])?;
         let name = self.name.as_str().as_bytes();
         if self.tables.dictionaries.get(name)?.is_none() {

@@ -8,16 +8,10 @@
 //! another's.
 
 use keybook_core::{
-    author::{AuthorId, AuthorName},
-    conflict::{Conflict, ConflictId, Resolution, Side},
-    digest::Digest,
-    entry::{Entry, Seq},
-    hub::{Place, Row, State},
-    key::Key,
-    lineage::{Epoch, PastEpoch},
-    stamp::Stamp,
-    value::Value,
-    wire::{DictionaryId, Horizon},
+    AuthorId, AuthorName, Conflict, ConflictId, DictionaryId, Digest, Entry, Epoch, Key, PastEpoch, Resolution, Seq,
+    Side, Stamp, Value,
+    server::{Counters, Place, Row},
+    wire::Horizon,
 };
 use redb::TableDefinition;
 
@@ -157,8 +151,8 @@ pub(super) fn decode_dictionary(bytes: &[u8]) -> Result<(Number, DictionaryId), 
     fields.end(found)
 }
 
-pub(super) fn encode_state(state: &State) -> [u8; 60] {
-    let State { head, horizon, digest, live, tombstones, conflicts } = state;
+pub(super) fn encode_state(state: &Counters) -> [u8; 60] {
+    let Counters { head, horizon, digest, live, tombstones, conflicts } = state;
     array(&[
         &head.0.to_be_bytes(),
         &horizon.seq.0.to_be_bytes(),
@@ -170,9 +164,9 @@ pub(super) fn encode_state(state: &State) -> [u8; 60] {
     ])
 }
 
-pub(super) fn decode_state(bytes: &[u8]) -> Result<State, Corrupt> {
+pub(super) fn decode_state(bytes: &[u8]) -> Result<Counters, Corrupt> {
     let mut fields = Fields::new("states", bytes);
-    let state = State {
+    let state = Counters {
         head: Seq(fields.u64()?),
         horizon: Horizon { seq: Seq(fields.u64()?), time_ms: fields.u64()? },
         digest: Digest::from_bytes(fields.take()?),
@@ -423,7 +417,7 @@ impl<'a> Fields<'a> {
 
 #[cfg(test)]
 mod tests {
-    use keybook_core::stamp::{HybridTime, ReplicaId};
+    use keybook_core::{HybridTime, ReplicaId};
 
     use super::*;
 
@@ -465,7 +459,7 @@ mod tests {
         assert_eq!(decode_changed(&[2]), Err(Corrupt { table: "by_seq" }));
         let horizon = Horizon { seq: Seq(1), time_ms: 2 };
         let digest = Digest::from_bytes([7; 16]);
-        let state = State { head: Seq(9), horizon, digest, live: 3, tombstones: 4, conflicts: 5 };
+        let state = Counters { head: Seq(9), horizon, digest, live: 3, tombstones: 4, conflicts: 5 };
         assert_eq!(decode_state(&encode_state(&state)), Ok(state));
         let writes = [PastEpoch { epoch: Epoch(1), end: Seq(2) }, PastEpoch { epoch: Epoch(3), end: Seq(4) }];
         assert_eq!(decode_writes(&encode_writes(&writes), Seq(4)).as_deref(), Ok(&writes[..]));

@@ -3,13 +3,10 @@
 use std::{fs, path::Path};
 
 use keybook_core::{
-    author::{Author, AuthorId, AuthorName},
-    entry::Seq,
-    hub::{Hub, Origin},
+    Author, AuthorId, AuthorName, HybridTime, ReplicaId, Seq, Stamp,
     limits::Limits,
-    snapshot::Snapshot,
-    stamp::{HybridTime, ReplicaId, Stamp},
-    wire::{Change, Op, Role},
+    server::{Hub, Origin},
+    wire::{Change, Op, Role, snapshot::Snapshot},
 };
 
 use super::*;
@@ -131,10 +128,7 @@ fn each_opening_is_a_start() {
     }
     let store = Store::open(folder.path(), 8, Epoch(4)).unwrap();
     let past = |ends: [u64; 3]| -> Vec<_> {
-        (1..)
-            .zip(ends)
-            .map(|(epoch, end)| keybook_core::lineage::PastEpoch { epoch: Epoch(epoch), end: Seq(end) })
-            .collect()
+        (1..).zip(ends).map(|(epoch, end)| keybook_core::PastEpoch { epoch: Epoch(epoch), end: Seq(end) }).collect()
     };
     let found = store.dictionary(&main).unwrap();
     assert_eq!(found.lineage, Lineage { past: past([0, 2, 2]), current: Epoch(4) });

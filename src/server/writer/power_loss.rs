@@ -12,11 +12,8 @@ use std::{
 
 use fastrand::Rng;
 use keybook_core::{
-    author::{Author, AuthorId, AuthorName},
-    lineage::Epoch,
-    snapshot::Snapshot,
-    stamp::{HybridTime, ReplicaId, Stamp},
-    wire::{Change, Role},
+    Author, AuthorId, AuthorName, Epoch, HybridTime, ReplicaId, Stamp,
+    wire::{Change, Role, snapshot::Snapshot},
 };
 
 use super::*;
@@ -205,8 +202,8 @@ fn read_dictionary(store: &Store, name: &DictionaryName) -> Contents {
     }
     assert_eq!((listed.len() as u64, listed_conflicts), (counters.live + counters.tombstones, counters.conflicts));
 
-    let text = |value: &keybook_core::value::Value| value.as_str().to_owned();
-    let row = |(key, entry): (&keybook_core::key::Key, &keybook_core::entry::Entry)| {
+    let text = |value: &keybook_core::Value| value.as_str().to_owned();
+    let row = |(key, entry): (&keybook_core::Key, &keybook_core::Entry)| {
         (key.as_str().to_owned(), (entry.value.as_ref().map(text), entry.stamp))
     };
     Contents { head: head.0, entries: base.entries().map(row).collect() }

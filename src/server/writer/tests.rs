@@ -2,11 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use keybook_core::{
-    author::{Author, AuthorId, AuthorName},
-    stamp::{HybridTime, ReplicaId, Stamp},
-    wire::Role,
-};
+use keybook_core::{Author, AuthorId, AuthorName, HybridTime, ReplicaId, Stamp, wire::Role};
 
 use super::*;
 use crate::server::{feeds::News, store::faulty};

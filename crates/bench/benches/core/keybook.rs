@@ -3,15 +3,12 @@
 use std::iter;
 
 use keybook_core::{
-    author::{Author, AuthorId, AuthorName, Names},
-    dictionary::Dictionary,
-    entry::{Entry, Seq},
-    key::Key,
-    lineage::{Epoch, Lineage},
-    snapshot::{self, Header, Snapshot},
-    stamp::{Clock, HybridTime, ReplicaId, Stamp},
-    value::Value,
-    wire::{Change, Delta, DictionaryId, Horizon, ServerFrame},
+    Author, AuthorId, AuthorName, Clock, Dictionary, DictionaryId, Entry, Epoch, HybridTime, Key, Lineage, Names,
+    ReplicaId, Seq, Stamp, Value,
+    wire::{
+        Change, Delta, Horizon, ServerFrame,
+        snapshot::{self, Header, Snapshot},
+    },
 };
 
 use crate::{subject::Subject, workload::Workload};

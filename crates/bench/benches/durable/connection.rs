@@ -5,9 +5,7 @@ use std::{error::Error, time::Instant};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use keybook_core::{
-    author::{Author, AuthorId, AuthorName},
-    entry::Seq,
-    stamp::ReplicaId,
+    Author, AuthorId, AuthorName, ReplicaId, Seq,
     wire::{ClientFrame, Delta, SUBPROTOCOL, ServerFrame},
 };
 use tokio::net::TcpStream;

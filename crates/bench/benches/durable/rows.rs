@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use keybook_core::entry::Seq;
+use keybook_core::Seq;
 use redb::{ReadOnlyDatabase, ReadableDatabase, ReadableTable, TableDefinition};
 
 use crate::connection::Outcome;

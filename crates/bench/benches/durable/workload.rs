@@ -7,8 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use keybook_core::{
+    Clock, ReplicaId, Stamp,
     limits::PUSHES_IN_FLIGHT_MAX,
-    stamp::{Clock, ReplicaId, Stamp},
     wire::{ClientFrame, Op},
 };
 

@@ -9,11 +9,9 @@ use std::{error::Error, ops::Range, time::SystemTime};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use keybook_core::{
-    author::{Author, AuthorId, AuthorName},
-    entry::Seq,
+    Author, AuthorId, AuthorName, DictionaryId, Epoch, Seq,
     limits::Limits,
-    lineage::Epoch,
-    wire::{DictionaryId, Horizon, Mode, Role, SUBPROTOCOL, ServerFrame, VERSION},
+    wire::{Horizon, Mode, Role, SUBPROTOCOL, ServerFrame, VERSION},
 };
 use minicbor::{Decoder, Encoder};
 use tokio::{

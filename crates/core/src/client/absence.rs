@@ -4,11 +4,7 @@
 //! is noted, until the person has seen it; a second absence before that adds to the first.
 
 use super::Client;
-use crate::{
-    entry::{Entry, Seq},
-    key::Key,
-    value::Value,
-};
+use crate::{Entry, Key, Seq, Value};
 
 /// Who has heard nothing for this long was away: longer than a line is down that its person waits for.
 pub const ABSENCE_MS_MIN: u64 = 300_000;

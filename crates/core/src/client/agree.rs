@@ -3,17 +3,10 @@
 
 use super::{Client, Event, HEAL_MS_MIN, LATE_MS_MAX, OutboxRow, Phase, RowState, outbox::WAIT_MS_MAX};
 use crate::{
-    author::Author,
-    conflict::Conflicts,
-    dictionary::Dictionary,
-    entry::{Entry, Seq},
-    key::Key,
+    Author, Conflicts, Dictionary, DictionaryId, Entry, HybridTime, Key, Lineage, Seq, Stamp,
     limits::{CLOCK_AHEAD_MS_MAX, PUSHES_IN_FLIGHT_MAX},
-    lineage::{Lineage, fork},
     mutants::mutant,
-    snapshot::Snapshot,
-    stamp::{HybridTime, Stamp},
-    wire::{AckClass, AckCode, Change, ClientFrame, Delta, DictionaryId, Exception, Mode, Role, WireError},
+    wire::{AckClass, AckCode, Change, ClientFrame, Delta, Exception, Mode, Role, WireError, snapshot::Snapshot},
 };
 
 impl Client {
@@ -29,7 +22,7 @@ impl Client {
             && new_epoch
         {
             self.outbox.requeue(!mutant!("acks outlive their epoch"));
-            self.step_back(fork(&known, self.settled, &server, head));
+            self.step_back(known.fork(self.settled, &server, head));
         }
         self.applied = self.settled;
         (self.verified, self.unverified) = (None, true);

@@ -13,16 +13,12 @@ use minicbor::Decoder;
 
 use super::{Client, Event, OutboxRow, PendingResolution, RowState};
 use crate::{
-    author::Author,
-    cbor_array,
-    entry::Seq,
-    key::Key,
-    lineage::fork,
+    Author, Key, Seq, Stamp, Value, cbor_array,
     mutants::mutant,
-    snapshot::{Header, Snapshot, encode_all},
-    stamp::Stamp,
-    value::Value,
-    wire::{AckCode, ServerFrame, WireError, encode},
+    wire::{
+        AckCode, ServerFrame, WireError, encode,
+        snapshot::{Header, Snapshot, encode_all},
+    },
 };
 
 /// Deltas are kept beside a snapshot up to this, or half of what the snapshot takes; then a new one takes the place of all.
@@ -125,7 +121,7 @@ impl BaseChange {
         };
         // Whether the first is a moment in the history of the second.
         let precedes = |a: &Header, b: &Header| {
-            a.dictionary == b.dictionary && fork(&a.lineage, a.seq, &b.lineage, b.seq) == Some(a.seq)
+            a.dictionary == b.dictionary && a.lineage.fork(a.seq, &b.lineage, b.seq) == Some(a.seq)
         };
         if precedes(&own, &stored) {
             Verdict::Leave

@@ -39,18 +39,11 @@ use undo::Steps;
 pub use undo::Undone;
 
 use crate::{
-    author::{Author, AuthorId, AuthorName, Names},
-    conflict::{ConflictId, Conflicts},
-    dictionary::Dictionary,
-    entry::{Entry, Seq},
-    key::Key,
+    Author, AuthorId, AuthorName, Clock, ConflictId, Conflicts, Dictionary, DictionaryId, Entry, Key, Lineage, Names,
+    ReplicaId, Seq, Stamp, Value, ValueError,
     limits::Limits,
-    lineage::Lineage,
     mutants::mutant,
-    snapshot::Snapshot,
-    stamp::{Clock, ReplicaId, Stamp},
-    value::{Value, ValueError},
-    wire::{ByeCode, Check, ClientFrame, DictionaryId, Horizon, Role, ServerFrame, VERSION, WireError},
+    wire::{ByeCode, Check, ClientFrame, Horizon, Role, ServerFrame, VERSION, WireError, snapshot::Snapshot},
 };
 
 /// At most one snapshot in this time mends a base whose digest differs.

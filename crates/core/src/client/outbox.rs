@@ -7,12 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    author::Author,
-    entry::{Rank, Seq},
-    key::Key,
+    Author, Key, Rank, ReplicaId, Seq, Stamp, Value,
     limits::{PUSH_BYTES_MAX, PUSH_OPS_MAX, SEEN_MAX},
-    stamp::{ReplicaId, Stamp},
-    value::Value,
     wire::{AckCode, Op},
 };
 

@@ -6,11 +6,7 @@
 
 use super::{Client, EditError, Event};
 use crate::{
-    cbor_array,
-    conflict::{Conflict, ConflictId, Resolution},
-    entry::Seq,
-    key::Key,
-    stamp::Stamp,
+    Conflict, ConflictId, Key, Resolution, Seq, Stamp, cbor_array,
     wire::{ClientFrame, Role},
 };
 

@@ -15,15 +15,7 @@ use std::mem;
 use minicbor::bytes::ByteVec;
 
 use super::{Client, Outbox, OutboxRow, RowState, local::read_key};
-use crate::{
-    cbor_array,
-    entry::Seq,
-    key::Key,
-    lineage::{Epoch, Lineage},
-    mutants::mutant,
-    stamp::ReplicaId,
-    wire::{DictionaryId, encode},
-};
+use crate::{DictionaryId, Epoch, Key, Lineage, ReplicaId, Seq, cbor_array, mutants::mutant, wire::encode};
 
 /// The siblings that have been heard of.
 #[derive(Clone, Debug, Default)]

@@ -6,7 +6,7 @@
 use std::mem;
 
 use super::{Client, EditError, Event};
-use crate::{author::AuthorId, cbor_array, key::Key, stamp::Stamp, value::Value, wire::encode};
+use crate::{AuthorId, Key, Stamp, Value, cbor_array, wire::encode};
 
 /// The last steps are kept.
 const STEPS_MAX: usize = 100;

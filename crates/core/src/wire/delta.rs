@@ -2,13 +2,8 @@
 
 use super::WireError;
 use crate::{
-    author::{Author, AuthorId, AuthorName, Names},
+    Author, AuthorId, AuthorName, Conflict, ConflictId, Entry, Key, Names, Resolution, Seq, Side, Stamp, Value,
     cbor_array,
-    conflict::{Conflict, ConflictId, Resolution, Side},
-    entry::{Entry, Seq},
-    key::Key,
-    stamp::Stamp,
-    value::Value,
 };
 
 /// A change of a dictionary: an entry or a conflict row, as the rows of a Delta are made of.

@@ -1,18 +1,11 @@
 //! A sample of every frame, for the golden bytes and the round trips.
 
 use keybook_core::{
-    author::{AuthorId, Names},
-    conflict::{Conflict, ConflictId, Resolution, Side},
-    digest::Digest,
-    entry::{Entry, Seq},
-    hub::Origin,
+    AuthorId, Conflict, ConflictId, DictionaryId, Digest, Entry, Epoch, Names, PastEpoch, ReplicaId, Resolution, Seq,
+    Side, Stamp,
     limits::Limits,
-    lineage::{Epoch, PastEpoch},
-    stamp::{ReplicaId, Stamp},
-    wire::{
-        AckCode, ByeCode, Change, Check, ClientFrame, Delta, DictionaryId, Exception, Horizon, Mode, Op, Role,
-        ServerFrame,
-    },
+    server::Origin,
+    wire::{AckCode, ByeCode, Change, Check, ClientFrame, Delta, Exception, Horizon, Mode, Op, Role, ServerFrame},
 };
 
 use super::{author, key, put_stamp, remove_stamp, store::Store, value};

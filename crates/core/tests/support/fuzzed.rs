@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
-use keybook_core::{
+use keybook_core::wire::{
+    ClientFrame, ServerFrame,
     snapshot::{Snapshot, encode_all},
-    wire::{ClientFrame, ServerFrame},
 };
 
 use super::{

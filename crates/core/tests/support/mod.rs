@@ -9,12 +9,7 @@ pub mod pair;
 pub mod store;
 pub mod world;
 
-use keybook_core::{
-    author::{Author, AuthorId, AuthorName},
-    key::Key,
-    stamp::{HybridTime, ReplicaId, Stamp},
-    value::Value,
-};
+use keybook_core::{Author, AuthorId, AuthorName, HybridTime, Key, ReplicaId, Stamp, Value};
 
 pub fn key(text: &str) -> Key {
     Key::parse(text).unwrap()

@@ -1,13 +1,11 @@
 //! One server and clients that reach it at once and without faults: for stories, where the simulator is for storms.
 
 use keybook_core::{
+    DictionaryId, Epoch, ReplicaId,
     client::{Action, Client, Event},
-    hub::{Hub, Pushed},
     limits::Limits,
-    lineage::Epoch,
-    session::{Broadcast, Opened, Request, Session},
-    stamp::ReplicaId,
-    wire::{ClientFrame, DictionaryId, Role},
+    server::{Broadcast, Hub, Opened, Pushed, Request, Session},
+    wire::{ClientFrame, Role},
 };
 
 use super::{author, store::Store};
@@ -85,7 +83,7 @@ impl Group {
     }
 
     pub fn shown(&self, index: usize, name: &str) -> Option<&str> {
-        self.members[index].client.get(&super::key(name)).map(keybook_core::value::Value::as_str)
+        self.members[index].client.get(&super::key(name)).map(keybook_core::Value::as_str)
     }
 
     /// The server is set to `store`, and started.

@@ -6,18 +6,14 @@ use std::{
 };
 
 use keybook_core::{
-    author::{Author, AuthorId, AuthorName, Names},
-    conflict::{Conflict, ConflictId, Conflicts, Side},
-    dictionary::Dictionary,
-    entry::Seq,
-    hub::{Hub, Place, Row, Rows, State},
-    key::Key,
+    Author, AuthorId, AuthorName, Conflict, ConflictId, Conflicts, Dictionary, DictionaryId, Epoch, Key, Lineage,
+    Names, PastEpoch, Seq, Side, Stamp,
     limits::Limits,
-    lineage::{Epoch, Lineage, PastEpoch},
-    session::{Opened, Page},
-    snapshot::{Header, encode_all},
-    stamp::Stamp,
-    wire::{Change, DictionaryId, Role},
+    server::{Counters, Hub, Opened, Page, Place, Row, Rows},
+    wire::{
+        Change, Role,
+        snapshot::{Header, encode_all},
+    },
 };
 
 pub const DICTIONARY: DictionaryId = DictionaryId(77);
@@ -33,7 +29,7 @@ enum Changed {
 pub struct Store {
     starts: Vec<Epoch>,
     writes: Vec<PastEpoch>,
-    pub state: State,
+    pub state: Counters,
     pub entries: BTreeMap<Key, Row>,
     by_seq: BTreeMap<Place, Changed>,
     pub versions: BTreeMap<(Key, Stamp), Side>,
@@ -82,7 +78,7 @@ impl Store {
     }
 
     pub fn snapshot(&self) -> Vec<u8> {
-        let State { head, horizon, digest, .. } = self.state;
+        let Counters { head, horizon, digest, .. } = self.state;
         let header = Header { dictionary: DICTIONARY, lineage: self.lineage(), seq: head, horizon, digest };
         let entries = self.entries.iter().map(|(key, row)| (key, &row.entry));
         encode_all(&header, &self.names, entries, self.conflicts.values())
@@ -181,7 +177,7 @@ impl Rows for Store {
         Ok(())
     }
 
-    fn set_state(&mut self, id: DictionaryId, state: &State) -> Result<(), Infallible> {
+    fn set_state(&mut self, id: DictionaryId, state: &Counters) -> Result<(), Infallible> {
         assert_eq!(id, DICTIONARY);
         assert!(state.head > self.state.head, "seq rises strictly");
         self.state = *state;

@@ -4,11 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use keybook_core::{
+    Dictionary, Key, ReplicaId, Stamp, Value,
     client::{BaseChange, Client, LocalChange, OutboxRow, PendingResolution, Stored, Verdict},
-    dictionary::Dictionary,
-    key::Key,
-    stamp::{ReplicaId, Stamp},
-    value::Value,
 };
 
 use super::World;

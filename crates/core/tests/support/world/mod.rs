@@ -6,8 +6,8 @@
 //! While it runs it checks that nobody is shown what is not durable. At the end it lets the world come to rest, and checks
 //! that all hold the same, that no acknowledged write is lost, and that no outbox is stuck.
 //!
-//! [`Hub`]: keybook_core::hub::Hub
-//! [`Session`]: keybook_core::session::Session
+//! [`Hub`]: keybook_core::server::Hub
+//! [`Session`]: keybook_core::server::Session
 //! [`Client`]: keybook_core::client::Client
 
 mod device;
@@ -21,7 +21,7 @@ mod tally;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keybook_core::{key::Key, limits::Limits, stamp::Stamp};
+use keybook_core::{Key, Stamp, limits::Limits};
 
 pub use self::tally::Tally;
 use self::{

@@ -12,11 +12,7 @@ use std::{
     rc::Rc,
 };
 
-use keybook_core::{
-    key::Key,
-    stamp::{ReplicaId, Stamp},
-    wire::Op,
-};
+use keybook_core::{Key, ReplicaId, Stamp, wire::Op};
 
 use crate::support::key;
 

@@ -3,12 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use keybook_core::{
+    Key, ReplicaId, Resolution, Stamp, Value,
     client::{Action, Client, EditError, Event, Phase, RowState},
-    conflict::Resolution,
-    key::Key,
-    session::Session,
-    stamp::{ReplicaId, Stamp},
-    value::Value,
+    server::Session,
     wire::{ByeCode, Role},
 };
 

@@ -3,11 +3,8 @@
 use std::collections::BTreeSet;
 
 use keybook_core::{
+    Conflict, Key, Seq, Stamp,
     client::{Client, OutboxRow, RowState},
-    conflict::Conflict,
-    entry::Seq,
-    key::Key,
-    stamp::Stamp,
     wire::{AckClass, Exception, Op, Role, ServerFrame},
 };
 

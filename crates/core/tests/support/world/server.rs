@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use keybook_core::{
-    hub::{Hub, Origin, Pushed},
+    Epoch,
     limits::VALUE_BYTES_DEFAULT,
-    lineage::Epoch,
-    session::{Broadcast, Opened, Request, Session},
+    server::{Broadcast, Hub, Opened, Origin, Pushed, Request, Session},
     wire::{AckCode, ByeCode, Op, Role, ServerFrame},
 };
 

@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 
 use keybook_core::{
+    ReplicaId,
     client::{Client, PendingResolution},
-    stamp::ReplicaId,
     wire::Role,
 };
 

@@ -2,10 +2,10 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::{author::AuthorId, stamp::Stamp, value::Value};
+use crate::{AuthorId, Stamp, Value};
 
 /// A position in the order of a dictionary's accepted batches. Strictly increasing, not dense, and comparable only within
-/// an epoch and its common past (see [`crate::lineage`]). Zero is before the first.
+/// an epoch and its common past (see [`Lineage`](crate::Lineage)). Zero is before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
 pub struct Seq(#[n(0)] pub u64);

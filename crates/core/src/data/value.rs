@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc};
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
 use crate::{
-    json::{self, JsonError},
+    data::json::{self, JsonError},
     limits::VALUE_DEPTH_MAX,
 };
 

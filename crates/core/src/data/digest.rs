@@ -5,7 +5,7 @@
 
 use minicbor::{Decode, Decoder, Encode, Encoder, bytes::ByteSlice, decode, encode};
 
-use crate::{entry::Entry, key::Key};
+use crate::{Entry, Key};
 
 /// The sum of the hashes of the live entries. The empty dictionary's is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

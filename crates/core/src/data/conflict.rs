@@ -3,7 +3,7 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::{author::AuthorId, cbor_array, entry::Seq, key::Key, limits::CONFLICTS_MAX, stamp::Stamp, value::Value};
+use crate::{AuthorId, Key, Seq, Stamp, Value, cbor_array, limits::CONFLICTS_MAX};
 
 /// A conflict's name: the batch in which it arose, and its number in the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

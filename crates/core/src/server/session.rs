@@ -12,14 +12,11 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::{
-    author::Names,
-    conflict::{ConflictId, Resolution},
-    entry::Seq,
-    hub::{Commit, Origin, Pushed, State as Counters},
+    ConflictId, DictionaryId, Lineage, Names, Resolution, Seq,
     limits::{Limits, PUSHES_IN_FLIGHT_MAX},
-    lineage::{Lineage, fork},
     mutants::mutant,
-    wire::{ByeCode, Change, ClientFrame, Delta, DictionaryId, Mode, Op, Role, ServerFrame, VERSION, WireError},
+    server::{Commit, Counters, Origin, Pushed},
+    wire::{ByeCode, Change, ClientFrame, Delta, Mode, Op, Role, ServerFrame, VERSION, WireError},
 };
 
 /// A connection says Hello within this, or is closed.
@@ -276,7 +273,7 @@ impl Session {
         let Opened { id, lineage, counters, role } = opened;
         let from = match (hello.dictionary, &hello.lineage) {
             (Some(dictionary), _) if dictionary != id => None,
-            (_, Some(client)) => fork(client, hello.cursor, &lineage, counters.head),
+            (_, Some(client)) => client.fork(hello.cursor, &lineage, counters.head),
             (_, None) => Some(Seq(0)),
         };
         // Who has nothing takes the snapshot, which is compressed and cached.

@@ -13,155 +13,17 @@
 
 use std::collections::BTreeMap;
 
+use super::{Counters, Row, Rows};
 use crate::{
-    author::{Author, AuthorId, AuthorName, Names},
-    cbor_array,
-    conflict::{Conflict, ConflictId, Resolution, Side},
-    digest::Digest,
-    entry::{Entry, Seq},
-    key::Key,
+    Author, AuthorId, Conflict, ConflictId, DictionaryId, Entry, HybridTime, Key, Lineage, Names, PastEpoch, ReplicaId,
+    Resolution, Seq, Side, Stamp, Value, ValueError,
     limits::{CLOCK_AHEAD_MS_MAX, CONFLICTS_MAX, LINEAGE_MAX, Limits, VERSIONS_MAX},
-    lineage::{Lineage, PastEpoch},
     mutants::mutant,
-    stamp::{HybridTime, ReplicaId, Stamp},
-    value::{Value, ValueError},
-    wire::{AckCode, Change, Check, DictionaryId, Exception, Horizon, Op, Role},
+    wire::{AckCode, Change, Exception, Op, Role},
 };
 
 /// Names of authors that a hub keeps in memory: more people than write at a time. A peer can make up any number.
 const NAMES_MAX: usize = 10_000;
-
-/// The rows of one dictionary in an open transaction.
-///
-/// `by_seq` is an index that the implementation keeps: it names what changed at each [`Place`], and each entry and each
-/// conflict row has exactly one place in it.
-pub trait Rows {
-    /// Why the store could not.
-    type Error;
-
-    /// The row of a key.
-    ///
-    /// # Errors
-    /// When the store cannot read.
-    fn entry(&mut self, key: &Key) -> Result<Option<Row>, Self::Error>;
-    /// Sets the row of a key and moves it in `by_seq` from `replaced`'s place to its own.
-    ///
-    /// # Errors
-    /// When the store cannot write.
-    fn set_entry(&mut self, key: &Key, row: &Row, replaced: Option<Place>) -> Result<(), Self::Error>;
-
-    /// Whether a key once had the value of this stamp, or lost it in a conflict.
-    ///
-    /// # Errors
-    /// When the store cannot read.
-    fn has_version(&mut self, key: &Key, stamp: Stamp) -> Result<bool, Self::Error>;
-    /// Adds a version. If `full`, the key has as many as it may, and the one of the lowest stamp leaves.
-    ///
-    /// # Errors
-    /// When the store cannot write.
-    fn add_version(&mut self, key: &Key, version: &Side, full: bool) -> Result<(), Self::Error>;
-
-    /// A conflict row.
-    ///
-    /// # Errors
-    /// When the store cannot read.
-    fn conflict(&mut self, id: ConflictId) -> Result<Option<Conflict>, Self::Error>;
-    /// Sets a conflict row and moves it in `by_seq` from `replaced` to its [`Conflict::place`].
-    ///
-    /// # Errors
-    /// When the store cannot write.
-    fn set_conflict(&mut self, conflict: &Conflict, replaced: Option<Place>) -> Result<(), Self::Error>;
-    /// Removes the conflict row of the lowest id, and its place.
-    ///
-    /// # Errors
-    /// When the store cannot write.
-    fn drop_oldest_conflict(&mut self) -> Result<(), Self::Error>;
-
-    /// The name of an author.
-    ///
-    /// # Errors
-    /// When the store cannot read.
-    fn name(&mut self, id: AuthorId) -> Result<Option<AuthorName>, Self::Error>;
-    /// Sets the name of an author.
-    ///
-    /// # Errors
-    /// When the store cannot write.
-    fn set_name(&mut self, author: &Author) -> Result<(), Self::Error>;
-
-    /// Sets the dictionary's counters; creates the dictionary if it is new.
-    ///
-    /// # Errors
-    /// When the store cannot write.
-    fn set_state(&mut self, id: DictionaryId, state: &State) -> Result<(), Self::Error>;
-    /// Sets the epochs in which the dictionary was written.
-    ///
-    /// # Errors
-    /// When the store cannot write.
-    fn set_writes(&mut self, writes: &[PastEpoch]) -> Result<(), Self::Error>;
-}
-
-/// A position in `by_seq`: a batch, and the number of a change in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// The batch.
-    pub seq: Seq,
-    /// The number.
-    pub index: u16,
-}
-
-impl Conflict {
-    /// Where `by_seq` has the row: where it arose, or alone in the batch that resolved it.
-    pub fn place(&self) -> Place {
-        let index = if self.seq == self.id.seq { self.id.index } else { 0 };
-        Place { seq: self.seq, index }
-    }
-}
-
-/// An entry as the server keeps it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// What travels.
-    pub entry: Entry,
-    /// With the entry's seq its [`Place`].
-    pub index: u16,
-    /// Whether it came from a client after the server had lost it.
-    pub recovered: bool,
-    /// How many versions the key has, at most [`VERSIONS_MAX`].
-    pub versions: u8,
-}
-
-impl Row {
-    /// Where `by_seq` has it.
-    pub fn place(&self) -> Place {
-        Place { seq: self.entry.seq, index: self.index }
-    }
-}
-
-/// The counters of a dictionary, which change with every commit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct State {
-    /// The seq of the newest batch.
-    pub head: Seq,
-    /// What has been purged.
-    pub horizon: Horizon,
-    /// The digest of the live entries.
-    pub digest: Digest,
-    /// How many entries have a value.
-    pub live: u64,
-    /// How many have none.
-    pub tombstones: u64,
-    /// How many conflict rows there are.
-    pub conflicts: u32,
-}
-
-cbor_array!(State { head, horizon, digest, live, tombstones, conflicts });
-
-impl State {
-    /// What a replica at the head must hold.
-    pub fn check(&self) -> Check {
-        Check { seq: self.head, digest: self.digest, live: self.live, tombstones: self.tombstones }
-    }
-}
 
 /// Who pushes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,7 +63,7 @@ pub struct Hub {
     lineage: Lineage,
     writes: Vec<PastEpoch>,
     limits: Limits,
-    state: State,
+    state: Counters,
     names: Names,
     /// The head before the open transaction, and what the transaction has changed.
     prev: Seq,
@@ -212,13 +74,13 @@ pub struct Hub {
 impl Hub {
     /// A dictionary as the store has it. `writes` are the epochs in which it was written, with its head at the end of each;
     /// a new dictionary has none and the default state.
-    pub fn new(id: DictionaryId, lineage: Lineage, writes: Vec<PastEpoch>, state: State, limits: Limits) -> Self {
+    pub fn new(id: DictionaryId, lineage: Lineage, writes: Vec<PastEpoch>, state: Counters, limits: Limits) -> Self {
         let (entries, conflicts) = Default::default();
         Self { id, lineage, writes, limits, state, names: Names::new(), prev: state.head, entries, conflicts }
     }
 
     /// The counters, with what the open transaction did.
-    pub fn state(&self) -> &State {
+    pub fn state(&self) -> &Counters {
         &self.state
     }
 
@@ -383,7 +245,7 @@ impl Hub {
 
     /// Whether a key without an entry may get this one.
     fn admit_new(&self, op: &Op, new: &Entry) -> Result<(), Refused> {
-        let State { horizon, live, tombstones, .. } = self.state;
+        let Counters { horizon, live, tombstones, .. } = self.state;
         let purged = new.stamp.millis() <= horizon.time_ms;
         let full = live + tombstones >= self.limits.entries;
         if new.is_live() {

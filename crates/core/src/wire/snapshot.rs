@@ -9,19 +9,11 @@
 use minicbor::{Decode, Decoder, Encode, decode, encode};
 
 use crate::{
-    author::{Author, Names},
-    cbor_array,
-    conflict::{Conflict, Conflicts},
-    dictionary::Dictionary,
-    digest::Digest,
-    entry::{Entry, Seq},
-    key::Key,
+    Author, Conflict, Conflicts, Dictionary, DictionaryId, Digest, Entry, Epoch, HybridTime, Key, Lineage, Names,
+    PastEpoch, ReplicaId, Seq, Stamp, Value, cbor_array,
     limits::CHUNK_BYTES_MAX,
-    lineage::{Epoch, Lineage, PastEpoch},
     mutants::mutant,
-    stamp::{HybridTime, ReplicaId, Stamp},
-    value::Value,
-    wire::{self, AuthorTable, DictionaryId, Horizon, Positions, WireConflict, WireError},
+    wire::{self, AuthorTable, Horizon, Positions, WireConflict, WireError},
 };
 
 /// What a snapshot is of.

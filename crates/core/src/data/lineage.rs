@@ -6,7 +6,7 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::{cbor_array, entry::Seq, limits::LINEAGE_MAX, mutants::mutant};
+use crate::{Seq, cbor_array, limits::LINEAGE_MAX, mutants::mutant};
 
 /// One run of a server, a random number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -64,24 +64,25 @@ impl Lineage {
         }
         self.past.iter().rev().find(|past| past.epoch == epoch).map(|past| past.end)
     }
-}
 
-/// The fork of a client's history and a server's: the lowest end of the last epoch that both know. All up to it is
-/// shared; what either has above it, the other may never have seen. `None` when they share no epoch.
-///
-/// A client that has seen nothing shares all of nothing. O(client's epochs × server's).
-pub fn fork(client: &Lineage, cursor: Seq, server: &Lineage, head: Seq) -> Option<Seq> {
-    if cursor == Seq(0) {
-        return Some(Seq(0));
+    /// The fork of this history, a client's with its cursor, and a server's with its head: the lowest end of the last epoch
+    /// that both know. All up to it is shared; what either has above it, the other may never have seen. `None` when they share
+    /// no epoch.
+    ///
+    /// A client that has seen nothing shares all of nothing. O(client's epochs × server's).
+    pub fn fork(&self, cursor: Seq, server: &Self, head: Seq) -> Option<Seq> {
+        if cursor == Seq(0) {
+            return Some(Seq(0));
+        }
+        let known = std::iter::once((self.current, cursor)).chain(self.past.iter().rev().map(|p| (p.epoch, p.end)));
+        known
+            .filter_map(|(epoch, end)| {
+                let shared = end.min(server.end(epoch, head)?);
+                Some(if mutant!("the fork is where the client is") { end } else { shared })
+            })
+            .next()
+            .map(|fork| fork.min(cursor))
     }
-    let known = std::iter::once((client.current, cursor)).chain(client.past.iter().rev().map(|p| (p.epoch, p.end)));
-    known
-        .filter_map(|(epoch, end)| {
-            let shared = end.min(server.end(epoch, head)?);
-            Some(if mutant!("the fork is where the client is") { end } else { shared })
-        })
-        .next()
-        .map(|fork| fork.min(cursor))
 }
 
 #[cfg(test)]
@@ -96,7 +97,7 @@ mod tests {
     #[test]
     fn forks() {
         let check = |client: &Lineage, cursor, server: &Lineage, head, expected: Option<u64>| {
-            assert_eq!(fork(client, Seq(cursor), server, Seq(head)), expected.map(Seq));
+            assert_eq!(client.fork(Seq(cursor), server, Seq(head)), expected.map(Seq));
         };
         let first = lineage(&[], 1);
         let restarted = lineage(&[(1, 50)], 2);

@@ -4,14 +4,21 @@
 //! whatever the order. It is the two-set LWW element set with an add bias, in half the state (Shapiro et al., *A
 //! comprehensive study of Convergent and Commutative Replicated Data Types*, 2011), and it converges on equal stamps too.
 //!
-//! It does not know who may write, what is durable or what anyone has seen: see [`crate::hub`] and [`crate::client`].
+//! It does not know who may write, what is durable or what anyone has seen: see [`crate::server`] and [`crate::client`].
 
 use std::{
     collections::{BTreeMap, btree_map::Entry as Slot},
     ops::Bound,
 };
 
-use crate::{author::AuthorId, digest::Digest, entry::Entry, entry::Seq, key::Key, stamp::Stamp, value::Value};
+use minicbor::{Decode, Encode};
+
+use crate::{AuthorId, Digest, Entry, Key, Seq, Stamp, Value};
+
+/// The dictionary's identity: deleted and made again under the same name it is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct DictionaryId(#[n(0)] pub u64);
 
 /// Entries in the order of their keys' bytes, tombstones included, with their digest and counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,0 +1,139 @@
+//! What a hub asks of a store: the rows of one dictionary in an open transaction.
+
+use crate::{
+    Author, AuthorId, AuthorName, Conflict, ConflictId, DictionaryId, Digest, Entry, Key, PastEpoch, Seq, Side, Stamp,
+    cbor_array,
+    wire::{Check, Horizon},
+};
+
+/// The rows of one dictionary in an open transaction.
+///
+/// `by_seq` is an index that the implementation keeps: it names what changed at each [`Place`], and each entry and each
+/// conflict row has exactly one place in it.
+pub trait Rows {
+    /// Why the store could not.
+    type Error;
+
+    /// The row of a key.
+    ///
+    /// # Errors
+    /// When the store cannot read.
+    fn entry(&mut self, key: &Key) -> Result<Option<Row>, Self::Error>;
+    /// Sets the row of a key and moves it in `by_seq` from `replaced`'s place to its own.
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    fn set_entry(&mut self, key: &Key, row: &Row, replaced: Option<Place>) -> Result<(), Self::Error>;
+
+    /// Whether a key once had the value of this stamp, or lost it in a conflict.
+    ///
+    /// # Errors
+    /// When the store cannot read.
+    fn has_version(&mut self, key: &Key, stamp: Stamp) -> Result<bool, Self::Error>;
+    /// Adds a version. If `full`, the key has as many as it may, and the one of the lowest stamp leaves.
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    fn add_version(&mut self, key: &Key, version: &Side, full: bool) -> Result<(), Self::Error>;
+
+    /// A conflict row.
+    ///
+    /// # Errors
+    /// When the store cannot read.
+    fn conflict(&mut self, id: ConflictId) -> Result<Option<Conflict>, Self::Error>;
+    /// Sets a conflict row and moves it in `by_seq` from `replaced` to its [`Conflict::place`].
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    fn set_conflict(&mut self, conflict: &Conflict, replaced: Option<Place>) -> Result<(), Self::Error>;
+    /// Removes the conflict row of the lowest id, and its place.
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    fn drop_oldest_conflict(&mut self) -> Result<(), Self::Error>;
+
+    /// The name of an author.
+    ///
+    /// # Errors
+    /// When the store cannot read.
+    fn name(&mut self, id: AuthorId) -> Result<Option<AuthorName>, Self::Error>;
+    /// Sets the name of an author.
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    fn set_name(&mut self, author: &Author) -> Result<(), Self::Error>;
+
+    /// Sets the dictionary's counters; creates the dictionary if it is new.
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    fn set_state(&mut self, id: DictionaryId, state: &Counters) -> Result<(), Self::Error>;
+    /// Sets the epochs in which the dictionary was written.
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    fn set_writes(&mut self, writes: &[PastEpoch]) -> Result<(), Self::Error>;
+}
+
+/// A position in `by_seq`: a batch, and the number of a change in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The batch.
+    pub seq: Seq,
+    /// The number.
+    pub index: u16,
+}
+
+impl Conflict {
+    /// Where `by_seq` has the row: where it arose, or alone in the batch that resolved it.
+    pub fn place(&self) -> Place {
+        let index = if self.seq == self.id.seq { self.id.index } else { 0 };
+        Place { seq: self.seq, index }
+    }
+}
+
+/// An entry as the server keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What travels.
+    pub entry: Entry,
+    /// With the entry's seq its [`Place`].
+    pub index: u16,
+    /// Whether it came from a client after the server had lost it.
+    pub recovered: bool,
+    /// How many versions the key has, at most [`VERSIONS_MAX`](crate::limits::VERSIONS_MAX).
+    pub versions: u8,
+}
+
+impl Row {
+    /// Where `by_seq` has it.
+    pub fn place(&self) -> Place {
+        Place { seq: self.entry.seq, index: self.index }
+    }
+}
+
+/// The counters of a dictionary, which change with every commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// The seq of the newest batch.
+    pub head: Seq,
+    /// What has been purged.
+    pub horizon: Horizon,
+    /// The digest of the live entries.
+    pub digest: Digest,
+    /// How many entries have a value.
+    pub live: u64,
+    /// How many have none.
+    pub tombstones: u64,
+    /// How many conflict rows there are.
+    pub conflicts: u32,
+}
+
+cbor_array!(Counters { head, horizon, digest, live, tombstones, conflicts });
+
+impl Counters {
+    /// What a replica at the head must hold.
+    pub fn check(&self) -> Check {
+        Check { seq: self.head, digest: self.digest, live: self.live, tombstones: self.tombstones }
+    }
+}

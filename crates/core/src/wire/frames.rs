@@ -1,0 +1,459 @@
+//! The frames, in the order of their numbers, and what they carry.
+
+use minicbor::{Decode, Decoder, Encode, bytes::ByteVec};
+
+use super::Delta;
+use crate::{
+    Author, ConflictId, DictionaryId, Digest, Epoch, Lineage, PastEpoch, ReplicaId, Resolution, Seq, Stamp, cbor_array,
+    codec::frames,
+    limits::{LINEAGE_MAX, Limits, PRESENCE_BYTES_MAX, PUSH_OPS_MAX, SEEN_MAX, TOKEN_BYTES_MAX},
+};
+
+/// The WebSocket subprotocol.
+pub const SUBPROTOCOL: &str = "keybook.v1";
+/// The version in Hello and Welcome.
+pub const VERSION: u32 = 1;
+
+/// Why a frame cannot be read. The connection ends with a Bye that carries the message.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WireError {
+    /// Not a frame, or one that this end does not take.
+    #[error("unknown frame {0}")]
+    UnknownFrame(u64),
+    /// Not what docs/protocol.md describes.
+    #[error("frame does not decode: {0}")]
+    Malformed(#[from] minicbor::decode::Error),
+    /// Bytes behind the frame.
+    #[error("frame ends at byte {end} of {bytes}")]
+    Trailing {
+        /// Where it ends.
+        end: usize,
+        /// What came.
+        bytes: usize,
+    },
+    /// A list or a text over its limit.
+    #[error("{what} has {actual} elements, limit is {limit}")]
+    TooMany {
+        /// What it is.
+        what: &'static str,
+        /// How many there are.
+        actual: usize,
+        /// How many may be.
+        limit: usize,
+    },
+}
+
+/// An operation, as a client pushes it. Key and value are not checked yet: a bad one is refused by name in the Ack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Op {
+    /// The key.
+    pub key: String,
+    /// The value; none removes.
+    pub value: Option<String>,
+    /// When and by which replica.
+    pub stamp: Stamp,
+    /// First the stamp of the confirmed entry that was shown when editing began (zero if none), then the stamps of the
+    /// unacknowledged operations on the key that this one replaces. At most [`SEEN_MAX`].
+    pub seen: Vec<Stamp>,
+    /// [`Op::ADOPTED`].
+    pub flags: u32,
+    /// Who wrote it; none is the author of Hello.
+    pub author: Option<Author>,
+    /// For an operation that was confirmed once, above a fork of history: the fork.
+    pub recovered: Option<Seq>,
+}
+
+cbor_array!(Op { key, value, stamp, seen, flags, author, recovered });
+
+impl Op {
+    /// Bit 0 of the flags: pushed by another replica than the one that wrote it, whose page is gone.
+    pub const ADOPTED: u32 = 1;
+}
+
+/// What a client sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientFrame {
+    /// The first frame.
+    Hello {
+        /// [`VERSION`].
+        version: u32,
+        /// The right to read or write, where one is needed.
+        token: Option<String>,
+        /// Who speaks.
+        replica: ReplicaId,
+        /// What the client's entries are of, if it has any.
+        dictionary: Option<DictionaryId>,
+        /// The epoch of its cursor.
+        epoch: Option<Epoch>,
+        /// The epochs before it that the client knows.
+        lineage: Vec<PastEpoch>,
+        /// What it has seen; zero is nothing.
+        cursor: Seq,
+        /// Its clock.
+        client_ms: u64,
+        /// Who writes.
+        author: Author,
+        /// A bit set; none is defined.
+        capabilities: u32,
+    },
+    /// Operations.
+    Push {
+        /// The connection's own number, which the Ack repeats.
+        batch: u64,
+        /// At most [`PUSH_OPS_MAX`].
+        ops: Vec<Op>,
+    },
+    /// Asks for a Pong.
+    Ping {
+        /// Its clock, which the Pong repeats.
+        client_ms: u64,
+    },
+    /// Something that others may show for as long as the connection lives.
+    Presence {
+        /// At most [`PRESENCE_BYTES_MAX`].
+        blob: ByteVec,
+    },
+    /// Asks for what follows a cursor.
+    Resume {
+        /// The cursor's epoch.
+        epoch: Epoch,
+        /// The cursor.
+        cursor: Seq,
+    },
+    /// Resolves a conflict.
+    Resolve {
+        /// Which.
+        id: ConflictId,
+        /// How.
+        resolution: Resolution,
+    },
+    /// Asks for a Check.
+    Check,
+}
+
+frames!(ClientFrame {
+    0 Hello { version, token, replica, dictionary, epoch, lineage, cursor, client_ms, author, capabilities },
+    1 Push { batch, ops },
+    2 Ping { client_ms },
+    3 Presence { blob },
+    4 Resume { epoch, cursor },
+    5 Resolve { id, resolution },
+    6 Check,
+});
+
+/// What the client may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Role {
+    /// Read.
+    #[n(0)]
+    Reader,
+    /// Read and write.
+    #[n(1)]
+    Writer,
+}
+
+/// How the client gets what it lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Mode {
+    /// Deltas from the fork on follow by themselves.
+    #[n(0)]
+    Tail,
+    /// The client fetches a snapshot, which replaces its base, and sends Resume.
+    #[n(1)]
+    Snapshot,
+}
+
+/// What has been purged: the highest seq and the highest time (milliseconds) of the tombstones that are gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Horizon {
+    /// `G`.
+    pub seq: Seq,
+    /// `H`: the highest hybrid time, rounded up to milliseconds.
+    pub time_ms: u64,
+}
+
+cbor_array!(Horizon { seq, time_ms });
+
+/// The answer to an operation that was not simply applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exception {
+    /// Position in the Push.
+    pub index: u32,
+    /// What happened.
+    pub code: AckCode,
+    /// Busy: milliseconds to wait. ClockAhead: the server's clock. TooLarge and BadKey: the actual bytes. Full: the limit.
+    pub data: u64,
+}
+
+cbor_array!(Exception { index, code, data });
+
+/// The classes of acks: up to 9 it is done, 10 to 19 try again, from 20 on it is held on the device for its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum AckCode {
+    /// Done: a greater write was there. If they conflicted, the value is in a conflict row.
+    #[n(0)]
+    Superseded,
+    /// Done: it was known, or changes nothing.
+    #[n(1)]
+    Duplicate,
+    /// Retry after `data` milliseconds.
+    #[n(10)]
+    Busy,
+    /// Retry with a new stamp: the stamp is too far ahead of the server's clock, which is `data`.
+    #[n(11)]
+    ClockAhead,
+    /// Held: older than the horizon, on a key without an entry.
+    #[n(20)]
+    Parked,
+    /// Held: this connection may not write.
+    #[n(21)]
+    ReadOnly,
+    /// Held: the value has `data` bytes, over the limit.
+    #[n(22)]
+    TooLarge,
+    /// Held: not a key.
+    #[n(23)]
+    BadKey,
+    /// Held: the dictionary has as many entries as it may, `data`.
+    #[n(24)]
+    Full,
+    /// Held: the value is no compact JSON text, or too deep.
+    #[n(25)]
+    BadValue,
+}
+
+/// The class of an [`AckCode`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckClass {
+    /// The operation needs nothing more.
+    Done,
+    /// It is sent again later.
+    Retry,
+    /// It stays on the device, out of the shown state, until its user decides.
+    Held,
+}
+
+impl AckCode {
+    /// What the client does with the operation.
+    pub fn class(self) -> AckClass {
+        match self {
+            Self::Superseded | Self::Duplicate => AckClass::Done,
+            Self::Busy | Self::ClockAhead => AckClass::Retry,
+            Self::Parked | Self::ReadOnly | Self::TooLarge | Self::BadKey | Self::Full | Self::BadValue => {
+                AckClass::Held
+            }
+        }
+    }
+}
+
+/// Why the server ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum ByeCode {
+    /// The server stops; come back after `retry_after_ms`.
+    #[n(0)]
+    Shutdown,
+    /// A frame that is not what docs/protocol.md describes.
+    #[n(1)]
+    Protocol,
+    /// A version that this server does not speak.
+    #[n(2)]
+    Version,
+    /// No Hello in time.
+    #[n(3)]
+    Silent,
+    /// The client does not read.
+    #[n(4)]
+    Stalled,
+    /// The epoch of a Resume is not the server's: connect again.
+    #[n(5)]
+    Epoch,
+    /// The server cannot go on; what it acknowledged is safe.
+    #[n(6)]
+    Failed,
+}
+
+/// What the server sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerFrame {
+    /// The answer to Hello.
+    Welcome {
+        /// [`VERSION`].
+        version: u32,
+        /// What the client may do.
+        role: Role,
+        /// What the entries are of.
+        dictionary: DictionaryId,
+        /// The current epoch.
+        epoch: Epoch,
+        /// The epochs before it.
+        lineage: Vec<PastEpoch>,
+        /// The seq of the newest batch.
+        head: Seq,
+        /// What has been purged.
+        horizon: Horizon,
+        /// The server's clock.
+        server_ms: u64,
+        /// How the client gets what it lacks.
+        mode: Mode,
+        /// What the server allows.
+        limits: Limits,
+    },
+    /// What changed.
+    Delta(Delta),
+    /// The answer to a Push, after it is on disk.
+    Ack {
+        /// The Push's number.
+        batch: u64,
+        /// When the client's cursor has reached it, the operations' effects are in its base.
+        seq: Seq,
+        /// The operations that were not simply applied, by rising index.
+        exceptions: Vec<Exception>,
+    },
+    /// What a replica at this seq holds.
+    Check(Check),
+    /// Tombstones have been purged.
+    Horizon(Horizon),
+    /// The answer to a Ping, and unasked while the server is not reading.
+    Pong {
+        /// The Ping's; zero when unasked.
+        client_ms: u64,
+        /// The server's clock.
+        server_ms: u64,
+    },
+    /// The last frame.
+    Bye {
+        /// Why.
+        code: ByeCode,
+        /// For a log; carries the value and the limit.
+        message: String,
+        /// When to come back.
+        retry_after_ms: u64,
+    },
+    /// Another connection's presence.
+    Presence {
+        /// The server's number of it.
+        connection: u64,
+        /// Who it is.
+        author: Author,
+        /// What it said; none when it has gone.
+        blob: Option<ByteVec>,
+    },
+}
+
+frames!(ServerFrame {
+    16 Welcome { version, role, dictionary, epoch, lineage, head, horizon, server_ms, mode, limits },
+    17 Delta(delta),
+    18 Ack { batch, seq, exceptions },
+    19 Check(check),
+    20 Horizon(horizon),
+    22 Pong { client_ms, server_ms },
+    23 Bye { code, message, retry_after_ms },
+    24 Presence { connection, author, blob },
+});
+
+/// The digest and counts of a dictionary at a seq.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// When.
+    pub seq: Seq,
+    /// Of the live entries.
+    pub digest: Digest,
+    /// How many.
+    pub live: u64,
+    /// How many entries are tombstones.
+    pub tombstones: u64,
+}
+
+cbor_array!(Check { seq, digest, live, tombstones });
+
+impl ClientFrame {
+    /// The Hello of a client that has nothing yet, and does not tell its time.
+    pub fn hello(replica: ReplicaId, author: Author) -> Self {
+        Self::Hello {
+            version: VERSION,
+            token: None,
+            replica,
+            dictionary: None,
+            epoch: None,
+            lineage: Vec::new(),
+            cursor: Seq(0),
+            client_ms: 0,
+            author,
+            capabilities: 0,
+        }
+    }
+
+    /// The frame's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads a frame of a client and checks the lists in it.
+    ///
+    /// # Errors
+    /// When it is no frame, not one of a client, or over a limit.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        let frame: Self = decode(bytes, |id| id <= 6)?;
+        match &frame {
+            Self::Hello { lineage, token, .. } => {
+                check_count("lineage", lineage.len(), LINEAGE_MAX)?;
+                check_count("token", token.as_ref().map_or(0, String::len), TOKEN_BYTES_MAX)?;
+            }
+            Self::Push { ops, .. } => {
+                check_count("push", ops.len(), PUSH_OPS_MAX)?;
+                ops.iter().try_for_each(|op| check_count("seen", op.seen.len(), SEEN_MAX))?;
+            }
+            Self::Presence { blob } => check_count("presence", blob.len(), PRESENCE_BYTES_MAX)?,
+            Self::Ping { .. } | Self::Resume { .. } | Self::Resolve { .. } | Self::Check => {}
+        }
+        Ok(frame)
+    }
+}
+
+impl ServerFrame {
+    /// The frame's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads a frame of a server.
+    ///
+    /// # Errors
+    /// When it is no frame, or not one of a server.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        decode(bytes, |id| matches!(id, 16..=20 | 22..=24))
+    }
+
+    /// The lineage that a Welcome carries.
+    pub fn lineage(epoch: Epoch, past: Vec<PastEpoch>) -> Lineage {
+        Lineage { past, current: epoch }
+    }
+}
+
+fn check_count(what: &'static str, actual: usize, limit: usize) -> Result<(), WireError> {
+    if actual > limit { Err(WireError::TooMany { what, actual, limit }) } else { Ok(()) }
+}
+
+pub(crate) fn encode<T: Encode<()>>(frame: &T) -> Vec<u8> {
+    minicbor::to_vec(frame).expect("writing to memory does not fail")
+}
+
+fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8], known: impl Fn(u64) -> bool) -> Result<T, WireError> {
+    let mut peek = Decoder::new(bytes);
+    peek.array()?;
+    let id = peek.u64()?;
+    if !known(id) {
+        return Err(WireError::UnknownFrame(id));
+    }
+    let mut decoder = Decoder::new(bytes);
+    let frame = decoder.decode()?;
+    match decoder.position() {
+        end if end < bytes.len() => Err(WireError::Trailing { end, bytes: bytes.len() }),
+        _ => Ok(frame),
+    }
+}
