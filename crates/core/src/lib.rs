@@ -20,4 +20,6 @@ pub mod server;
 
 pub mod client;
 
+pub mod device;
+
 pub use data::*;

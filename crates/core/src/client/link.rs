@@ -48,6 +48,8 @@ pub(super) struct Link {
     pub(super) phase: Phase,
     /// Since a connection last lived until its first ping: one that ends right after its Welcome has failed too.
     attempts: u32,
+    /// A connection has failed, and none has come to a Welcome since.
+    has_failed: bool,
     ping_at_ms: u64,
     /// Set by what asks for an answer, cleared by every frame.
     answer_by_ms: Option<u64>,
@@ -60,7 +62,15 @@ impl Link {
     pub(super) fn new(now_ms: u64) -> Self {
         let actions = VecDeque::from([Action::Connect]);
         let (ping_at_ms, answer_by_ms) = (now_ms + PING_MS, Some(now_ms + ANSWER_MS_MAX));
-        Self { phase: Phase::Connecting, attempts: 0, ping_at_ms, answer_by_ms, retry_after_ms: 0, actions }
+        Self {
+            phase: Phase::Connecting,
+            attempts: 0,
+            has_failed: false,
+            ping_at_ms,
+            answer_by_ms,
+            retry_after_ms: 0,
+            actions,
+        }
     }
 
     /// A link that waits to be told, for as long as links ever wait.
@@ -77,6 +87,11 @@ impl Link {
         matches!(self.phase, Phase::Fetching | Phase::Following)
     }
 
+    /// Whether there is no connection, as far as a person is told: attempts after a failure are no news.
+    pub(super) fn is_offline(&self) -> bool {
+        matches!(self.phase, Phase::Waiting { .. } | Phase::Connecting) && self.has_failed
+    }
+
     pub(super) fn handle_connected(&mut self, now_ms: u64) {
         self.phase = Phase::Greeting { since_ms: now_ms };
         self.expect_answer(now_ms);
@@ -89,6 +104,7 @@ impl Link {
 
     pub(super) fn handle_welcome(&mut self, now_ms: u64) {
         self.phase = Phase::Following;
+        self.has_failed = false;
         self.ping_at_ms = now_ms + PING_MS;
     }
 
@@ -99,6 +115,7 @@ impl Link {
         let until_ms = now_ms + std::mem::take(&mut self.retry_after_ms) + random % (bound + 1);
         self.phase = Phase::Waiting { until_ms };
         self.answer_by_ms = None;
+        self.has_failed = true;
         self.actions.clear();
     }
 

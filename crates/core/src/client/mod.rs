@@ -329,6 +329,11 @@ impl Client {
         self.link.phase
     }
 
+    /// Whether a connection has failed, and none is open by now: attempts after a failure are no news to a person.
+    pub fn is_offline(&self) -> bool {
+        self.link.is_offline()
+    }
+
     /// The cursor: the base is the server's state of this moment.
     pub fn cursor(&self) -> Seq {
         self.settled
