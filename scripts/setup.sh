@@ -2,10 +2,10 @@
 # Installs what is missing, says what it installs, and skips what is there:
 #
 #   scripts/setup.sh run     what building and serving need
-#   scripts/setup.sh test    that, and what the tests need: cargo-nextest, playwright-core, Chromium and a font
+#   scripts/setup.sh test    that, and what the tests need: cargo-nextest, three browsers with what drives them, a font
 #   scripts/setup.sh fuzz    what fuzzing needs: cargo-fuzz
 #
-# Tools of fixed versions go to ~/.cache/keybook/tools, which all clones share; Chromium comes from apt. Assumed, and not
+# Tools of fixed versions go to ~/.cache/keybook/tools, which all clones share; browsers come from apt. Assumed, and not
 # installed: rustup, gcc, g++, make, Node 20 or later with npm.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -60,17 +60,21 @@ building() {
 
 testing() {
     cargo_tool cargo-nextest "$cargo_nextest" cargo nextest --version
-    local playwright
-    playwright=$(node --print 'require("./end2end/package.json").devDependencies["playwright-core"]')
-    if ! grep -qs "\"version\": \"$playwright\"" end2end/node_modules/playwright-core/package.json; then
-        say "playwright-core $playwright"
+    if ! node --eval 'const { devDependencies } = require("./end2end/package.json");
+        for (const [name, version] of Object.entries(devDependencies)) {
+            if (require(`./end2end/node_modules/${name}/package.json`).version !== version) process.exit(1);
+        }' 2>/dev/null; then
+        say "what end2end/package.json names"
         npm ci --prefix end2end --no-audit --no-fund
     fi
-    if [[ -z ${CHROMIUM:-} ]] && ! has chromium; then
-        apt_install chromium
-    fi
-    if ! has fc-list || [[ -z $(fc-list) ]]; then
-        apt_install fontconfig fonts-dejavu-core
+    local packages=()
+    [[ -n ${CHROMIUM:-} ]] || has chromium || packages+=(chromium)
+    [[ -n ${FIREFOX:-} ]] || has firefox-esr || packages+=(firefox-esr)
+    has WebKitWebDriver || packages+=(webkit2gtk-driver)
+    has Xvfb || packages+=(xvfb)
+    { has fc-list && [[ -n $(fc-list) ]]; } || packages+=(fontconfig fonts-dejavu-core)
+    if ((${#packages[@]} > 0)); then
+        apt_install "${packages[@]}"
     fi
 }
 
