@@ -1,12 +1,10 @@
-//! The rules of the house that a machine can check: who may import whom, and files that have to agree.
+//! The rules of the house that a machine can check: who may import whom. Rules about files are in files.rs.
 //!
 //! The rules read source text, not types: an alias could hide from them. They are there against drift, not malice.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+mod tree;
+
+use std::{collections::BTreeSet, path::Path};
 
 /// Code below `scope` must not name `module`, unless it is below one of `except`.
 struct Rule {
@@ -55,10 +53,10 @@ const RULES: &[Rule] = &[
 
 #[test]
 fn imports_follow_the_arrows() {
-    let sources: Vec<(String, String)> = files()
+    let sources: Vec<(String, String)> = tree::files()
         .into_iter()
         .filter(|path| path.ends_with(".rs") && path.contains("src/"))
-        .map(|path| (path.clone(), fs::read_to_string(root().join(path)).unwrap()))
+        .map(|path| (path.clone(), tree::read(&path)))
         .collect();
     assert!(sources.iter().any(|(path, _)| path == "src/main.rs"), "the sources are found");
     let violations: Vec<String> = sources.iter().flat_map(|(path, source)| violations(path, source)).collect();
@@ -86,39 +84,6 @@ fn a_planted_violation_is_found() {
     check("crates/core/src/clock.rs", "use std::{collections::BTreeMap, time::SystemTime};", true);
     check("crates/core/src/clock.rs", "/* std::time::Instant */ let brand = 'r'; // rand::random()", false);
     check("crates/core/src/clock.rs", "let text = \"a \\\" quote\"; rand::random()", true);
-}
-
-#[test]
-fn the_options_of_leptos_agree() {
-    let options = |path: &str| {
-        let text = fs::read_to_string(root().join(path)).unwrap();
-        text.parse::<toml::Table>().unwrap()["package"]["metadata"]["leptos"].clone()
-    };
-    assert_eq!(options("Leptos.toml"), options("Cargo.toml"));
-}
-
-/// A clone has to build wherever it is, from whichever mirror its owner has set up.
-#[test]
-fn no_file_names_the_host_of_a_package_registry() {
-    // In two parts each, or this file would name them.
-    let hosts = [
-        ["index.crates", ".io"],
-        ["static.crates", ".io"],
-        ["registry.npmjs", ".org"],
-        ["registry.yarnpkg", ".com"],
-        ["deb.debian", ".org"],
-        ["proxy.golang", ".org"],
-        ["pypi", ".org"],
-    ]
-    .map(|parts| parts.concat());
-    for path in files() {
-        let bytes = fs::read(root().join(&path)).unwrap();
-        let text = String::from_utf8_lossy(&bytes);
-        for host in &hosts {
-            assert!(!text.contains(host), "{path} names {host}");
-        }
-        assert!(!(path.ends_with("package-lock.json") && text.contains("\"resolved\"")), "{path} names a registry");
-    }
 }
 
 /// Each rule that `source`, as the file at `path`, breaks.
@@ -191,33 +156,4 @@ fn string_length(text: &str) -> usize {
         }
     }
     text.len()
-}
-
-/// Every file of the repository, as a path from its root with `/` between its parts.
-///
-/// Cargo.lock is left out: it names its registry's index by an identifier that looks like an address and is none.
-fn files() -> Vec<String> {
-    const SKIPPED: &[&str] = &[".git", "target", "data", "node_modules", "end2end/results", "Cargo.lock"];
-    let mut files = Vec::new();
-    let mut folders = vec![PathBuf::new()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(root().join(&folder)).unwrap() {
-            let entry = entry.unwrap();
-            let path = folder.join(entry.file_name());
-            if SKIPPED.iter().any(|skipped| path.ends_with(skipped)) {
-                continue;
-            }
-            if entry.file_type().unwrap().is_dir() {
-                folders.push(path);
-            } else {
-                files.push(path.to_str().expect("file names are UTF-8").replace('\\', "/"));
-            }
-        }
-    }
-    files.sort();
-    files
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -1,0 +1,46 @@
+//! Files that have to agree with each other, and rules about files that a machine can check.
+
+mod tree;
+
+use std::fs;
+
+#[test]
+fn the_options_of_leptos_agree() {
+    let options =
+        |path: &str| tree::read(path).parse::<toml::Table>().unwrap()["package"]["metadata"]["leptos"].clone();
+    assert_eq!(options("Leptos.toml"), options("Cargo.toml"));
+}
+
+/// A clone has to build wherever it is, from whichever mirror its owner has set up.
+#[test]
+fn no_file_names_the_host_of_a_package_registry() {
+    // In two parts each, or this file would name them.
+    let hosts = [
+        ["index.crates", ".io"],
+        ["static.crates", ".io"],
+        ["registry.npmjs", ".org"],
+        ["registry.yarnpkg", ".com"],
+        ["deb.debian", ".org"],
+        ["proxy.golang", ".org"],
+        ["pypi", ".org"],
+    ]
+    .map(|parts| parts.concat());
+    for path in tree::files() {
+        let bytes = fs::read(tree::root().join(&path)).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        for host in &hosts {
+            assert!(!text.contains(host), "{path} names {host}");
+        }
+        assert!(!(path.ends_with("package-lock.json") && text.contains("\"resolved\"")), "{path} names a registry");
+    }
+}
+
+#[test]
+fn every_package_says_its_licence() {
+    for path in tree::files().into_iter().filter(|path| path.ends_with("Cargo.toml")) {
+        let manifest = tree::read(&path).parse::<toml::Table>().unwrap();
+        let license = &manifest["package"]["license"];
+        let inherited = license.get("workspace").and_then(toml::Value::as_bool) == Some(true);
+        assert!(inherited || license.as_str() == Some("MIT OR Apache-2.0"), "{path}: {license:?}");
+    }
+}
