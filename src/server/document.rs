@@ -9,15 +9,15 @@ use axum::{
     response::Response,
 };
 use keybook_core::DictionaryName;
+use keybook_store::{FirstEntries, Store, StoreError};
 use leptos::{hydration::AutoReload, nonce::use_nonce, prelude::*};
 use leptos_axum::{ResponseOptions, render_app_to_stream_with_context};
 use tracing::error;
 
 use super::{
-    Shared, StoreError,
+    Shared,
     assets::{OPTIONS, PageFiles},
     errors, policy, shell,
-    store::{FirstEntries, Store},
 };
 use crate::app::{
     App,

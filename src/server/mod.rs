@@ -23,7 +23,6 @@ mod socket;
 mod clock;
 mod disk;
 mod feeds;
-mod store;
 mod writer;
 
 #[cfg(test)]
@@ -41,17 +40,15 @@ use std::{
 
 use axum::serve::ListenerExt;
 use keybook_core::Epoch;
+use keybook_store::Store;
+pub use keybook_store::{Corrupt, FORMAT, OpenError, StoreError};
 use tokio::{net::TcpListener, sync::watch, task::spawn_blocking, time::timeout};
 use tracing::{debug, info, warn};
 
-pub use self::{
-    config::{Config, Patience},
-    store::{Corrupt, FORMAT, OpenError, StoreError},
-};
+pub use self::config::{Config, Patience};
 use self::{
     feeds::{ConnectionNumber, Feeds},
     snapshots::Snapshots,
-    store::Store,
     writer::{Writer, WriterThread},
 };
 

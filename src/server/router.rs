@@ -64,10 +64,11 @@ mod tests {
         http::{Method, Request, StatusCode, header},
     };
     use keybook_core::Epoch;
+    use keybook_store::Store;
     use tower::ServiceExt;
 
     use super::*;
-    use crate::server::{Config, store::Store};
+    use crate::server::Config;
 
     /// A router over an empty folder, which lasts as long as the first part.
     fn router() -> (tempfile::TempDir, Router) {

@@ -73,7 +73,7 @@ pub(super) async fn serve(State(server): State<Arc<Shared>>, Path(name): Path<St
     }
 }
 
-async fn find_or_make(server: &Shared, name: DictionaryName) -> Result<Bytes, super::StoreError> {
+async fn find_or_make(server: &Shared, name: DictionaryName) -> Result<Bytes, keybook_store::StoreError> {
     let found = {
         let name = name.clone();
         server.read(move |store| store.dictionary(&name)).await?

@@ -8,6 +8,7 @@ use keybook_core::{
     limits::PUSHES_IN_FLIGHT_MAX,
     wire::{ByeCode, ClientFrame, Op, SUBPROTOCOL, ServerFrame},
 };
+use keybook_store::testing::faulty;
 use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
@@ -15,7 +16,6 @@ use tokio_tungstenite::{
 };
 
 use super::*;
-use crate::server::store::faulty;
 
 /// A server over a store, which runs until the second is sent or dropped, and a client that has said Hello.
 async fn start(config: Config, store: Store) -> (Socket, oneshot::Sender<()>, JoinHandle<Result<(), RunError>>) {

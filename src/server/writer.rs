@@ -24,6 +24,7 @@ use keybook_core::{
     server::{Broadcast, Commit, Hub, Origin, Pushed},
     wire::{AckCode, Exception, Op},
 };
+use keybook_store::{Store, StoreError};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
@@ -31,7 +32,6 @@ use super::{
     clock::now_ms,
     disk,
     feeds::{Event, Feeds},
-    store::{Store, StoreError},
 };
 
 /// Commands that wait. Who brings another one waits too, and does not read its socket meanwhile.

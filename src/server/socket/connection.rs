@@ -13,6 +13,7 @@ use keybook_core::{
     server::{Opened, Request, Session},
     wire::{ByeCode, Role, ServerFrame},
 };
+use keybook_store::{Dictionary, Store, StoreError};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep_until, timeout},
@@ -23,7 +24,6 @@ use crate::server::{
     Shared, Stop,
     clock::now_ms,
     feeds::{ConnectionNumber, Event, News, Subscription},
-    store::{Dictionary, Store, StoreError},
     writer::{Answer, Command},
 };
 

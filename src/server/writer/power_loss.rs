@@ -15,9 +15,9 @@ use keybook_core::{
     Author, AuthorId, AuthorName, Epoch, HybridTime, ReplicaId, Stamp,
     wire::{Change, Role, snapshot::Snapshot},
 };
+use keybook_store::testing::power::{self, Disk, Losses};
 
 use super::*;
-use crate::server::store::power::{self, Disk, Losses};
 
 const SEEDS: u64 = 150;
 /// Times that the power is lost on one disk.

@@ -3,9 +3,10 @@
 use std::sync::atomic::Ordering;
 
 use keybook_core::{Author, AuthorId, AuthorName, HybridTime, ReplicaId, Stamp, wire::Role};
+use keybook_store::testing::faulty;
 
 use super::*;
-use crate::server::{feeds::News, store::faulty};
+use crate::server::feeds::News;
 
 fn name(name: &str) -> DictionaryName {
     DictionaryName::parse(name).unwrap()

@@ -16,11 +16,11 @@ use std::{
 
 use redb::{Database, DatabaseError, ReadOnlyDatabase, StorageBackend};
 
-use super::{CACHE_BYTES, open::read_format};
+use crate::{CACHE_BYTES, open::read_format};
 
 /// What is wrong with a file.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// Another process has it.
     Locked,
     /// Not redb's, or damaged.
@@ -28,7 +28,7 @@ pub(super) enum Fault {
 }
 
 /// The format of a data file, read without changing the file. `None` if it is a file of redb that is not Keybook's.
-pub(super) fn probe(path: &Path) -> Result<Option<u32>, Fault> {
+pub(crate) fn probe(path: &Path) -> Result<Option<u32>, Fault> {
     // redb panics on some damaged files. Nothing is shared with it but the file, which it cannot write.
     let looked = catch_unwind(AssertUnwindSafe(|| look(path)));
     looked.unwrap_or_else(|_| Err(Fault::Unreadable("it contradicts itself".to_owned())))

@@ -12,7 +12,7 @@ use keybook_core::{
 };
 use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
 
-use super::{
+use crate::{
     Store, StoreError,
     tables::{
         self, AUTHORS, BY_SEQ, CONFLICTS, Changed, Corrupt, DICTIONARIES, ENTRIES, Number, STATES, WRITES,
@@ -25,24 +25,24 @@ type Table = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 /// A dictionary without its rows, at one moment.
 #[derive(Clone, Debug)]
-pub(crate) struct Dictionary {
+pub struct Dictionary {
     /// Its identity; of one that does not exist yet, the identity that it will have.
-    pub(crate) id: DictionaryId,
+    pub id: DictionaryId,
     /// Its epochs.
-    pub(crate) lineage: Lineage,
+    pub lineage: Lineage,
     /// The epochs in which it was written, with its head at the end of each.
-    pub(crate) writes: Vec<PastEpoch>,
+    pub writes: Vec<PastEpoch>,
     /// Its counters.
-    pub(crate) counters: Counters,
+    pub counters: Counters,
 }
 
 /// The beginning of a dictionary, for a page that is readable without a script.
 #[derive(Clone, Debug)]
-pub(crate) struct FirstEntries {
+pub struct FirstEntries {
     /// The dictionary at the same moment: the cursor that continues the entries is its head, in its current epoch.
-    pub(crate) dictionary: Dictionary,
+    pub dictionary: Dictionary,
     /// The first live entries in the order of their keys, with the names of their authors.
-    pub(crate) entries: Vec<(Key, Entry, AuthorName)>,
+    pub entries: Vec<(Key, Entry, AuthorName)>,
 }
 
 impl Store {
@@ -50,7 +50,7 @@ impl Store {
     ///
     /// # Errors
     /// When the store fails.
-    pub(crate) fn dictionary(&self, name: &DictionaryName) -> Result<Dictionary, StoreError> {
+    pub fn dictionary(&self, name: &DictionaryName) -> Result<Dictionary, StoreError> {
         let (_, dictionary) = self.moment()?.dictionary(name)?;
         Ok(dictionary)
     }
@@ -60,7 +60,7 @@ impl Store {
     ///
     /// # Errors
     /// When the store fails.
-    pub(crate) fn page(&self, name: &DictionaryName, after: Seq, bytes: usize) -> Result<Page, StoreError> {
+    pub fn page(&self, name: &DictionaryName, after: Seq, bytes: usize) -> Result<Page, StoreError> {
         let moment = self.moment()?;
         let (number, dictionary) = moment.dictionary(name)?;
         let head = dictionary.counters.head;
@@ -88,7 +88,7 @@ impl Store {
     ///
     /// # Errors
     /// When the store fails.
-    pub(crate) fn first_entries(&self, name: &DictionaryName, count: usize) -> Result<FirstEntries, StoreError> {
+    pub fn first_entries(&self, name: &DictionaryName, count: usize) -> Result<FirstEntries, StoreError> {
         let moment = self.moment()?;
         let (number, dictionary) = moment.dictionary(name)?;
         let mut entries = Vec::new();
@@ -109,7 +109,7 @@ impl Store {
     ///
     /// # Errors
     /// When the store fails.
-    pub(crate) fn snapshot(&self, name: &DictionaryName) -> Result<(Seq, Vec<u8>), StoreError> {
+    pub fn snapshot(&self, name: &DictionaryName) -> Result<(Seq, Vec<u8>), StoreError> {
         let moment = self.moment()?;
         let (number, Dictionary { id, lineage, counters, .. }) = moment.dictionary(name)?;
         let Counters { head, horizon, digest, .. } = counters;

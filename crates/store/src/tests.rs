@@ -9,7 +9,7 @@ use keybook_core::{
     wire::{Change, Op, Role, snapshot::Snapshot},
 };
 
-use super::*;
+use crate::*;
 
 fn open(folder: &Path) -> Result<Store, OpenError> {
     Store::open(folder, 7, Epoch(9))

@@ -11,10 +11,8 @@ mod read;
 mod rows;
 mod tables;
 
-#[cfg(test)]
-pub(crate) mod faulty;
-#[cfg(test)]
-pub(crate) mod power;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -25,11 +23,9 @@ use redb::{Database, Durability};
 
 pub use self::{
     open::{FORMAT, OpenError},
-    tables::Corrupt,
-};
-pub(crate) use self::{
     read::{Dictionary, FirstEntries},
-    rows::Transaction,
+    rows::{Rows, Tables, Transaction},
+    tables::Corrupt,
 };
 
 /// What redb may hold in memory. The entries of most dictionaries fit; the rest is in the page cache of the system.
@@ -37,7 +33,7 @@ const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 /// The dictionaries of a data folder.
 #[derive(Debug)]
-pub(crate) struct Store {
+pub struct Store {
     database: Database,
     path: PathBuf,
     /// Random, made with the file.
@@ -75,7 +71,7 @@ impl From<redb::TransactionError> for StoreError {
 
 impl Store {
     /// The data file.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
@@ -87,7 +83,7 @@ impl Store {
     ///
     /// # Errors
     /// When the store fails.
-    pub(crate) fn begin(&self) -> Result<Transaction, StoreError> {
+    pub fn begin(&self) -> Result<Transaction, StoreError> {
         begin(&self.database).map(Transaction::new)
     }
 

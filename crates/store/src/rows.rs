@@ -8,7 +8,7 @@ use keybook_core::{
 };
 use redb::{ReadableTable, WriteTransaction};
 
-use super::{
+use crate::{
     StoreError,
     tables::{
         self, AUTHORS, BY_SEQ, CONFLICTS, DICTIONARIES, ENTRIES, META, Number, STATES, VERSIONS, WRITES,
@@ -21,10 +21,10 @@ use super::{
 type Table<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
 
 /// A write transaction over any number of dictionaries. Without [`Transaction::commit`] nothing of it remains.
-pub(crate) struct Transaction(WriteTransaction);
+pub struct Transaction(WriteTransaction);
 
 impl Transaction {
-    pub(super) fn new(transaction: WriteTransaction) -> Self {
+    pub(crate) fn new(transaction: WriteTransaction) -> Self {
         Self(transaction)
     }
 
@@ -32,7 +32,7 @@ impl Transaction {
     ///
     /// # Errors
     /// When the store fails.
-    pub(crate) fn tables(&self) -> Result<Tables<'_>, StoreError> {
+    pub fn tables(&self) -> Result<Tables<'_>, StoreError> {
         let open = |table: tables::Table| self.0.open_table(table);
         let meta = open(META)?;
         let numbers_given = meta.get(&b"numbers"[..])?.map(|row| decode_u32(row.value())).transpose()?;
@@ -55,13 +55,13 @@ impl Transaction {
     ///
     /// # Errors
     /// When the store fails. What is on the disk is then unknown: the store must not be used again.
-    pub(crate) fn commit(self) -> Result<(), StoreError> {
+    pub fn commit(self) -> Result<(), StoreError> {
         Ok(self.0.commit()?)
     }
 }
 
 /// The open tables of a [`Transaction`].
-pub(crate) struct Tables<'t> {
+pub struct Tables<'t> {
     meta: Table<'t>,
     dictionaries: Table<'t>,
     states: Table<'t>,
@@ -82,7 +82,7 @@ impl<'t> Tables<'t> {
     ///
     /// # Errors
     /// When the store fails.
-    pub(crate) fn rows(&mut self, name: &DictionaryName) -> Result<Rows<'_, 't>, StoreError> {
+    pub fn rows(&mut self, name: &DictionaryName) -> Result<Rows<'_, 't>, StoreError> {
         let number = match self.numbers.get(name) {
             Some(&number) => number,
             None => {
@@ -104,7 +104,7 @@ impl<'t> Tables<'t> {
 }
 
 /// The rows of one dictionary.
-pub(crate) struct Rows<'a, 't> {
+pub struct Rows<'a, 't> {
     name: DictionaryName,
     number: Number,
     tables: &'a mut Tables<'t>,

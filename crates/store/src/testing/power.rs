@@ -13,7 +13,7 @@ use std::{
 use keybook_core::Epoch;
 use redb::{Database, StorageBackend};
 
-use super::{CACHE_BYTES, Store};
+use crate::{CACHE_BYTES, Store};
 
 /// What a disk writes at once, or tears.
 const SECTOR: usize = 512;
@@ -22,7 +22,7 @@ type Sector = [u8; SECTOR];
 
 /// A disk that outlives the process which has it open. Clones are the same disk.
 #[derive(Clone, Debug)]
-pub(crate) struct Disk(Arc<Mutex<State>>);
+pub struct Disk(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -43,57 +43,57 @@ struct State {
 ///
 /// # Errors
 /// When the power is lost meanwhile, or the store does not open.
-pub(crate) fn open(disk: &Disk, epoch: Epoch) -> Result<Store, Box<dyn std::error::Error>> {
+pub fn open(disk: &Disk, epoch: Epoch) -> Result<Store, Box<dyn std::error::Error>> {
     let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(disk.clone())?;
     Ok(Store::over(database, epoch)?)
 }
 
 /// What became of the sectors that were not synced when the power was lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Losses {
+pub struct Losses {
     /// They hold what was written last.
-    pub(crate) kept: u64,
+    pub kept: u64,
     /// They hold what they held at some moment before.
-    pub(crate) dropped: u64,
+    pub dropped: u64,
     /// They hold the beginning of one moment and the end of another.
-    pub(crate) torn: u64,
+    pub torn: u64,
 }
 
 impl Disk {
     /// A disk with a file of these bytes. All that chance decides follows from the seed.
-    pub(crate) fn new(file: Vec<u8>, seed: u64) -> Self {
+    pub fn new(file: Vec<u8>, seed: u64) -> Self {
         let (past, past_lengths) = Default::default();
         let (until_cut, until_lie, rng) = (u64::MAX, None, fastrand::Rng::with_seed(seed));
         Self(Arc::new(Mutex::new(State { current: file, past, past_lengths, until_cut, until_lie, rng })))
     }
 
     /// The bytes of the file.
-    pub(crate) fn file(&self) -> Vec<u8> {
+    pub fn file(&self) -> Vec<u8> {
         self.state().current.clone()
     }
 
     /// After `steps` writes, syncs and changes of the length the power is lost, in the middle of the next.
-    pub(crate) fn cut_after(&self, steps: u64) {
+    pub fn cut_after(&self, steps: u64) {
         self.state().until_cut = steps + 1;
     }
 
     /// After `syncs` syncs one does nothing, and soon after it the power is lost.
-    pub(crate) fn lie_after(&self, syncs: u64) {
+    pub fn lie_after(&self, syncs: u64) {
         self.state().until_lie = Some(syncs);
     }
 
     /// Whether the power is lost.
-    pub(crate) fn is_cut(&self) -> bool {
+    pub fn is_cut(&self) -> bool {
         self.state().until_cut == 0
     }
 
     /// Loses the power, if it is not lost already: from here on nobody who has the disk open can change it.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         self.state().until_cut = 0;
     }
 
     /// The power is back. Returns the disk for its next user; the one before still has a disk without power.
-    pub(crate) fn restart(&self) -> (Self, Losses) {
+    pub fn restart(&self) -> (Self, Losses) {
         let mut state = self.state();
         state.until_cut = 0;
         let losses = state.lose();

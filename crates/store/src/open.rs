@@ -9,7 +9,7 @@ use std::{
 use keybook_core::{Epoch, Lineage};
 use redb::{Database, ReadableDatabase, ReadableTable, TableError, WriteTransaction};
 
-use super::{
+use crate::{
     CACHE_BYTES, Store, StoreError, begin,
     probe::{Fault, probe},
     tables::{self, META, decode_epochs, decode_u32, decode_u64, encode_epochs},
@@ -73,7 +73,7 @@ impl Store {
     ///
     /// # Errors
     /// When the folder or its file cannot be used; then the file is as it was.
-    pub(crate) fn open(folder: &Path, new_id: u64, epoch: Epoch) -> Result<Self, OpenError> {
+    pub fn open(folder: &Path, new_id: u64, epoch: Epoch) -> Result<Self, OpenError> {
         let in_folder = |source| OpenError::Folder { path: folder.to_owned(), source };
         fs::create_dir_all(folder).map_err(in_folder)?;
         let path = folder.join(FILE);
@@ -104,10 +104,10 @@ impl Store {
     }
 }
 
-#[cfg(test)]
+#[cfg(feature = "testing")]
 impl Store {
     /// A store over a database that is no file.
-    pub(super) fn over(database: Database, epoch: Epoch) -> Result<Self, StoreError> {
+    pub(crate) fn over(database: Database, epoch: Epoch) -> Result<Self, StoreError> {
         let (id, starts) = start(&database, 1, epoch)?;
         Ok(Self { database, path: std::env::temp_dir(), id, starts })
     }
@@ -126,7 +126,7 @@ fn check(path: &Path) -> Result<(), OpenError> {
 }
 
 /// The format of an open file; `None` if it has none.
-pub(super) fn read_format(database: &Database) -> Result<Option<u32>, StoreError> {
+pub(crate) fn read_format(database: &Database) -> Result<Option<u32>, StoreError> {
     let meta = match database.begin_read()?.open_table(META) {
         Err(TableError::TableDoesNotExist(_)) => return Ok(None),
         meta => meta?,

@@ -11,10 +11,10 @@ use std::{
 use keybook_core::Epoch;
 use redb::{Database, StorageBackend, backends::InMemoryBackend};
 
-use super::Store;
+use crate::Store;
 
 /// A store in memory, and the switch that makes its disk fail from then on.
-pub(crate) fn store() -> (Store, Arc<AtomicBool>) {
+pub fn store() -> (Store, Arc<AtomicBool>) {
     let fails = Arc::<AtomicBool>::default();
     let disk = Disk { memory: InMemoryBackend::new(), fails: fails.clone() };
     let database = Database::builder().create_with_backend(disk).unwrap();
