@@ -173,7 +173,7 @@ impl Driver {
     }
 
     fn handle_told(&self, message: &[u8]) {
-        if let Some(replica) = self.step(|client, _| client.handle_told(message)) {
+        if let Some(replica) = self.step(|client, now_ms| client.handle_told(message, now_ms)) {
             self.meet(replica, true);
         }
     }
@@ -195,7 +195,7 @@ impl Driver {
             Device::Open { store, .. } => Some(store.clone()),
             Device::Opening | Device::Refused(_) => None,
         };
-        let Some(store) = store else { return self.step(|client, _| client.forget_sibling(replica)) };
+        let Some(store) = store else { return self.step(|client, now_ms| client.forget_sibling(replica, now_ms)) };
         let driver = self.this.clone();
         spawn_local(async move {
             let left = store.left(replica).await;
@@ -204,10 +204,10 @@ impl Driver {
                     if let Device::Open { adopted, .. } = &mut driver.state.borrow_mut().device {
                         adopted.push(replica);
                     }
-                    driver.step(|client, _| {
-                        client.adopt_rows(&outbox);
-                        client.adopt_steps(&steps);
-                        client.forget_sibling(replica);
+                    driver.step(|client, now_ms| {
+                        client.adopt_rows(&outbox, now_ms);
+                        client.adopt_steps(&steps, now_ms);
+                        client.forget_sibling(replica, now_ms);
                     });
                 }
                 Err(error) => driver.handle_refused(reason(&error)),
@@ -330,7 +330,7 @@ impl Driver {
     fn handle_snapshot(&self, snapshot: Result<Vec<u8>, String>) {
         self.step(|client, now_ms| match snapshot {
             Ok(bytes) => client.handle_snapshot(&bytes, now_ms),
-            Err(reason) => client.handle_snapshot_failed(&reason),
+            Err(reason) => client.handle_snapshot_failed(&reason, now_ms),
         });
     }
 
@@ -341,7 +341,7 @@ impl Driver {
             state.timer = None;
             if state.verify_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
                 (state.verify_at_ms, state.compared) = (None, Some(state.client.cursor()));
-                state.client.verify();
+                state.client.verify(now_ms);
             }
         }
         let ended = {

@@ -59,7 +59,7 @@ impl Replica for Driver {
     }
 
     fn discard(&self, key: &Key, stamp: Stamp) {
-        self.step(|client, _| client.discard(key, stamp));
+        self.step(|client, now_ms| client.discard(key, stamp, now_ms));
         self.refresh();
     }
 
@@ -82,7 +82,7 @@ impl Replica for Driver {
     }
 
     fn forget_absence(&self) {
-        self.step(|client, _| client.forget_absence());
+        self.step(Client::forget_absence);
         self.refresh();
     }
 
@@ -145,7 +145,7 @@ impl Replica for Driver {
     }
 
     fn check(&self) {
-        self.step(|client, _| client.verify_anew());
+        self.step(Client::verify_anew);
         self.refresh();
     }
 

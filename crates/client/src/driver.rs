@@ -149,7 +149,7 @@ impl Driver {
             Happening::Fetched(Ok(bytes)) => self.replica(|replica| replica.handle_snapshot(&bytes, now_ms())),
             Happening::Fetched(Err(error)) => {
                 self.shared.set_trouble(Some(error.to_string()));
-                self.replica(|replica| replica.handle_snapshot_failed(&error.to_string()));
+                self.replica(|replica| replica.handle_snapshot_failed(&error.to_string(), now_ms()));
             }
             Happening::Stepped(Ok(Step::Received(bytes))) => {
                 self.replica(|replica| replica.handle_message(&bytes, now_ms()));

@@ -140,9 +140,9 @@ fn what_the_server_refuses_for_good_is_held_and_not_shown() {
     let (held, row) = group.client(1).outbox().iter().next().map(|(key, row)| (key.clone(), row.clone())).unwrap();
     assert_eq!(row.state, RowState::Held { code: AckCode::Full, data: 1 });
     assert_eq!(row.value, Some(value("2")));
-    assert!(group.client(1).discard(&held, row.stamp));
-    assert!(!group.client(1).discard(&held, row.stamp));
     let now_ms = group.local_ms(1);
+    assert!(group.client(1).discard(&held, row.stamp, now_ms));
+    assert!(!group.client(1).discard(&held, row.stamp, now_ms));
     let refused = group.client(1).put(&key("c"), value("3"), Stamp::ZERO, now_ms);
     assert_eq!(refused, Err(EditError::Full(1)));
     let large = Value::from_text(&"x".repeat(65_536));
@@ -234,7 +234,7 @@ fn a_difference_is_found_counted_and_mended() {
         let (cursor, now_ms) = (group.client(1).cursor(), group.local_ms(1));
         let delta = Delta::pack(&wrong.changes, cursor, cursor, false, &wrong.names, 10_000).remove(0);
         group.client(1).handle_message(&ServerFrame::Delta(delta).encode(), now_ms);
-        group.client(1).verify();
+        group.client(1).verify(now_ms);
     };
     plant(&mut group);
     assert_eq!(group.shown(1, "k"), Some("666"));

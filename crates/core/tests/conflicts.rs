@@ -325,7 +325,7 @@ fn who_was_away_is_told_what_others_changed() {
     group.put(0, "d", "2");
     group.settle();
     check_absence(&group, 1, &[("a", Some("1")), ("c", Some("1")), ("new", None)], 0);
-    group.client(1).forget_absence();
+    group.client(1).forget_absence(now_ms);
     check_absence(&group, 1, &[], 0);
 }
 

@@ -26,8 +26,9 @@ fn tell(group: &mut Group, from: usize) -> Vec<u8> {
 
 /// Tells all others, and lets them ask and answer until nobody has a question.
 fn broadcast(group: &mut Group, from: usize, message: &[u8]) {
+    let now_ms = group.now_ms;
     for index in (0..group.members.len()).filter(|&index| index != from) {
-        group.client(index).handle_told(message);
+        group.client(index).handle_told(message, now_ms);
     }
     for index in 0..group.members.len() {
         while let Some(message) = group.client(index).poll_told() {
@@ -120,7 +121,7 @@ fn a_row_leaves_when_the_base_has_come_as_far() {
     let mut behind = group.members.remove(1);
     group.settle();
     let left = tell(&mut group, 0);
-    behind.client.handle_told(&left);
+    behind.client.handle_told(&left, group.now_ms);
     assert_eq!(behind.client.get(&key("k")), Some(&support::value("1")));
     assert_eq!(behind.client.sibling_edits(), 0, "the server has it");
     group.members.push(behind);
@@ -185,14 +186,15 @@ fn what_waits_for_its_user_is_shown_to_no_sibling() {
 #[test]
 fn a_tab_that_has_ended_is_shown_by_whoever_takes_over() {
     let mut group = offline(3);
+    let now_ms = group.now_ms;
     group.put(0, "a", "1");
     let outbox = group.client(0).take_outbox_change();
     let message = group.client(0).tell(outbox.clone(), Vec::new());
     broadcast(&mut group, 0, &message);
     let ended = group.members.remove(0).client.replica();
     let rows: Vec<_> = outbox.into_iter().filter_map(|(key, rows)| Some((key, rows?))).collect();
-    group.client(0).adopt_rows(&rows);
-    group.client(0).forget_sibling(ended);
+    group.client(0).adopt_rows(&rows, now_ms);
+    group.client(0).forget_sibling(ended, now_ms);
     let outbox = group.client(0).take_outbox_change();
     let taken_over = group.client(0).tell(outbox, vec![ended]);
     broadcast(&mut group, 0, &taken_over);

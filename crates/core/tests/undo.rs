@@ -154,7 +154,7 @@ fn steps_outlive_the_page_and_are_bounded() {
 
     group.disconnect();
     group.members[0].client = page();
-    group.client(0).adopt_steps(&kept);
+    group.client(0).adopt_steps(&kept, now_ms);
     group.connected = true;
     group.settle();
     assert_eq!(group.client(0).undoable(), (99, 1));
@@ -163,7 +163,7 @@ fn steps_outlive_the_page_and_are_bounded() {
     assert_eq!(undo(&mut group, 0), written("k148"));
     group.settle();
     assert_eq!((group.shown(0, "k148"), group.shown(0, "k147")), (None, Some("1")));
-    group.client(0).adopt_steps(b"no CBOR");
+    group.client(0).adopt_steps(b"no CBOR", now_ms);
     assert_eq!(group.client(0).undoable(), (98, 2), "what cannot be read changes nothing");
 
     let long = format!("\"{}\"", "x".repeat(60_000));

@@ -54,7 +54,7 @@ impl Client {
     }
 
     /// The person has seen it.
-    pub fn forget_absence(&mut self) {
+    pub fn forget_absence(&mut self, _now_ms: u64) {
         if self.absence().is_some() {
             self.absence = None;
             self.status_changed();

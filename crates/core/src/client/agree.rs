@@ -11,7 +11,7 @@ use crate::{
 
 impl Client {
     /// Finds the last point of history that is shared with the server, and goes on from there.
-    pub(super) fn join(&mut self, dictionary: DictionaryId, server: Lineage, head: Seq, mode: Mode) {
+    pub(super) fn join(&mut self, dictionary: DictionaryId, server: Lineage, head: Seq, mode: Mode, now_ms: u64) {
         let same = self.dictionary.is_none_or(|known| known == dictionary);
         let new_epoch = self.lineage.as_ref().is_none_or(|known| known.current != server.current);
         if !same {
@@ -33,7 +33,7 @@ impl Client {
         if mode == Mode::Snapshot || self.incomplete {
             self.fetch();
         } else if self.applied == head {
-            self.verify_once();
+            self.verify_once(now_ms);
         }
         self.status_changed();
     }
@@ -130,7 +130,7 @@ impl Client {
             self.status_changed();
         }
         self.release_siblings();
-        self.verify_once();
+        self.verify_once(now_ms);
         self.compare(now_ms);
         Ok(())
     }
@@ -258,9 +258,9 @@ impl Client {
     }
 
     /// Asks for the server's digest after a catch-up.
-    pub(super) fn verify_once(&mut self) {
+    pub(super) fn verify_once(&mut self, now_ms: u64) {
         if self.is_settled() && std::mem::take(&mut self.unverified) {
-            self.verify();
+            self.verify(now_ms);
         }
     }
 
@@ -276,7 +276,7 @@ impl Client {
         self.check = None;
         if check.seq < self.settled {
             // It has gone by, in the middle of a catch-up.
-            return self.verify();
+            return self.verify(now_ms);
         }
         if (check.digest, check.live) == (self.base.digest(), self.base.live()) {
             self.verified = Some(check.seq);

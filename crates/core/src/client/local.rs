@@ -145,7 +145,7 @@ impl Client {
     ///
     /// A base that cannot be read is fetched anew, and no row of the outbox is given up for another's sake.
     pub fn handle_stored(&mut self, stored: &Stored, now_ms: u64) {
-        self.adopt_rows(&stored.outbox);
+        self.adopt_rows(&stored.outbox, now_ms);
         let mut journal = Journal::default();
         // Without a base, or after it has been fetched already, all of it is news to the store.
         journal.whole();
@@ -165,7 +165,7 @@ impl Client {
     }
 
     /// Takes over the outbox of a page that is gone: its rows of each key.
-    pub fn adopt_rows(&mut self, outbox: &[(Key, Vec<u8>)]) {
+    pub fn adopt_rows(&mut self, outbox: &[(Key, Vec<u8>)], _now_ms: u64) {
         let mut unreadable = 0;
         for (key, rows) in outbox {
             match read_key(rows) {

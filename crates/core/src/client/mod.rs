@@ -432,7 +432,7 @@ impl Client {
     }
 
     /// Lets a row of the outbox go that waits for its user. Returns whether there was one.
-    pub fn discard(&mut self, key: &Key, stamp: Stamp) -> bool {
+    pub fn discard(&mut self, key: &Key, stamp: Stamp, _now_ms: u64) -> bool {
         let waits = self.outbox.row(key, stamp).is_some_and(|row| !row.state.is_active());
         if waits {
             self.outbox.remove(key, stamp);
@@ -443,16 +443,16 @@ impl Client {
     }
 
     /// Asks the server to compare digests now, if it is connected.
-    pub fn verify(&mut self) {
+    pub fn verify(&mut self, _now_ms: u64) {
         if self.link.is_welcome() {
             self.transmit(&ClientFrame::Check);
         }
     }
 
     /// Asks the server to compare digests now, and takes nothing for verified until it has answered.
-    pub fn verify_anew(&mut self) {
+    pub fn verify_anew(&mut self, now_ms: u64) {
         self.verified = None;
-        self.verify();
+        self.verify(now_ms);
         self.status_changed();
     }
 
@@ -525,7 +525,7 @@ impl Client {
                     self.link.handle_welcome(now_ms);
                     self.siblings_first_until_ms = Some(now_ms + SIBLINGS_FIRST_MS);
                     (self.role, self.limits, self.horizon) = (role, limits, horizon);
-                    self.join(dictionary, ServerFrame::lineage(epoch, lineage), head, mode);
+                    self.join(dictionary, ServerFrame::lineage(epoch, lineage), head, mode, now_ms);
                     self.come_back(now_ms);
                 }
             }
@@ -557,12 +557,12 @@ impl Client {
         }
         match Snapshot::decode(bytes) {
             Ok(snapshot) if Some(snapshot.header.dictionary) != self.dictionary => {
-                self.handle_snapshot_failed("it is of another dictionary");
+                self.handle_snapshot_failed("it is of another dictionary", now_ms);
             }
             Ok(snapshot) => {
                 let epoch = snapshot.header.lineage.current;
                 if self.lineage.as_ref().is_none_or(|lineage| lineage.current != epoch) {
-                    return self.handle_snapshot_failed("it is of another epoch");
+                    return self.handle_snapshot_failed("it is of another epoch", now_ms);
                 }
                 self.adopt(snapshot);
                 self.link.phase = Phase::Following;
@@ -570,12 +570,12 @@ impl Client {
                 self.compare(now_ms);
                 self.push();
             }
-            Err(error) => self.handle_snapshot_failed(&error.to_string()),
+            Err(error) => self.handle_snapshot_failed(&error.to_string(), now_ms),
         }
     }
 
     /// The snapshot could not be had: connect again, and with that try again.
-    pub fn handle_snapshot_failed(&mut self, reason: &str) {
+    pub fn handle_snapshot_failed(&mut self, reason: &str, _now_ms: u64) {
         if self.link.phase == Phase::Fetching {
             self.events.push_back(Event::Unreadable(format!("snapshot: {reason}")));
             self.link.disconnect();
@@ -587,7 +587,7 @@ impl Client {
         if self.link.handle_timeout(now_ms) {
             self.transmit(&ClientFrame::Ping { client_ms: now_ms });
             if self.verified != Some(self.settled) {
-                self.verify();
+                self.verify(now_ms);
             }
         }
         let is_over = |until_ms: &u64| *until_ms <= now_ms || *until_ms > now_ms + SIBLINGS_FIRST_MS;

@@ -201,7 +201,7 @@ impl Client {
 
     /// A sibling's message came. Returns who it is. One that cannot be read is of another version of this program, which goes its
     /// own way.
-    pub fn handle_told(&mut self, message: &[u8]) -> Option<ReplicaId> {
+    pub fn handle_told(&mut self, message: &[u8], now_ms: u64) -> Option<ReplicaId> {
         let told: Told = minicbor::decode(message).ok()?;
         let replica = told.replica;
         if replica == self.replica() || self.siblings.gone.contains(&replica) {
@@ -219,7 +219,7 @@ impl Client {
             || told.number == self.siblings.of(replica).told
             || mutant!("what a sibling told in between is not missed")
         {
-            self.hear(told);
+            self.hear(told, now_ms);
         } else {
             self.siblings.asks = true;
         }
@@ -227,7 +227,7 @@ impl Client {
         Some(replica)
     }
 
-    fn hear(&mut self, told: Told) {
+    fn hear(&mut self, told: Told, now_ms: u64) {
         let is_change = !told.is_whole && (!told.rows.is_empty() || !told.gone.is_empty());
         let sibling = self.siblings.of(told.replica);
         if told.is_whole {
@@ -247,13 +247,13 @@ impl Client {
         }
         (sibling.told, sibling.epoch) = (told.number + u64::from(is_change), told.epoch);
         self.changed.extend(sibling.rows.take_changed());
-        told.gone.into_iter().for_each(|gone| self.forget_sibling(gone));
+        told.gone.into_iter().for_each(|gone| self.forget_sibling(gone, now_ms));
         self.release_siblings();
         self.status_changed();
     }
 
     /// A sibling has ended. What it had, a client of the device has taken over by now, or nobody has it.
-    pub fn forget_sibling(&mut self, replica: ReplicaId) {
+    pub fn forget_sibling(&mut self, replica: ReplicaId, _now_ms: u64) {
         if !self.siblings.gone.contains(&replica) {
             self.siblings.gone.push(replica);
         }

@@ -147,7 +147,7 @@ impl Client {
     }
 
     /// Takes over the steps of a page that is gone, as a store has kept them.
-    pub fn adopt_steps(&mut self, steps: &[u8]) {
+    pub fn adopt_steps(&mut self, steps: &[u8], _now_ms: u64) {
         if steps.is_empty() {
             return;
         }

@@ -162,28 +162,28 @@ impl Device {
         if self.keeper.storage() == Storage::Opening {
             return;
         }
-        if let Some(replica) = self.client.handle_told(message) {
+        if let Some(replica) = self.client.handle_told(message, now_ms) {
             self.meet(replica, Met::Spoke, now_ms);
         }
     }
 
     /// A page that was to be watched has ended, and this one alone has its lock now.
-    pub fn handle_ended(&mut self, replica: ReplicaId) {
+    pub fn handle_ended(&mut self, replica: ReplicaId, now_ms: u64) {
         if self.keeper.is_open() {
             self.effects.push_back(Effect::ReadLeft(replica));
         } else {
-            self.client.forget_sibling(replica);
+            self.client.forget_sibling(replica, now_ms);
         }
     }
 
     /// This is what a page has left that has ended: this one takes it over.
-    pub fn handle_left(&mut self, replica: ReplicaId, left: &Left) {
+    pub fn handle_left(&mut self, replica: ReplicaId, left: &Left, now_ms: u64) {
         self.keeper.adopt(replica);
-        self.client.adopt_rows(&left.outbox);
+        self.client.adopt_rows(&left.outbox, now_ms);
         if let Some(steps) = &left.steps {
-            self.client.adopt_steps(steps);
+            self.client.adopt_steps(steps, now_ms);
         }
-        self.client.forget_sibling(replica);
+        self.client.forget_sibling(replica, now_ms);
     }
 
     /// Time has passed.
@@ -193,7 +193,7 @@ impl Device {
             self.client.ask_siblings();
         }
         self.client.handle_timeout(now_ms);
-        ended.into_iter().flatten().for_each(|replica| self.handle_ended(replica));
+        ended.into_iter().flatten().for_each(|replica| self.handle_ended(replica, now_ms));
     }
 
     // What follows of it.

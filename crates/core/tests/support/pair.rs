@@ -136,11 +136,11 @@ impl Group {
                 }
                 Action::FetchSnapshot if self.failing_fetches > 0 => {
                     self.failing_fetches -= 1;
-                    member.client.handle_snapshot_failed("the network");
+                    member.client.handle_snapshot_failed("the network", local_ms);
                 }
                 Action::FetchSnapshot if self.failing_fetches > 0 => {
                     self.failing_fetches -= 1;
-                    member.client.handle_snapshot_failed("the network");
+                    member.client.handle_snapshot_failed("the network", local_ms);
                 }
                 Action::FetchSnapshot => {
                     member.fetches += 1;

@@ -127,7 +127,7 @@ impl World {
             self.check_outbox(index, &before);
             self.check_durable(index);
         } else {
-            self.peers[index].client.handle_snapshot_failed("the network");
+            self.peers[index].client.handle_snapshot_failed("the network", now_ms);
             self.tally.count("snapshot failed");
         }
         self.drive(index);

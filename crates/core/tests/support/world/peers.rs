@@ -167,7 +167,7 @@ impl World {
 
     /// A user decides about a write that the server has refused: to let it go, or to make it again.
     pub(super) fn review(&mut self, index: usize) {
-        let outbox = self.peers[index].client.outbox();
+        let (now_ms, outbox) = (self.local_ms(index), self.peers[index].client.outbox());
         let held: Vec<_> = outbox.iter().filter(|(_, row)| !row.state.is_active()).collect();
         if held.is_empty() {
             return;
@@ -183,7 +183,7 @@ impl World {
                 Err(_) => return self.tally.count("held write refused again"),
             }
         }
-        assert!(self.peers[index].client.discard(&key, stamp), "a held write can be let go");
+        assert!(self.peers[index].client.discard(&key, stamp, now_ms), "a held write can be let go");
         self.forget_what_nobody_has();
     }
 

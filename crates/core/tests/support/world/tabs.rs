@@ -93,10 +93,11 @@ impl World {
 
     /// A tab takes a message. What it shows does not go back.
     fn hear(&mut self, index: usize) -> bool {
+        let now_ms = self.local_ms(index);
         let peer = &mut self.peers[index];
         let Some(message) = peer.tab.as_mut().and_then(|tab| tab.messages.pop_front()) else { return false };
         let before = peer.client.clone();
-        let Some(from) = peer.client.handle_told(&message) else {
+        let Some(from) = peer.client.handle_told(&message, now_ms) else {
             self.tally.count("tab message after its end");
             return true;
         };
@@ -112,6 +113,7 @@ impl World {
 
     /// A tab gets the lock of one that has ended, and takes over what that has left: exactly what it held when that was kept.
     pub(super) fn adopt(&mut self, index: usize) -> bool {
+        let now_ms = self.local_ms(index);
         let Some(tab) = self.peers[index].tab.as_ref().filter(|tab| !tab.is_opening) else { return false };
         let is_held = |replica: &ReplicaId| {
             let holds = |tab: &Tab| tab.ended.contains(replica);
@@ -125,8 +127,8 @@ impl World {
         tab.ended.push(replica);
         tab.adopted.push(replica);
         let (own, _) = rows(client);
-        client.adopt_rows(&left);
-        client.forget_sibling(replica);
+        client.adopt_rows(&left, now_ms);
+        client.forget_sibling(replica, now_ms);
         let (found, decided) = rows(client);
         let (held, decisions) = held;
         for row in &held {
