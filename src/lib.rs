@@ -1,7 +1,7 @@
 //! Keybook: a shared dictionary that many people and programs edit at once.
 //!
 //! One crate, built twice: with `ssr` it is the server and its command line, with `hydrate` the page's WebAssembly. What
-//! both share is [`app`] alone. The data, its merge and its protocol are in `keybook-core`, which knows of neither.
+//! both share are [`app`] and [`model`]. The data, its merge and its protocol are in `keybook-core`, which knows of neither.
 
 #[cfg(all(feature = "ssr", feature = "hydrate"))]
 compile_error!("`ssr` and `hydrate` are two programs: add --no-default-features when asking for `hydrate`");
@@ -13,6 +13,7 @@ pub mod app;
 pub mod browser;
 #[cfg(feature = "ssr")]
 pub mod cli;
+pub mod model;
 #[cfg(feature = "ssr")]
 pub mod server;
 

@@ -10,10 +10,10 @@ use keybook_core::{ConflictId, Resolution};
 use leptos::prelude::*;
 
 use super::{
-    model::{Comparison, ValueText, Written, age, readable_time},
     row::value_class,
     state::{PageState, State},
 };
+use crate::model::{Comparison, ValueText, Written, age, readable_time};
 
 /// What the dialog shows.
 #[derive(Clone, Copy, PartialEq, Eq)]

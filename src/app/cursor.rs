@@ -3,10 +3,8 @@
 use keybook_core::Key;
 use leptos::prelude::*;
 
-use super::{
-    model::{Viewport, Window},
-    state::{PageState, State},
-};
+use super::state::{PageState, State};
+use crate::model::{Viewport, Window};
 
 impl State {
     /// The rows to render.

@@ -2,10 +2,8 @@
 
 use leptos::prelude::*;
 
-use super::{
-    model::{Connection, Room, Status, Sync, duration},
-    state::{PageState, State},
-};
+use super::state::{PageState, State};
+use crate::model::{Connection, Room, Status, Sync, duration};
 
 /// A clock that is off by less is as right as most.
 const CLOCK_OFF_MS_MIN: u64 = 60_000;
@@ -91,7 +89,7 @@ pub(super) fn ClockStatus() -> impl IntoView {
     view! { <span class="state clock" hidden=is_right title=title>{text}</span> }
 }
 
-fn act(page: PageState, act: fn(&dyn super::model::Replica)) {
+fn act(page: PageState, act: fn(&dyn crate::model::Replica)) {
     if let Some(replica) = page.replica() {
         act(&*replica);
     }

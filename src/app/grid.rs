@@ -7,10 +7,10 @@ use keybook_core::Key;
 use leptos::{ev, prelude::*};
 
 use super::{
-    model::Viewport,
     row::{CURSOR_ID, EntryRow},
     state::{PageState, State},
 };
+use crate::model::Viewport;
 
 const COLUMNS: [&str; 4] = ["Key", "Value", "Edited", "State"];
 

@@ -2,7 +2,8 @@
 
 use leptos::prelude::*;
 
-use super::{model::HeldEdit, state::PageState};
+use super::state::PageState;
+use crate::model::HeldEdit;
 
 /// The first refused edit; nothing while there is none.
 #[component]

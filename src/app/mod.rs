@@ -1,12 +1,10 @@
 //! The page, compiled twice: on the server into HTML, in the browser into what brings that HTML to life.
 //!
 //! The first render is the same at both ends: the entries that the server found. Then a replica is attached, and the page
-//! shows what that has. Nothing here knows how the server stores or how the browser connects; see [`model`].
+//! shows what that has. Nothing here knows how the server stores or how the browser connects; see [`model`](crate::model).
 
 // Of a component, the macro makes items that are public in a private module.
 #![allow(unreachable_pub)]
-
-pub mod model;
 
 mod page;
 mod state;
@@ -32,10 +30,11 @@ mod undo;
 
 use leptos::prelude::*;
 
-use self::{model::FirstPage, page::Page, state::PageState};
+use self::{page::Page, state::PageState};
+use crate::model::FirstPage;
 
 /// The whole application, everything inside `<body>`. On the server the context holds a [`FirstPage`], in the browser an
-/// [`OpenReplica`](model::OpenReplica).
+/// [`OpenReplica`](crate::model::OpenReplica).
 #[component]
 pub fn App() -> impl IntoView {
     let first = SharedValue::new_str(|| expect_context::<FirstPage>());

@@ -10,7 +10,6 @@ use super::{
     form::EntryForm,
     grid::Grid,
     held::Held,
-    model::Sync,
     plain_http::PlainHttp,
     search::{Found, SearchBox},
     state::{PageState, State},
@@ -18,6 +17,7 @@ use super::{
     toast::Toast,
     undo::UndoButtons,
 };
+use crate::model::Sync;
 
 /// Everything that is seen.
 #[component]

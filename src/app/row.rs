@@ -7,12 +7,8 @@ use std::rc::Rc;
 use keybook_core::Key;
 use leptos::{ev, prelude::*};
 
-use super::{
-    compare::Compared,
-    edit::ValueEditor,
-    model::{EntryState, Row, ValueText, age, iso_time, readable_time},
-    state::PageState,
-};
+use super::{compare::Compared, edit::ValueEditor, state::PageState};
+use crate::model::{EntryState, Row, ValueText, age, iso_time, readable_time};
 
 /// Where `aria-activedescendant` finds the cell under the cursor.
 pub(super) const CURSOR_ID: &str = "cursor";

@@ -9,10 +9,8 @@ use std::{rc::Rc, time::Duration};
 use keybook_core::{ConflictId, Key, Stamp, Value};
 use leptos::{html, prelude::*};
 
-use super::{
-    compare::Compared,
-    model::{Connection, FirstPage, OpenReplica, Replica, Row, Status, Sync, Viewport},
-};
+use super::compare::Compared;
+use crate::model::{Connection, FirstPage, OpenReplica, Replica, Row, Status, Sync, Viewport};
 
 /// Ages of rows are brought up to date this often.
 const AGES_EVERY: Duration = Duration::from_secs(20);
@@ -333,7 +331,7 @@ impl State {
     /// A key's row.
     pub(super) fn row(&self, key: &Key) -> Option<Row> {
         match self.replica() {
-            None => self.first.row(key.as_str()).map(super::model::FirstRow::to_row),
+            None => self.first.row(key.as_str()).map(crate::model::FirstRow::to_row),
             Some(replica) => replica.row(key),
         }
     }

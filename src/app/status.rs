@@ -2,10 +2,8 @@
 
 use leptos::prelude::*;
 
-use super::{
-    model::{Connection, Sync},
-    state::PageState,
-};
+use super::state::PageState;
+use crate::model::{Connection, Sync};
 
 /// Live, Connecting or Offline.
 #[component]

@@ -22,13 +22,12 @@ use super::{
     identity,
     local_store::{Found, Left, LocalStore},
     locks, now_ms, quota, reason,
-    rows::Rows,
     socket::{Socket, SocketEvent},
     tabs::Tabs,
     timer::{Frame, Timeout},
     window,
 };
-use crate::app::model::{Connection, EntryState, FirstPage, OnChange, Room};
+use crate::model::{Connection, EntryState, FirstPage, OnChange, Room, Rows};
 
 /// The digest is compared this long after a change, so that a flood of changes is one comparison.
 const VERIFY_AFTER_MS: u64 = 2000;

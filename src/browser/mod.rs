@@ -4,7 +4,6 @@
 //! The page is told of changes at most once a frame, whatever comes in. There is no signal a key: rows are read for the
 //! visible window alone.
 
-mod comparisons;
 mod download;
 mod driver;
 mod fetch;
@@ -13,7 +12,6 @@ mod local_store;
 mod locks;
 mod quota;
 mod replica;
-mod rows;
 mod socket;
 mod tabs;
 mod timer;
@@ -22,7 +20,7 @@ use std::rc::Rc;
 
 use wasm_bindgen::{JsCast, JsValue};
 
-use crate::app::model::{FirstPage, MAIN, OnChange, OpenReplica, Replica};
+use crate::model::{FirstPage, MAIN, OnChange, OpenReplica, Replica};
 
 /// How the page opens a replica here.
 pub const OPEN: OpenReplica = OpenReplica(open);

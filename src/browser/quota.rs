@@ -8,7 +8,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::StorageManager;
 
 use super::window;
-use crate::app::model::Room;
+use crate::model::Room;
 
 /// Asks the browser to keep what this site stores. It may ask the person.
 pub(super) fn persist() {

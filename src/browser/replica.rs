@@ -7,8 +7,8 @@ use keybook_core::{
     client::{Client, EditError, Undone},
 };
 
-use super::{comparisons, download, driver::Driver, identity, now_ms};
-use crate::app::model::{Comparison, HeldEdit, Replica, Row, Status, Sync, ValueText, held_reason};
+use super::{download, driver::Driver, identity, now_ms};
+use crate::model::{self, Comparison, HeldEdit, Replica, Row, Status, Sync, ValueText, held_reason};
 
 impl Replica for Driver {
     fn name(&self) -> String {
@@ -68,7 +68,7 @@ impl Replica for Driver {
     }
 
     fn conflicts(&self) -> Vec<Comparison> {
-        comparisons::conflicts(&self.state.borrow().client)
+        model::conflicts(&self.state.borrow().client)
     }
 
     fn resolve(&self, id: ConflictId, resolution: Resolution) -> Result<(), EditError> {
@@ -78,7 +78,7 @@ impl Replica for Driver {
     }
 
     fn changes(&self) -> Vec<Comparison> {
-        comparisons::changes(&self.state.borrow().client)
+        model::changes(&self.state.borrow().client)
     }
 
     fn forget_absence(&self) {
@@ -97,7 +97,7 @@ impl Replica for Driver {
         // Where nothing is kept, each tab speaks for itself: what it has is lost with it.
         let siblings = if state.is_durable() { client.sibling_edits() } else { 0 };
         let own = client.unconfirmed();
-        let lost = || client.open_conflicts().filter(|conflict| comparisons::is_own(conflict, client));
+        let lost = || client.open_conflicts().filter(|conflict| model::is_own(conflict, client));
         let (changed, changed_more) =
             client.absence().map_or((0, 0), |absence| (absence.changes().len() as u64, absence.more()));
         Status {

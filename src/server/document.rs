@@ -19,8 +19,8 @@ use super::{
     assets::{OPTIONS, PageFiles},
     errors, policy, shell,
 };
-use crate::app::{
-    App,
+use crate::{
+    app::App,
     model::{FIRST_ROWS_MAX, FirstPage, MAIN},
 };
 

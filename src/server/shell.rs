@@ -28,7 +28,7 @@ use super::{
     assets::{self, PageFiles},
     document, errors,
 };
-use crate::app::model::FirstPage;
+use crate::model::FirstPage;
 
 /// What every page shows.
 const ICON: &str = "/favicon.svg";

@@ -7,10 +7,10 @@ use keybook_core::{
     client::{Client, RowState},
 };
 
-use crate::app::model::{EntryState, FirstPage, FirstRow, Listing, Row, ValueText, held_reason};
+use super::{EntryState, FirstPage, FirstRow, Listing, Row, ValueText, held_reason};
 
 /// Which rows are shown, in which order.
-pub(super) struct Rows {
+pub struct Rows {
     first: Option<FirstPage>,
     listing: Listing,
     /// Since the last refresh.
@@ -19,13 +19,14 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn new(first: FirstPage) -> Self {
+    /// Of a first page, which is shown until the client knows more.
+    pub fn new(first: FirstPage) -> Self {
         let keys = first.rows.iter().map(|row| row.key.clone()).collect();
         Self { first: Some(first), listing: Listing::new(keys), changed: BTreeSet::new(), is_reset: false }
     }
 
     /// These keys' rows have changed.
-    pub(super) fn handle_changed(&mut self, keys: BTreeSet<Key>) {
+    pub fn handle_changed(&mut self, keys: BTreeSet<Key>) {
         if self.changed.is_empty() {
             self.changed = keys;
         } else {
@@ -34,24 +35,24 @@ impl Rows {
     }
 
     /// Any row may have changed: the replica has read the dictionary.
-    pub(super) fn handle_reset(&mut self) {
+    pub fn handle_reset(&mut self) {
         self.first = None;
         self.is_reset = true;
         self.changed.clear();
     }
 
     /// Whether the first page is all that is known.
-    pub(super) fn is_first(&self) -> bool {
+    pub fn is_first(&self) -> bool {
         self.first.is_some()
     }
 
     /// Whether the first page is all that is shown, and newer than what the client has.
-    pub(super) fn is_ahead_of(&self, client: &Client) -> bool {
+    pub fn is_ahead_of(&self, client: &Client) -> bool {
         self.first.as_ref().is_some_and(|first| first.seq > client.cursor()) && !client.is_settled()
     }
 
     /// Brings the order up to date.
-    pub(super) fn refresh(&mut self, client: &Client) {
+    pub fn refresh(&mut self, client: &Client) {
         let Self { first, listing, .. } = self;
         let changed = std::mem::take(&mut self.changed);
         if std::mem::take(&mut self.is_reset) {
@@ -61,31 +62,40 @@ impl Rows {
         }
     }
 
-    pub(super) fn search(&mut self, text: &str, client: &Client) {
+    /// Shows the rows that contain a text; all if it is empty. O(size of the dictionary).
+    pub fn search(&mut self, text: &str, client: &Client) {
         let Self { first, listing, .. } = self;
         listing.search(text, |key| json(client, first.as_ref(), key).unwrap_or_default());
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
         self.listing.len()
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// How many entries there are, found or not.
-    pub(super) fn live(&self) -> u64 {
+    pub fn live(&self) -> u64 {
         let listed = self.listing.total() as u64;
         self.first.as_ref().map_or(listed, |first| first.live.max(listed))
     }
 
-    pub(super) fn keys(&self, range: Range<usize>) -> Vec<Key> {
+    /// The keys of some rows; fewer if the range ends behind the last.
+    pub fn keys(&self, range: Range<usize>) -> Vec<Key> {
         self.listing.keys(range).to_vec()
     }
 
-    pub(super) fn position(&self, key: &Key) -> usize {
+    /// Where a key is, or would be. O(log n).
+    pub fn position(&self, key: &Key) -> usize {
         self.listing.position(key)
     }
 
     /// A key's row. `unsaved` is what is said of an edit that the server does not have.
-    pub(super) fn row(&self, key: &Key, client: &Client, unsaved: EntryState) -> Option<Row> {
+    pub fn row(&self, key: &Key, client: &Client, unsaved: EntryState) -> Option<Row> {
         if let Some(first) = first_row(self.first.as_ref(), client, key) {
             return Some(first.to_row());
         }
@@ -106,7 +116,8 @@ impl Rows {
         })
     }
 
-    pub(super) fn value(&self, key: &Key, client: &Client) -> Option<Value> {
+    /// The whole value of a key; none while only its beginning is known. O(log n).
+    pub fn value(&self, key: &Key, client: &Client) -> Option<Value> {
         match first_row(self.first.as_ref(), client, key) {
             Some(first) => first.value(),
             None => client.shown(key)?.value.cloned(),
@@ -114,7 +125,7 @@ impl Rows {
     }
 
     /// What an edit of a key that begins now will have seen.
-    pub(super) fn begin(&self, key: &Key, client: &Client) -> Stamp {
+    pub fn begin(&self, key: &Key, client: &Client) -> Stamp {
         first_row(self.first.as_ref(), client, key).map_or_else(|| client.begin(key), |first| first.stamp)
     }
 }

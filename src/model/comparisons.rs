@@ -5,10 +5,10 @@ use keybook_core::{
     client::{Absence, Client, Shown},
 };
 
-use crate::app::model::{Comparison, ValueText, Written};
+use super::{Comparison, ValueText, Written};
 
 /// The open conflicts: those that this person has lost first, and of them the newest.
-pub(super) fn conflicts(client: &Client) -> Vec<Comparison> {
+pub fn conflicts(client: &Client) -> Vec<Comparison> {
     let mut rows = Vec::new();
     for own in [true, false] {
         for conflict in client.open_conflicts().rev().filter(|conflict| is_own(conflict, client) == own) {
@@ -19,12 +19,12 @@ pub(super) fn conflicts(client: &Client) -> Vec<Comparison> {
 }
 
 /// Whether it was this person who lost.
-pub(super) fn is_own(conflict: &Conflict, client: &Client) -> bool {
+pub fn is_own(conflict: &Conflict, client: &Client) -> bool {
     conflict.loser.author == client.author().id
 }
 
 /// What others changed while the device was away, in the order of the keys.
-pub(super) fn changes(client: &Client) -> Vec<Comparison> {
+pub fn changes(client: &Client) -> Vec<Comparison> {
     let mut rows = Vec::new();
     for (key, before) in client.absence().map_or(&[][..], Absence::changes) {
         rows.push(Comparison {
