@@ -154,10 +154,15 @@ export class Line {
     this.digests.set(seq, (this.digests.get(seq) ?? new Set()).add(digest.toString("hex")));
   }
 
-  /** A Delta is `[17, [prev, to, more, entries, authors, conflicts]]`. */
+  /** A Delta is `[17, [prev, to, more, changes, authors]]`; in the changes a kind and its body take turns, and kind 1 is a conflict. */
   #noteDelta(payload) {
     const [[, delta]] = items(payload);
-    for (const [id, , key, [winner], [loser]] of delta[5]) this.conflicts.set(id.join(), [key, winner, loser]);
+    const changes = delta[3];
+    for (let at = 0; at < changes.length; at += 2) {
+      if (changes[at] !== 1) continue;
+      const [id, , key, [winner], [loser]] = changes[at + 1];
+      this.conflicts.set(id.join(), [key, winner, loser]);
+    }
   }
 }
 

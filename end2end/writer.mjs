@@ -112,7 +112,7 @@ async function connect(dictionary) {
     const ops = pairs.map(([key, value]) => {
       const seen = written.get(key) ?? new Uint8Array(16);
       written.set(key, stamp());
-      return [key, value, written.get(key), [seen], 0, null, null];
+      return [key, value, written.get(key), [seen], null, null];
     });
     const ack = new Promise((resolve, reject) => pushes.push({ resolve, reject }));
     socket.send(new Uint8Array(encode([1, pushes.length - 1, ops])));

@@ -9,8 +9,8 @@ use std::{
 };
 
 use keybook_core::{
-    Seq,
-    wire::{ClientFrame, ServerFrame},
+    Seq, Value,
+    wire::{ClientFrame, Delta, ServerFrame},
 };
 use support::{Raw, process::Process, soon};
 use tokio::sync::mpsc;
@@ -59,9 +59,8 @@ async fn load(mut raw: Raw, prefix: String, known: Known, acked: mpsc::Unbounded
 async fn follow(mut raw: Raw, known: Known) {
     while let Some(frame) = raw.receive().await {
         if let ServerFrame::Delta(delta) = frame {
-            let rows = delta.entries.into_iter();
-            let rows =
-                rows.map(|row| (row.key.to_string(), row.value.expect("nothing is removed").as_str().to_owned()));
+            let value = |value: &Option<Value>| value.as_ref().expect("nothing is removed").as_str().to_owned();
+            let rows = delta.entries().map(|row| (row.key.to_string(), value(&row.value)));
             known.lock().unwrap().extend(rows);
         }
     }
@@ -104,8 +103,9 @@ async fn check(address: SocketAddr, known: &Known) {
     let welcome = raw.hello(None, None, Seq(0)).await;
     let mut found = BTreeMap::new();
     if welcome.head > Seq(0) {
-        let rows = raw.resume(Seq(0)).await.into_iter().flat_map(|delta| delta.entries);
-        found.extend(rows.map(|row| (row.key.to_string(), row.value.unwrap().as_str().to_owned())));
+        let deltas = raw.resume(Seq(0)).await;
+        let rows = deltas.iter().flat_map(Delta::entries);
+        found.extend(rows.map(|row| (row.key.to_string(), row.value.as_ref().unwrap().as_str().to_owned())));
     }
     let known = known.lock().unwrap();
     let lost: Vec<_> = known.iter().filter(|(key, value)| found.get(*key) != Some(value)).collect();

@@ -90,7 +90,7 @@ async fn follow(mut raw: Raw, written: watch::Receiver<Option<u64>>) -> u64 {
     while *written.borrow() != Some(last) {
         // Who says nothing for too long is taken for dead.
         raw.send(&ClientFrame::Ping { client_ms: last }).await;
-        for row in raw.delta().await.entries.iter().filter(|row| row.key.as_str() == "well-behaved") {
+        for row in raw.delta().await.entries().filter(|row| row.key.as_str() == "well-behaved") {
             let number =
                 row.value.as_ref().expect("nobody removes it").as_str().parse().expect("nobody else writes it");
             assert!(number > last, "{number} after {last}");
@@ -214,7 +214,7 @@ fn random_op(rng: &mut Rng) -> Op {
     let millis = if rng.u8(..8) > 0 { now_ms() } else { rng.u64(..1 << 48) };
     let seen = (0..rng.usize(..10)).map(|_| if rng.bool() { Stamp::ZERO } else { Stamp::MAX }).collect();
     let recovered = (rng.u8(..16) == 0).then(|| Seq(rng.u64(..)));
-    Op { seen, recovered, flags: rng.u32(..4), ..op(ReplicaId(rng.u64(..)), millis, &key, value.as_deref()) }
+    Op { seen, recovered, ..op(ReplicaId(rng.u64(..)), millis, &key, value.as_deref()) }
 }
 
 /// Leaves a third as they are; cuts, extends or changes the others.

@@ -55,7 +55,7 @@ impl Socket {
     async fn push(&mut self, batch: u64) {
         let stamp = Stamp::new(HybridTime::from_millis(1 + batch), true, ReplicaId(1));
         let (key, value) = (format!("k{batch}"), Some("1".to_owned()));
-        let op = Op { key, value, stamp, seen: vec![Stamp::ZERO], flags: 0, author: None, recovered: None };
+        let op = Op { key, value, stamp, seen: vec![Stamp::ZERO], author: None, recovered: None };
         self.send(&ClientFrame::Push { batch, ops: vec![op] }).await;
     }
 }

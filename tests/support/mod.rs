@@ -336,7 +336,7 @@ impl Raw {
 pub fn op(replica: ReplicaId, millis: u64, key: &str, value: Option<&str>) -> Op {
     let stamp = Stamp::new(HybridTime::from_millis(millis), value.is_some(), replica);
     let value = value.map(str::to_owned);
-    Op { key: key.to_owned(), value, stamp, seen: vec![Stamp::MAX], flags: 0, author: None, recovered: None }
+    Op { key: key.to_owned(), value, stamp, seen: vec![Stamp::MAX], author: None, recovered: None }
 }
 
 /// A number that differs from connection to connection.

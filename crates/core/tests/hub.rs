@@ -61,7 +61,7 @@ impl Server {
 fn put(name: &str, json: &str, ms: u64, replica: u64, seen: &[Stamp]) -> Op {
     let seen = if seen.is_empty() { vec![Stamp::ZERO] } else { seen.to_vec() };
     let (key, value) = (name.to_owned(), Some(json.to_owned()));
-    Op { key, value, stamp: put_stamp(ms, replica), seen, flags: 0, author: None, recovered: None }
+    Op { key, value, stamp: put_stamp(ms, replica), seen, author: None, recovered: None }
 }
 
 fn remove(name: &str, ms: u64, replica: u64, seen: &[Stamp]) -> Op {

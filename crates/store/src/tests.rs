@@ -23,7 +23,7 @@ fn name(name: &str) -> DictionaryName {
 fn op(millis: u64, key: &str, value: Option<&str>, seen: Stamp) -> Op {
     let stamp = Stamp::new(HybridTime::from_millis(millis), value.is_some(), ReplicaId(millis));
     let (key, value) = (key.to_owned(), value.map(str::to_owned));
-    Op { key, value, stamp, seen: vec![seen], flags: 0, author: None, recovered: None }
+    Op { key, value, stamp, seen: vec![seen], author: None, recovered: None }
 }
 
 /// Writes batches as the writer does, in one transaction.

@@ -5,6 +5,8 @@ use minicbor::{Decoder, decode::Error};
 
 /// The number of a Delta among the frames.
 const DELTA: u64 = 17;
+/// The kind of an entry among the changes.
+const ENTRY: u64 = 0;
 
 /// The seq that a Delta leads to, once it is the last of a catch-up, after `each` was shown its entries: key and value.
 /// None for any other frame.
@@ -18,7 +20,11 @@ pub(super) fn read(frame: &[u8], mut each: impl FnMut(&str, Option<&str>)) -> Re
     decoder.skip()?;
     let to = decoder.u64()?;
     let more = decoder.bool()?;
-    for _ in 0..list(&mut decoder)? {
+    for _ in 0..list(&mut decoder)? / 2 {
+        if decoder.u64()? != ENTRY {
+            decoder.skip()?;
+            continue;
+        }
         let fields = list(&mut decoder)?;
         let key = decoder.str()?;
         let value: Option<&str> = decoder.decode()?;
@@ -38,7 +44,7 @@ fn list(decoder: &mut Decoder<'_>) -> Result<u64, Error> {
 mod tests {
     use keybook_core::{
         Author, AuthorId, AuthorName, Key, Stamp, Value,
-        wire::{Delta, ServerFrame, WireEntry},
+        wire::{Delta, ServerFrame, WireChange, WireChanges, WireEntry},
     };
 
     use super::*;
@@ -46,20 +52,16 @@ mod tests {
     #[test]
     fn it_reads_what_the_core_writes() {
         let id = AuthorId(1);
-        let entry = |key: &str, value: Option<&str>| WireEntry {
-            key: Key::parse(key).unwrap(),
-            value: value.map(|value| Value::parse(value).unwrap()),
-            stamp: Stamp::MAX,
-            seq: Seq(7),
-            author: 0,
+        let entry = |key: &str, value: Option<&str>| {
+            let (key, value) = (Key::parse(key).unwrap(), value.map(|value| Value::parse(value).unwrap()));
+            WireChange::Entry(WireEntry { key, value, stamp: Stamp::MAX, seq: Seq(7), author: 0 })
         };
         let delta = Delta {
             prev: Seq(6),
             to: Seq(7),
             more: false,
-            entries: vec![entry("a", Some("\"x\"")), entry("b", None)],
+            changes: WireChanges(vec![entry("a", Some("\"x\"")), entry("b", None)]),
             authors: vec![Author { id, name: AuthorName::generated(id) }],
-            conflicts: Vec::new(),
         };
         let check = |frame: ServerFrame, expected: Option<Option<Seq>>, keys: &[&str]| {
             let mut found = Vec::new();

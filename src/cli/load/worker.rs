@@ -221,7 +221,7 @@ impl Writer {
             value: Some(workload.value(made_us)),
             stamp: self.clock.stamp(now_ms, Stamp::ZERO, true),
             seen: vec![Stamp::ZERO],
-            flags: 0,
+
             author: None,
             recovered: None,
         });

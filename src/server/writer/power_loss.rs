@@ -166,7 +166,7 @@ fn op(rng: &mut Rng, time: &mut u64, contents: &mut Contents) -> Op {
     let stamp = Stamp::new(HybridTime::from_millis(*time), is_put, ReplicaId(*time));
     let seen = vec![if rng.bool() { Stamp::MAX } else { Stamp::ZERO }];
     contents.entries.insert(key.clone(), (value.clone(), stamp));
-    Op { key, value, stamp, seen, flags: 0, author: None, recovered: None }
+    Op { key, value, stamp, seen, author: None, recovered: None }
 }
 
 /// What the store holds, after a look at whether its tables agree with each other.

@@ -18,7 +18,7 @@ fn push(dictionary: &str, batch: u64, ops: usize, answers: &mpsc::Sender<Answer>
     let op = |number| {
         let stamp = Stamp::new(HybridTime::from_millis(1), true, ReplicaId(1));
         let (key, value) = (format!("{batch}-{number}"), Some("1".to_owned()));
-        Op { key, value, stamp, seen: vec![Stamp::ZERO], flags: 0, author: None, recovered: None }
+        Op { key, value, stamp, seen: vec![Stamp::ZERO], author: None, recovered: None }
     };
     let ops = (0..ops).map(op).collect();
     Command::Push { dictionary: name(dictionary), origin, batch, ops, answers: answers.clone() }

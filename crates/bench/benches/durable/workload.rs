@@ -109,7 +109,7 @@ impl Workload {
         let seen = *stamp;
         *stamp = self.clock.stamp(now_ms(), seen, true);
         let value = Some(format!("\"{text}\""));
-        Op { key: key.clone(), value, stamp: *stamp, seen: vec![seen], flags: 0, author: None, recovered: None }
+        Op { key: key.clone(), value, stamp: *stamp, seen: vec![seen], author: None, recovered: None }
     }
 }
 

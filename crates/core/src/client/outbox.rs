@@ -78,7 +78,7 @@ impl OutboxRow {
             value: self.value.as_ref().map(|value| value.as_str().to_owned()),
             stamp: self.stamp,
             seen: self.seen.clone(),
-            flags: 0,
+
             author: Some(self.author.clone()),
             recovered: self.recovered,
         }

@@ -1,4 +1,9 @@
 //! The Delta: changes of a dictionary, and how they are packed into frames.
+//!
+//! Each change carries its kind, so that new kinds can come. A reader skips a change of a kind that it does not know. So a
+//! kind that a reader must not miss needs a new version in Hello.
+
+use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
 use super::WireError;
 use crate::{
@@ -6,7 +11,7 @@ use crate::{
     cbor_array,
 };
 
-/// A change of a dictionary: an entry or a conflict row, as the rows of a Delta are made of.
+/// A change of a dictionary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A key's new state.
@@ -46,15 +51,61 @@ pub struct Delta {
     pub to: Seq,
     /// Whether another follows at once; until then the client's state is of no single moment.
     pub more: bool,
-    /// Entries, by rising seq.
-    pub entries: Vec<WireEntry>,
-    /// The authors that the rows name by position.
+    /// The changes, by rising seq.
+    pub changes: WireChanges,
+    /// The authors that the changes name by position.
     pub authors: Vec<Author>,
-    /// Conflict rows, by rising seq.
-    pub conflicts: Vec<WireConflict>,
 }
 
-cbor_array!(Delta { prev, to, more, entries, authors, conflicts });
+cbor_array!(Delta { prev, to, more, changes, authors });
+
+/// A change in a Delta.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WireChange {
+    /// Kind 0: a key's new state.
+    Entry(WireEntry),
+    /// Kind 1: a conflict row's new state.
+    Conflict(WireConflict),
+}
+
+/// The changes of a Delta. They are encoded as one array in which a kind and a body take turns: a kind costs one byte.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WireChanges(pub Vec<WireChange>);
+
+impl Encode<()> for WireChanges {
+    fn encode<W: encode::Write>(
+        &self,
+        encoder: &mut Encoder<W>,
+        context: &mut (),
+    ) -> Result<(), encode::Error<W::Error>> {
+        encoder.array(2 * self.0.len() as u64)?;
+        for change in &self.0 {
+            match change {
+                WireChange::Entry(entry) => entry.encode(encoder.u32(0)?, context)?,
+                WireChange::Conflict(conflict) => conflict.encode(encoder.u32(1)?, context)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'b> Decode<'b, ()> for WireChanges {
+    fn decode(decoder: &mut Decoder<'b>, _: &mut ()) -> Result<Self, decode::Error> {
+        let elements = decoder.array()?.ok_or_else(|| decode::Error::message("an array without its length"))?;
+        if elements % 2 == 1 {
+            return Err(decode::Error::message("a kind without its change"));
+        }
+        let mut changes = Vec::new();
+        for _ in 0..elements / 2 {
+            match decoder.u32()? {
+                0 => changes.push(WireChange::Entry(decoder.decode()?)),
+                1 => changes.push(WireChange::Conflict(decoder.decode()?)),
+                _ => decoder.skip()?,
+            }
+        }
+        Ok(Self(changes))
+    }
+}
 
 /// An entry in a Delta.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,33 +193,51 @@ impl Delta {
         let mut table = AuthorTable::default();
         let mut delta = Delta { prev, to, more, ..Self::default() };
         for change in changes {
-            match change {
-                Change::Entry(key, entry) => delta.entries.push(WireEntry {
+            delta.changes.0.push(match change {
+                Change::Entry(key, entry) => WireChange::Entry(WireEntry {
                     key: key.clone(),
                     value: entry.value.clone(),
                     stamp: entry.stamp,
                     seq: entry.seq,
                     author: table.position(entry.author, names),
                 }),
-                Change::Conflict(conflict) => delta.conflicts.push(WireConflict::new(conflict, &mut table, names)),
-            }
+                Change::Conflict(conflict) => WireChange::Conflict(WireConflict::new(conflict, &mut table, names)),
+            });
         }
         delta.authors = table.into_authors();
         delta
     }
 
-    /// The rows as changes.
+    /// The entries among the changes.
+    pub fn entries(&self) -> impl Iterator<Item = &WireEntry> {
+        self.changes.0.iter().filter_map(|change| match change {
+            WireChange::Entry(entry) => Some(entry),
+            WireChange::Conflict(_) => None,
+        })
+    }
+
+    /// The conflict rows among the changes.
+    pub fn conflicts(&self) -> impl Iterator<Item = &WireConflict> {
+        self.changes.0.iter().filter_map(|change| match change {
+            WireChange::Conflict(conflict) => Some(conflict),
+            WireChange::Entry(_) => None,
+        })
+    }
+
+    /// The changes, with their authors by id.
     ///
     /// # Errors
-    /// When a row names an author that the frame does not have.
+    /// When a change names an author that the frame does not have.
     pub fn into_changes(self) -> Result<Vec<Change>, WireError> {
         let authors = self.authors;
-        let entries = self.entries.into_iter().map(|row| {
-            let author = author_at(&authors, row.author)?;
-            Ok(Change::Entry(row.key, Entry { value: row.value, stamp: row.stamp, seq: row.seq, author }))
-        });
-        let conflicts = self.conflicts.into_iter().map(|row| Ok(Change::Conflict(row.into_conflict(&authors)?)));
-        entries.chain(conflicts).collect()
+        let change = |change| match change {
+            WireChange::Entry(WireEntry { key, value, stamp, seq, author }) => {
+                let author = author_at(&authors, author)?;
+                Ok(Change::Entry(key, Entry { value, stamp, seq, author }))
+            }
+            WireChange::Conflict(conflict) => Ok(Change::Conflict(conflict.into_conflict(&authors)?)),
+        };
+        self.changes.0.into_iter().map(change).collect()
     }
 }
 
@@ -205,7 +274,7 @@ impl WireConflict {
 
 fn author_at(authors: &[Author], position: u32) -> Result<AuthorId, WireError> {
     let author = authors.get(position as usize);
-    author.map(|author| author.id).ok_or_else(|| minicbor::decode::Error::message("no such author").into())
+    author.map(|author| author.id).ok_or_else(|| decode::Error::message("no such author").into())
 }
 
 /// The authors of a frame or a chunk while it is written: each once, by position.

@@ -56,20 +56,13 @@ pub struct Op {
     /// First the stamp of the confirmed entry that was shown when editing began (zero if none), then the stamps of the
     /// unacknowledged operations on the key that this one replaces. At most [`SEEN_MAX`].
     pub seen: Vec<Stamp>,
-    /// [`Op::ADOPTED`].
-    pub flags: u32,
     /// Who wrote it; none is the author of Hello.
     pub author: Option<Author>,
     /// For an operation that was confirmed once, above a fork of history: the fork.
     pub recovered: Option<Seq>,
 }
 
-cbor_array!(Op { key, value, stamp, seen, flags, author, recovered });
-
-impl Op {
-    /// Bit 0 of the flags: pushed by another replica than the one that wrote it, whose page is gone.
-    pub const ADOPTED: u32 = 1;
-}
+cbor_array!(Op { key, value, stamp, seen, author, recovered });
 
 /// What a client sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -266,9 +259,6 @@ pub enum ByeCode {
     /// No Hello in time.
     #[n(3)]
     Silent,
-    /// The client does not read.
-    #[n(4)]
-    Stalled,
     /// The epoch of a Resume is not the server's: connect again.
     #[n(5)]
     Epoch,

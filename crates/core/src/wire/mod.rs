@@ -12,7 +12,7 @@ mod delta;
 pub mod snapshot;
 
 pub(crate) use delta::Positions;
-pub use delta::{AuthorTable, Change, Delta, WireConflict, WireEntry, WireSide};
+pub use delta::{AuthorTable, Change, Delta, WireChange, WireChanges, WireConflict, WireEntry, WireSide};
 pub(crate) use frames::encode;
 pub use frames::{
     AckClass, AckCode, ByeCode, Check, ClientFrame, Exception, Horizon, Mode, Op, Role, SUBPROTOCOL, ServerFrame,

@@ -18,7 +18,7 @@ pub fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         value: None,
         stamp: remove_stamp(3, 4),
         seen: vec![Stamp::ZERO],
-        flags: 0,
+
         author: Some(author(3)),
         recovered: Some(Seq(9)),
     };
@@ -111,7 +111,7 @@ pub fn sample_store() -> Store {
     let op = |name: &str, json: Option<&str>, n: u64| {
         let stamp = if json.is_some() { put_stamp(1000 + n, n) } else { remove_stamp(1000 + n, n) };
         let (key, value) = (name.to_owned(), json.map(str::to_owned));
-        Op { key, value, stamp, seen: vec![Stamp::ZERO], flags: 0, author: Some(author(n)), recovered: None }
+        Op { key, value, stamp, seen: vec![Stamp::ZERO], author: Some(author(n)), recovered: None }
     };
     for ops in [
         vec![op("price/apple", Some("1.20"), 1), op("price/apricot", Some("{\"kg\":3}"), 2)],
@@ -145,7 +145,7 @@ pub fn hello(lineage: usize) -> ClientFrame {
 pub fn push(ops: usize, seen: usize) -> ClientFrame {
     let seen = vec![put_stamp(1, 1); seen];
     let (key, value, stamp) = ("k".to_owned(), Some("1".to_owned()), put_stamp(2, 2));
-    let op = Op { key, value, stamp, seen, flags: Op::ADOPTED, author: None, recovered: None };
+    let op = Op { key, value, stamp, seen, author: None, recovered: None };
     ClientFrame::Push { batch: 7, ops: vec![op; ops] }
 }
 
