@@ -11,7 +11,7 @@ use support::{Server, soon};
 
 /// A server that lets its clients come back at once.
 fn at_once(config: &mut Config) {
-    config.patience.retry_after = Duration::ZERO;
+    config.timeouts.retry_after = Duration::ZERO;
 }
 
 fn key(text: &str) -> Key {

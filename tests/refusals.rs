@@ -109,8 +109,8 @@ async fn what_is_out_of_turn() {
 #[tokio::test]
 async fn what_is_late() {
     let server = Server::start_with(|config| {
-        config.patience.session.hello_ms = 50;
-        config.patience.session.silent_ms = 400;
+        config.timeouts.session.hello_ms = 50;
+        config.timeouts.session.silent_ms = 400;
     })
     .await;
     let mut bystander = Bystander::join(&server).await;
@@ -199,7 +199,7 @@ async fn sockets_that_are_refused_before_they_open() {
 
 #[tokio::test]
 async fn a_client_that_stops_reading() {
-    let server = Server::start_with(|config| config.patience.stall = Duration::from_millis(300)).await;
+    let server = Server::start_with(|config| config.timeouts.stall = Duration::from_millis(300)).await;
     let mut bystander = Bystander::join(&server).await;
     let mut stalled = Raw::connect_with(server.address, "main", Some(4096)).await;
     stalled.hello(None, None, Seq(0)).await;

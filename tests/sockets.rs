@@ -135,7 +135,7 @@ async fn catching_up_in_pages() {
 async fn a_reader_that_lags_reads_again() {
     let server = Server::start_with(|config| {
         config.feed_events = 4;
-        config.patience.stall = Duration::from_secs(60);
+        config.timeouts.stall = Duration::from_secs(60);
     })
     .await;
     let mut writer = server.join("main").await;

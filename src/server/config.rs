@@ -18,15 +18,15 @@ pub struct Config {
     /// Commits and presences of a dictionary that are kept for those who read slowly; who is further behind reads again from
     /// the store.
     pub feed_events: usize,
-    /// How patient the server is with sockets.
-    pub patience: Patience,
+    /// How long the server waits for the other end of a socket.
+    pub timeouts: Timeouts,
 }
 
 /// How long the server waits for the other end of a socket.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct Timeouts {
     /// What a session waits for.
-    pub session: server::Patience,
+    pub session: server::Deadlines,
     /// A send that makes no room for the next frame in this time ends the connection: the client does not read.
     pub stall: Duration,
     /// While the server does not read a socket, it says that it lives this often. Clients take 10 s of silence for death.
@@ -50,15 +50,15 @@ impl Config {
             // Room for redb to grow a file and for an operator to do something about it.
             disk_reserve_bytes: 64 * 1024 * 1024,
             feed_events: 256,
-            patience: Patience::default(),
+            timeouts: Timeouts::default(),
         }
     }
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            session: server::Patience::default(),
+            session: server::Deadlines::default(),
             stall: Duration::from_secs(15),
             keepalive: Duration::from_secs(5),
             linger: Duration::from_secs(2),

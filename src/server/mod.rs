@@ -45,7 +45,7 @@ pub use keybook_store::{Corrupt, FORMAT, OpenError, StoreError};
 use tokio::{net::TcpListener, sync::watch, task::spawn_blocking, time::timeout};
 use tracing::{debug, info, warn};
 
-pub use self::config::{Config, Patience};
+pub use self::config::{Config, Timeouts};
 use self::{
     feeds::{ConnectionNumber, Feeds},
     snapshots::Snapshots,
@@ -77,7 +77,7 @@ async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let address = listener.local_addr().map_err(RunError::Listener)?;
-    let stop_timeout = config.patience.stop;
+    let stop_timeout = config.timeouts.stop;
     let (shared, thread) = Shared::new(config, store)?;
 
     let mut stopping = shared.stop.subscribe();

@@ -64,7 +64,7 @@ impl Socket {
 async fn a_socket_that_is_not_read_hears_that_the_server_lives() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::new(folder.path());
-    config.patience.keepalive = Duration::from_millis(20);
+    config.timeouts.keepalive = Duration::from_millis(20);
     let store = Store::open(folder.path(), 1, Epoch(1)).unwrap();
     // The writer waits for this transaction to end.
     let busy = store.begin().unwrap();

@@ -19,10 +19,10 @@ use std::{
 };
 
 use keybook_core::{
-    ConflictId, DictionaryName, Resolution, Seq,
+    DictionaryName,
     limits::Limits,
-    server::{Broadcast, Commit, Hub, Origin, Pushed},
-    wire::{AckCode, Exception, Op},
+    server::{Actor, Broadcast, Command, Commit, Context, Hub, Receipt, Record},
+    wire::AckCode,
 };
 use keybook_store::{Store, StoreError};
 use tokio::sync::{mpsc, watch};
@@ -45,29 +45,39 @@ const HUBS: usize = 256;
 /// What a client whose write was refused for want of disk space waits before it tries again.
 const DISK_RETRY_MS: u64 = 10_000;
 
-/// What the writer does.
+/// What the writer is told.
 #[derive(Debug)]
-pub(super) enum Command {
-    /// Apply operations, and answer when they are on the disk.
-    Push {
-        dictionary: DictionaryName,
-        origin: Origin,
-        batch: u64,
-        ops: Vec<Op>,
-        /// Has room for an answer to each command that waits for one.
-        answers: mpsc::Sender<Answer>,
-    },
-    /// Resolve a conflict; followers see it.
-    Resolve { dictionary: DictionaryName, origin: Origin, id: ConflictId, resolution: Resolution },
+pub(super) enum Order {
+    /// Apply a command, and answer when it is on the disk.
+    Write(Write),
     /// Do what came before, and end.
     Stop,
 }
 
-/// The answer to a push.
+/// A command that waits for its place.
+#[derive(Debug)]
+pub(super) struct Write {
+    pub(super) dictionary: DictionaryName,
+    pub(super) actor: Actor,
+    pub(super) command: Command,
+    /// Where the answer goes, if anybody waits for one.
+    pub(super) reply: Option<Reply>,
+}
+
+/// Where an answer goes.
+#[derive(Debug)]
+pub(super) struct Reply {
+    /// The number to repeat.
+    pub(super) batch: u64,
+    /// Has room for an answer to each command that waits for one.
+    pub(super) to: mpsc::Sender<Answer>,
+}
+
+/// The answer to a command.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) batch: u64,
-    pub(super) pushed: Pushed,
+    pub(super) receipt: Receipt,
 }
 
 /// How the writer is.
@@ -81,7 +91,7 @@ enum Health {
 /// The way to the writer. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
-    commands: mpsc::Sender<Command>,
+    orders: mpsc::Sender<Order>,
     health: watch::Receiver<Health>,
 }
 
@@ -100,7 +110,7 @@ impl Writer {
         limits: Limits,
         disk_reserve_bytes: u64,
     ) -> io::Result<(Self, WriterThread)> {
-        let (commands, waiting) = mpsc::channel(QUEUE);
+        let (orders, waiting) = mpsc::channel(QUEUE);
         let (health, watched) = watch::channel(Health::Working);
         let hubs = HashMap::new();
         let worker = Worker { store, feeds, limits, disk_reserve_bytes, is_disk_full: false, waiting, hubs };
@@ -110,12 +120,12 @@ impl Writer {
             health.send_replace(if ended.is_ok() { Health::Stopped } else { Health::Failed });
             ended
         })?;
-        Ok((Self { commands, health: watched }, WriterThread(thread)))
+        Ok((Self { orders, health: watched }, WriterThread(thread)))
     }
 
     /// Waits for room in the queue. Cancel safe. `None` when the writer has ended.
-    pub(super) async fn reserve(&self) -> Option<mpsc::Permit<'_, Command>> {
-        self.commands.reserve().await.ok()
+    pub(super) async fn reserve(&self) -> Option<mpsc::Permit<'_, Order>> {
+        self.orders.reserve().await.ok()
     }
 
     /// Whether it still writes.
@@ -135,7 +145,7 @@ impl Writer {
     /// Ends it after what waits has been done.
     pub(super) async fn stop(&self) {
         // It fails when the writer has ended already.
-        let _ = self.commands.send(Command::Stop).await;
+        let _ = self.orders.send(Order::Stop).await;
     }
 }
 
@@ -160,7 +170,7 @@ struct Worker {
     disk_reserve_bytes: u64,
     /// Said in the log once, not with each refusal.
     is_disk_full: bool,
-    waiting: mpsc::Receiver<Command>,
+    waiting: mpsc::Receiver<Order>,
     /// The dictionaries that are being written.
     hubs: HashMap<DictionaryName, Hub>,
 }
@@ -168,8 +178,8 @@ struct Worker {
 impl Worker {
     fn run(mut self) -> Result<(), StoreError> {
         while let Some(first) = self.waiting.blocking_recv() {
-            let (commands, stop) = self.drain(first);
-            if let Err(error) = self.write(commands) {
+            let (writes, stop) = self.drain(first);
+            if let Err(error) = self.write(writes) {
                 error!("writing ends: {error}. What was acknowledged is on the disk.");
                 return Err(error);
             }
@@ -180,56 +190,41 @@ impl Worker {
         Ok(())
     }
 
-    /// The commands of a transaction, and whether to end after it.
-    fn drain(&mut self, first: Command) -> (Vec<Command>, bool) {
-        let (mut commands, mut ops, mut bytes) = (Vec::new(), 0, 0);
+    /// The writes of a transaction, and whether to end after it.
+    fn drain(&mut self, first: Order) -> (Vec<Write>, bool) {
+        let (mut writes, mut ops, mut bytes) = (Vec::new(), 0, 0);
         let mut next = Some(first);
-        while let Some(command) = next {
-            match &command {
-                Command::Stop => return (commands, true),
-                Command::Resolve { .. } => ops += 1,
-                Command::Push { ops: more, .. } => {
-                    ops += more.len();
-                    bytes += more.iter().map(op_bytes).sum::<usize>();
-                }
-            }
-            commands.push(command);
+        while let Some(order) = next {
+            let Order::Write(write) = order else { return (writes, true) };
+            ops += write.command.operations();
+            bytes += write.command.bytes();
+            writes.push(write);
             let room = ops < TRANSACTION_OPS && bytes < TRANSACTION_BYTES;
             next = room.then(|| self.waiting.try_recv().ok()).flatten();
         }
-        (commands, false)
+        (writes, false)
     }
 
     /// One transaction.
-    fn write(&mut self, commands: Vec<Command>) -> Result<(), StoreError> {
+    fn write(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {
         if self.check_disk() {
-            refuse(commands);
+            turn_away(writes);
             return Ok(());
         }
-        let now_ms = now_ms();
+        let (now_ms, limits) = (now_ms(), self.limits);
         let transaction = self.store.begin()?;
         let (mut answers, mut commits) = (Vec::new(), Vec::new());
         {
             let mut tables = transaction.tables()?;
             let mut concerned: Vec<DictionaryName> = Vec::new();
-            for command in commands {
-                let (Command::Push { dictionary, .. } | Command::Resolve { dictionary, .. }) = &command else {
-                    continue;
-                };
-                let mut rows = tables.rows(dictionary)?;
-                let hub = hub(&mut self.hubs, &self.store, dictionary, self.limits)?;
-                if !concerned.contains(dictionary) {
-                    concerned.push(dictionary.clone());
-                }
-                match command {
-                    Command::Push { origin, batch, ops, answers: to, .. } => {
-                        let pushed = hub.push(&mut rows, &origin, &ops, now_ms)?;
-                        answers.push((to, Answer { batch, pushed }));
-                    }
-                    Command::Resolve { origin, id, resolution, .. } => {
-                        hub.resolve(&mut rows, &origin, id, resolution)?;
-                    }
-                    Command::Stop => {}
+            for Write { dictionary, actor, command, reply } in writes {
+                let hub = hub(&mut self.hubs, &self.store, &dictionary)?;
+                let context = Context { now_ms, limits, actor };
+                let record = Record { at: hub.counters().head.next(), context, command };
+                let receipt = hub.apply(&mut tables.rows(&dictionary)?, &record)?;
+                answers.extend(reply.map(|reply| (reply, receipt)));
+                if !concerned.contains(&dictionary) {
+                    concerned.push(dictionary);
                 }
             }
             for dictionary in concerned {
@@ -242,8 +237,8 @@ impl Worker {
         if !commits.is_empty() {
             transaction.commit()?;
         }
-        for (to, answer) in answers {
-            self::answer(&to, answer);
+        for (reply, receipt) in answers {
+            answer(&reply, receipt);
         }
         for (dictionary, commit) in &commits {
             self.publish(dictionary, commit);
@@ -290,34 +285,27 @@ fn hub<'a>(
     hubs: &'a mut HashMap<DictionaryName, Hub>,
     store: &Store,
     name: &DictionaryName,
-    limits: Limits,
 ) -> Result<&'a mut Hub, StoreError> {
     if !hubs.contains_key(name) {
         let found = store.dictionary(name)?;
-        let hub = Hub::new(found.id, found.lineage, found.writes, found.counters, limits);
+        let hub = Hub::new(found.id, found.lineage, found.writes, found.counters);
         hubs.insert(name.clone(), hub);
     }
     Ok(hubs.get_mut(name).expect("it has just been made"))
 }
 
-fn op_bytes(op: &Op) -> usize {
-    op.key.len() + op.value.as_ref().map_or(0, String::len)
-}
-
-/// Answers every operation with Busy.
-fn refuse(commands: Vec<Command>) {
-    for command in commands {
-        if let Command::Push { batch, ops, answers, .. } = command {
-            let busy = |(index, _)| Exception { index, code: AckCode::Busy, data: DISK_RETRY_MS };
-            let exceptions = (0..).zip(&ops).map(busy).collect();
-            answer(&answers, Answer { batch, pushed: Pushed { seq: Seq(0), exceptions } });
+/// Answers every write with Busy.
+fn turn_away(writes: Vec<Write>) {
+    for Write { command, reply, .. } in writes {
+        if let Some(reply) = reply {
+            answer(&reply, Receipt::turned_away(&command, AckCode::Busy, DISK_RETRY_MS));
         }
     }
 }
 
-fn answer(to: &mpsc::Sender<Answer>, answer: Answer) {
-    match to.try_send(answer) {
-        // Closed: who pushed has gone, and will find out when it is back.
+fn answer(Reply { batch, to }: &Reply, receipt: Receipt) {
+    match to.try_send(Answer { batch: *batch, receipt }) {
+        // Closed: who asked has gone, and will find out when it is back.
         Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
         Err(mpsc::error::TrySendError::Full(answer)) => {
             unreachable!("a connection waits for more answers than it has room for: {answer:?}")

@@ -30,6 +30,12 @@ pub const VERSIONS_MAX: u8 = 100;
 pub const CONFLICTS_MAX: u32 = 1000;
 /// Epochs that a server remembers: its last 1024 starts.
 pub const LINEAGE_MAX: usize = 1024;
+/// Names of authors that a hub keeps in memory: more people than write at a time. A peer can make up any number.
+pub const HUB_NAMES_MAX: usize = 10_000;
+/// A connection says Hello within this, or is closed.
+pub const HELLO_MS_MAX: u64 = 10_000;
+/// A connection that sends nothing for this long is closed; the timers of a hidden tab run once a minute.
+pub const SILENT_MS_MAX: u64 = 90_000;
 /// A presence blob: a name, a colour and a cell.
 pub const PRESENCE_BYTES_MAX: usize = 256;
 /// A capability token in Hello: 256 bits in any text encoding.

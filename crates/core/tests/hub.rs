@@ -5,7 +5,7 @@ mod support;
 use keybook_core::{
     ConflictId, Epoch, HybridTime, ReplicaId, Resolution, Seq, Stamp,
     limits::{CONFLICTS_MAX, Limits, VERSIONS_MAX},
-    server::{Commit, Counters, Hub, Origin, Request, Session},
+    server::{Actor, Command, Commit, Context, Counters, Hub, Outcome, Receipt, Record, Request, Session},
     wire::{AckCode, ClientFrame, Exception, Horizon, Op, Role},
 };
 use support::{author, key, put_stamp, remove_stamp, store::Store};
@@ -15,6 +15,7 @@ const NOW_MS: u64 = 1_000_000;
 struct Server {
     store: Store,
     hub: Hub,
+    limits: Limits,
     role: Role,
 }
 
@@ -27,19 +28,28 @@ impl Server {
         let mut store = Store::default();
         store.state = state;
         store.start(Epoch(1));
-        let hub = store.hub(limits);
-        Self { store, hub, role: Role::Writer }
+        let hub = store.hub();
+        Self { store, hub, limits, role: Role::Writer }
+    }
+
+    /// Applies a command at the next seq, in the transaction that is open.
+    fn apply(&mut self, command: Command) -> Receipt {
+        let actor = Actor { role: self.role, author: author(1) };
+        let context = Context { now_ms: NOW_MS, limits: self.limits, actor };
+        let record = Record { at: self.hub.counters().head.next(), context, command };
+        let Ok(receipt) = self.hub.apply(&mut self.store, &record);
+        receipt
     }
 
     /// Pushes in one transaction; returns the exceptions as (index, code, data), and the commit.
     fn push(&mut self, ops: &[Op]) -> (Vec<(u32, AckCode, u64)>, Option<Commit>) {
-        let origin = Origin { role: self.role, author: author(1) };
-        let Ok(pushed) = self.hub.push(&mut self.store, &origin, ops, NOW_MS);
+        let receipt = self.apply(Command::Push { ops: ops.to_vec() });
         let Ok(commit) = self.hub.finish(&mut self.store);
         self.store.assert_consistent();
-        assert_eq!(self.hub.state(), &self.store.state);
-        assert_eq!(pushed.seq, self.store.state.head);
-        (pushed.exceptions.iter().map(|Exception { index, code, data }| (*index, *code, *data)).collect(), commit)
+        assert_eq!(self.hub.counters(), &self.store.state);
+        assert_eq!(receipt.seq, self.store.state.head);
+        let exceptions = receipt.exceptions();
+        (exceptions.iter().map(|Exception { index, code, data }| (*index, *code, *data)).collect(), commit)
     }
 
     fn code(&mut self, op: Op) -> Option<AckCode> {
@@ -88,6 +98,40 @@ fn a_batch_is_one_seq_and_one_commit() {
     let (exceptions, commit) = server.push(&ops);
     let duplicates: Vec<_> = (0..3).map(|index| (index, AckCode::Duplicate, 0)).collect();
     assert_eq!((exceptions, commit), (duplicates, None), "a resend changes nothing, and takes no seq");
+}
+
+/// As on a shared log, where all commands of a record have its position.
+#[test]
+fn records_of_one_transaction_may_share_a_seq() {
+    let mut server = Server::new();
+    let actor = Actor { role: Role::Writer, author: author(1) };
+    let context = Context { now_ms: NOW_MS, limits: server.limits, actor };
+    let mut at = |seq: u64, op: Op| {
+        let record = Record { at: Seq(seq), context: context.clone(), command: Command::Push { ops: vec![op] } };
+        let Ok(receipt) = server.hub.apply(&mut server.store, &record);
+        assert_eq!(receipt, Receipt { seq: Seq(seq), outcomes: vec![Outcome::Applied] });
+    };
+    at(7, put("a", "1", 10, 1, &[]));
+    at(7, put("b", "1", 11, 1, &[]));
+    at(7, put("a", "2", 20, 2, &[]));
+    at(9, put("c", "1", 12, 1, &[]));
+    let Ok(commit) = server.hub.finish(&mut server.store);
+    server.store.assert_consistent();
+    let commit = commit.unwrap();
+    assert_eq!((commit.prev, commit.to), (Seq(0), Seq(9)));
+    let changed: Vec<_> = commit.changes.iter().map(|change| change.seq().0).collect();
+    assert_eq!(changed, [7, 7, 7, 9], "two entries, their conflict, and the third entry");
+    assert_eq!(server.store.conflicts.keys().collect::<Vec<_>>(), [&ConflictId { seq: Seq(7), index: 3 }]);
+}
+
+/// Two nodes may be configured differently: what a record does depends on what is in it.
+#[test]
+fn the_limits_of_a_record_decide() {
+    let mut server = Server::new();
+    server.limits.value_bytes = 3;
+    assert_eq!(server.code(put("k", "1234", 10, 1, &[])), Some(AckCode::TooLarge));
+    server.limits.value_bytes = 4;
+    assert_eq!(server.code(put("k", "1234", 10, 1, &[])), None);
 }
 
 #[test]
@@ -193,16 +237,17 @@ fn a_conflict_is_resolved_once_and_travels() {
     server.push(&[put("k", "2", 20, 2, &[])]);
     let id = ConflictId { seq: Seq(2), index: 1 };
     let mut resolve = |role, id| {
-        let origin = Origin { role, author: author(1) };
-        let Ok(resolved) = server.hub.resolve(&mut server.store, &origin, id, Resolution::Dismissed);
+        server.role = role;
+        let receipt = server.apply(Command::Resolve { id, resolution: Resolution::Dismissed });
         let Ok(commit) = server.hub.finish(&mut server.store);
         server.store.assert_consistent();
-        (resolved, commit.map(|commit| commit.to))
+        (receipt.outcomes, commit.map(|commit| commit.to))
     };
-    assert_eq!(resolve(Role::Reader, id), (false, None));
-    assert_eq!(resolve(Role::Writer, ConflictId { seq: Seq(1), index: 0 }), (false, None));
-    assert_eq!(resolve(Role::Writer, id), (true, Some(Seq(3))));
-    assert_eq!(resolve(Role::Writer, id), (false, None));
+    assert_eq!(resolve(Role::Reader, id), (vec![AckCode::ReadOnly.into()], None));
+    let duplicate = || vec![Outcome::from(AckCode::Duplicate)];
+    assert_eq!(resolve(Role::Writer, ConflictId { seq: Seq(1), index: 0 }), (duplicate(), None));
+    assert_eq!(resolve(Role::Writer, id), (vec![Outcome::Applied], Some(Seq(3))));
+    assert_eq!(resolve(Role::Writer, id), (duplicate(), None));
     let page = server.store.page(Seq(2), 10);
     assert_eq!(page.changes.len(), 1, "the resolution reaches who was away");
 }

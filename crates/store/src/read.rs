@@ -4,7 +4,7 @@
 use keybook_core::{
     Author, AuthorId, AuthorName, Conflict, ConflictId, DictionaryId, DictionaryName, Entry, Key, Lineage, Names,
     PastEpoch, Seq,
-    server::{Counters, Page, Place},
+    server::{CatchUp, Counters, Place},
     wire::{
         Change,
         snapshot::{Encoder, Header},
@@ -60,11 +60,11 @@ impl Store {
     ///
     /// # Errors
     /// When the store fails.
-    pub fn page(&self, name: &DictionaryName, after: Seq, bytes: usize) -> Result<Page, StoreError> {
+    pub fn page(&self, name: &DictionaryName, after: Seq, bytes: usize) -> Result<CatchUp, StoreError> {
         let moment = self.moment()?;
         let (number, dictionary) = moment.dictionary(name)?;
         let head = dictionary.counters.head;
-        let mut page = Page { after, changes: Vec::new(), names: Names::new(), to: head, more: false };
+        let mut page = CatchUp { after, changes: Vec::new(), names: Names::new(), to: head, more: false };
         let Some(number) = number else { return Ok(page) };
 
         let mut size = 0;

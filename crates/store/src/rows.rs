@@ -198,8 +198,8 @@ impl HubRows for Rows<'_, '_> {
         Ok(())
     }
 
-    fn set_state(&mut self, id: DictionaryId, state: &Counters) -> Result<(), StoreError> {
-        self.tables.states.insert(&self.number.key()[..], &encode_state(state)[..])?;
+    fn set_counters(&mut self, id: DictionaryId, counters: &Counters) -> Result<(), StoreError> {
+        self.tables.states.insert(&self.number.key()[..], &encode_state(counters)[..])?;
         let name = self.name.as_str().as_bytes();
         if self.tables.dictionaries.get(name)?.is_none() {
             self.tables.dictionaries.insert(name, &encode_dictionary(self.number, id)[..])?;

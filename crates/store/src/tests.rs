@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use keybook_core::{
     Author, AuthorId, AuthorName, HybridTime, ReplicaId, Seq, Stamp,
     limits::Limits,
-    server::{Hub, Origin},
+    server::{Actor, Command, Context, Hub, Record},
     wire::{Change, Op, Role, snapshot::Snapshot},
 };
 
@@ -29,15 +29,18 @@ fn op(millis: u64, key: &str, value: Option<&str>, seen: Stamp) -> Op {
 /// Writes batches as the writer does, in one transaction.
 fn write(store: &Store, dictionary: &DictionaryName, batches: &[&[Op]]) {
     let found = store.dictionary(dictionary).unwrap();
-    let mut hub = Hub::new(found.id, found.lineage, found.writes, found.counters, Limits::default());
+    let mut hub = Hub::new(found.id, found.lineage, found.writes, found.counters);
     let author = Author { id: AuthorId(3), name: AuthorName::new("Ada") };
-    let origin = Origin { role: Role::Writer, author };
+    let actor = Actor { role: Role::Writer, author };
+    let context = Context { now_ms: 1_000_000, limits: Limits::default(), actor };
     let transaction = store.begin().unwrap();
     {
         let mut tables = transaction.tables().unwrap();
         let mut rows = tables.rows(dictionary).unwrap();
         for ops in batches {
-            assert_eq!(hub.push(&mut rows, &origin, ops, 1_000_000).unwrap().exceptions, []);
+            let command = Command::Push { ops: ops.to_vec() };
+            let record = Record { at: hub.counters().head.next(), context: context.clone(), command };
+            assert_eq!(hub.apply(&mut rows, &record).unwrap().exceptions(), []);
         }
         hub.finish(&mut rows).unwrap();
     }

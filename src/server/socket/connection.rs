@@ -24,7 +24,7 @@ use crate::server::{
     Shared, Stop,
     clock::now_ms,
     feeds::{ConnectionNumber, Event, News, Subscription},
-    writer::{Answer, Command},
+    writer::{Answer, Order, Reply, Write},
 };
 
 /// A page of changes: small, so that a slow line sees a whole frame now and then.
@@ -41,10 +41,10 @@ pub(super) struct Connection {
     answers: mpsc::Receiver<Answer>,
     /// What the writer answers through.
     answers_to: mpsc::Sender<Answer>,
-    /// Commands whose answers have not come, the one that waits included.
+    /// Writes whose answers have not come, the one that waits included.
     unanswered: usize,
     /// Waits for room in the writer's queue.
-    command: Option<Command>,
+    write: Option<Write>,
     /// Since the socket is not read: when to say that the server lives.
     keepalive_at: Option<Instant>,
     /// Whether others have been told about this connection.
@@ -56,7 +56,7 @@ pub(super) struct Connection {
 enum Happening {
     News(News),
     Answer(Answer),
-    /// The command has left, or the writer has ended.
+    /// The write has left, or the writer has ended.
     Queued,
     Message(Option<Result<Message, axum::Error>>),
     Time,
@@ -75,7 +75,7 @@ enum Lost {
 impl Connection {
     pub(super) fn new(server: Arc<Shared>, dictionary: DictionaryName) -> Self {
         let (answers_to, answers) = mpsc::channel(PUSHES_IN_FLIGHT_MAX);
-        let session = Session::with_patience(server.config.limits, server.config.patience.session, now_ms());
+        let session = Session::with_deadlines(server.config.limits, server.config.timeouts.session, now_ms());
         let number = server.next_connection();
         let stop = server.stop.subscribe();
         Self {
@@ -87,7 +87,7 @@ impl Connection {
             answers,
             answers_to,
             unanswered: 0,
-            command: None,
+            write: None,
             keepalive_at: None,
             is_present: false,
             stop,
@@ -110,7 +110,7 @@ impl Connection {
                 return self.close(socket).await;
             }
             // One at a time, and the next when what the last one brought has been sent.
-            if self.command.is_none()
+            if self.write.is_none()
                 && let Some(request) = self.session.poll_request()
             {
                 self.handle_request(request).await;
@@ -126,14 +126,14 @@ impl Connection {
     /// Waits for whatever comes first.
     async fn wait(&mut self, socket: &mut WebSocket) -> Happening {
         let reads = self.reads();
-        let patience = self.server.config.patience;
+        let timeouts = self.server.config.timeouts;
         let deadline = if reads {
             self.keepalive_at = None;
             Instant::now() + Duration::from_millis(self.session.poll_timeout().saturating_sub(now_ms()))
         } else {
-            *self.keepalive_at.get_or_insert_with(|| Instant::now() + patience.keepalive)
+            *self.keepalive_at.get_or_insert_with(|| Instant::now() + timeouts.keepalive)
         };
-        let Self { server, subscription, answers, command, stop, .. } = self;
+        let Self { server, subscription, answers, write, stop, .. } = self;
         let news = async {
             match subscription {
                 Some(subscription) => subscription.next().await,
@@ -151,10 +151,10 @@ impl Connection {
         tokio::select! {
             news = news => Happening::News(news),
             Some(answer) = answers.recv() => Happening::Answer(answer),
-            permit = server.writer.reserve(), if command.is_some() => {
+            permit = server.writer.reserve(), if write.is_some() => {
                 // Without a permit the writer has failed, and the server stops at once.
-                if let (Some(permit), Some(command)) = (permit, command.take()) {
-                    permit.send(command);
+                if let (Some(permit), Some(write)) = (permit, write.take()) {
+                    permit.send(Order::Write(write));
                 }
                 Happening::Queued
             }
@@ -165,15 +165,15 @@ impl Connection {
 
     /// Whether the socket is being read.
     fn reads(&self) -> bool {
-        self.session.wants_frame() && self.command.is_none() && *self.stop.borrow() == Stop::No
+        self.session.wants_frame() && self.write.is_none() && *self.stop.borrow() == Stop::No
     }
 
     fn handle(&mut self, happening: Happening) -> ControlFlow<()> {
         match happening {
             Happening::News(news) => self.handle_news(news),
-            Happening::Answer(Answer { batch, pushed }) => {
+            Happening::Answer(Answer { batch, receipt }) => {
                 self.unanswered -= 1;
-                self.session.handle_pushed(batch, pushed);
+                self.session.handle_receipt(batch, &receipt);
                 self.close_if_stopped();
             }
             Happening::Queued => self.close_if_stopped(),
@@ -228,9 +228,9 @@ impl Connection {
         let stop = *self.stop.borrow();
         match stop {
             Stop::No => {}
-            Stop::Shutdown if self.unanswered > 0 || self.command.is_some() => {}
+            Stop::Shutdown if self.unanswered > 0 || self.write.is_some() => {}
             Stop::Shutdown => {
-                let retry_after_ms = self.server.config.patience.retry_after.as_millis() as u64;
+                let retry_after_ms = self.server.config.timeouts.retry_after.as_millis() as u64;
                 self.session.close(ByeCode::Shutdown, "the server stops", retry_after_ms);
             }
             Stop::Failed => self.fail(),
@@ -238,7 +238,7 @@ impl Connection {
     }
 
     fn fail(&mut self) {
-        let retry_after_ms = self.server.config.patience.retry_after.as_millis() as u64;
+        let retry_after_ms = self.server.config.timeouts.retry_after.as_millis() as u64;
         self.session.close(ByeCode::Failed, "the server cannot go on; what it acknowledged is safe", retry_after_ms);
     }
 
@@ -253,21 +253,17 @@ impl Connection {
                 })
                 .await;
             }
-            Request::Read { after } => {
+            Request::CatchUp { after } => {
                 let page = move |store: &Store, name: &DictionaryName| store.page(name, after, PAGE_BYTES);
-                self.read(page, |session, page| session.handle_page(&page)).await;
+                self.read(page, |session, page| session.handle_catch_up(&page)).await;
             }
             Request::Check => {
                 self.read(Store::dictionary, |session, found| session.handle_counters(&found.counters)).await;
             }
-            Request::Push { batch, ops, origin } => {
-                self.unanswered += 1;
-                let (dictionary, answers) = (self.dictionary.clone(), self.answers_to.clone());
-                self.command = Some(Command::Push { dictionary, origin, batch, ops, answers });
-            }
-            Request::Resolve { id, resolution, origin } => {
-                let dictionary = self.dictionary.clone();
-                self.command = Some(Command::Resolve { dictionary, origin, id, resolution });
+            Request::Apply { command, actor, batch } => {
+                let reply = batch.map(|batch| Reply { batch, to: self.answers_to.clone() });
+                self.unanswered += usize::from(reply.is_some());
+                self.write = Some(Write { dictionary: self.dictionary.clone(), actor, command, reply });
             }
             Request::Presence { blob } => {
                 self.is_present = true;
@@ -293,8 +289,8 @@ impl Connection {
     }
 
     fn tell_presence(&self, blob: Option<Vec<u8>>) {
-        let Some(origin) = self.session.origin() else { return };
-        let (about, author) = (self.number, origin.author.clone());
+        let Some(actor) = self.session.actor() else { return };
+        let (about, author) = (self.number, actor.author.clone());
         self.server.feeds.publish(&self.dictionary, || {
             let presence = ServerFrame::Presence { connection: about.0, author, blob: blob.map(Into::into) };
             Event::Presence { about, frame: presence.encode().into() }
@@ -309,7 +305,7 @@ impl Connection {
 
     /// Sends what waits. Each frame has its time: the socket's buffer takes it, or the client does not read.
     async fn send_all(&mut self, socket: &mut WebSocket) -> Result<(), Lost> {
-        let stall = self.server.config.patience.stall;
+        let stall = self.server.config.timeouts.stall;
         let mut sent = false;
         while let Some(frame) = self.session.poll_transmit() {
             within(stall, socket.feed(Message::Binary(frame))).await?;
@@ -324,10 +320,10 @@ impl Connection {
     /// Bye has been sent. Waits for the other end to close: what it has sent meanwhile must be read, or the system resets
     /// the connection, and Bye with it.
     async fn close(&mut self, socket: &mut WebSocket) -> Result<(), Lost> {
-        let patience = self.server.config.patience;
-        within(patience.stall, socket.send(Message::Close(None))).await?;
+        let timeouts = self.server.config.timeouts;
+        within(timeouts.stall, socket.send(Message::Close(None))).await?;
         let drained = async { while let Some(Ok(_)) = socket.next().await {} };
-        if timeout(patience.linger, drained).await.is_err() {
+        if timeout(timeouts.linger, drained).await.is_err() {
             debug!("connection {} does not close after Bye", self.number.0);
         }
         Ok(())

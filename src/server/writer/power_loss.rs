@@ -12,8 +12,8 @@ use std::{
 
 use fastrand::Rng;
 use keybook_core::{
-    Author, AuthorId, AuthorName, Epoch, HybridTime, ReplicaId, Stamp,
-    wire::{Change, Role, snapshot::Snapshot},
+    Author, AuthorId, AuthorName, Epoch, HybridTime, ReplicaId, Seq, Stamp,
+    wire::{Change, Op, Role, snapshot::Snapshot},
 };
 use keybook_store::testing::power::{self, Disk, Losses};
 
@@ -128,7 +128,7 @@ fn write(
     let mut worker = Worker { store: store.clone(), feeds, limits, disk_reserve_bytes, is_disk_full, waiting, hubs };
     for _ in 0..TRANSACTIONS {
         let (answers_to, mut answers) = mpsc::channel(16);
-        let (mut after, mut commands, mut heads) = (acknowledged.clone(), Vec::new(), Vec::new());
+        let (mut after, mut writes, mut heads) = (acknowledged.clone(), Vec::new(), Vec::new());
         for batch in 0..rng.u64(1..4) {
             let name = *rng.choice(&DICTIONARIES).expect("there are some");
             let contents = after.get_mut(name).expect("each is there");
@@ -136,17 +136,18 @@ fn write(
             contents.head += 1;
             heads.push((batch, contents.head));
             let author = Author { id: AuthorId(1), name: AuthorName::new("Ada") };
-            let (dictionary, origin) = (DictionaryName::parse(name).unwrap(), Origin { role: Role::Writer, author });
-            commands.push(Command::Push { dictionary, origin, batch, ops, answers: answers_to.clone() });
+            let (dictionary, actor) = (DictionaryName::parse(name).unwrap(), Actor { role: Role::Writer, author });
+            let reply = Some(Reply { batch, to: answers_to.clone() });
+            writes.push(Write { dictionary, actor, command: Command::Push { ops }, reply });
         }
-        let written = worker.write(commands);
+        let written = worker.write(writes);
         let answered: Vec<_> = std::iter::from_fn(|| answers.try_recv().ok()).collect();
         if let Err(error) = written {
             assert!(disk.is_cut(), "the disk is well, and yet: {error}");
             assert!(answered.is_empty(), "what failed is not answered");
             return Some(after);
         }
-        let answered: Vec<_> = answered.iter().map(|answer| (answer.batch, answer.pushed.seq.0)).collect();
+        let answered: Vec<_> = answered.iter().map(|answer| (answer.batch, answer.receipt.seq.0)).collect();
         assert_eq!(answered, heads);
         tally.acknowledged += 1;
         *acknowledged = after;

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use keybook_core::{Author, AuthorId, AuthorName, HybridTime, ReplicaId, Stamp, wire::Role};
+use keybook_core::{
+    Author, AuthorId, AuthorName, HybridTime, ReplicaId, Seq, Stamp,
+    wire::{Op, Role},
+};
 use keybook_store::testing::faulty;
 
 use super::*;
@@ -12,16 +15,16 @@ fn name(name: &str) -> DictionaryName {
     DictionaryName::parse(name).unwrap()
 }
 
-fn push(dictionary: &str, batch: u64, ops: usize, answers: &mpsc::Sender<Answer>) -> Command {
+fn push(dictionary: &str, batch: u64, ops: usize, answers: &mpsc::Sender<Answer>) -> Order {
     let author = Author { id: AuthorId(1), name: AuthorName::new("Ada") };
-    let origin = Origin { role: Role::Writer, author };
+    let actor = Actor { role: Role::Writer, author };
     let op = |number| {
         let stamp = Stamp::new(HybridTime::from_millis(1), true, ReplicaId(1));
         let (key, value) = (format!("{batch}-{number}"), Some("1".to_owned()));
         Op { key, value, stamp, seen: vec![Stamp::ZERO], author: None, recovered: None }
     };
-    let ops = (0..ops).map(op).collect();
-    Command::Push { dictionary: name(dictionary), origin, batch, ops, answers: answers.clone() }
+    let (dictionary, command) = (name(dictionary), Command::Push { ops: (0..ops).map(op).collect() });
+    Order::Write(Write { dictionary, actor, command, reply: Some(Reply { batch, to: answers.clone() }) })
 }
 
 /// The head after each commit that a follower has been told.
@@ -53,7 +56,7 @@ fn what_waits_shares_a_transaction() {
     assert_eq!((taken.len(), stop), (4, false));
     worker.write(taken).unwrap();
     let answered: Vec<_> =
-        std::iter::from_fn(|| answers.try_recv().ok()).map(|answer| (answer.batch, answer.pushed.seq.0)).collect();
+        std::iter::from_fn(|| answers.try_recv().ok()).map(|answer| (answer.batch, answer.receipt.seq.0)).collect();
     assert_eq!(answered, [(1, 1), (2, 2), (3, 1), (4, 3)]);
     assert_eq!(commits(&mut main), [(Seq(0), Seq(3))], "one Delta for three batches");
     assert_eq!(commits(&mut other), [(Seq(0), Seq(1))]);
@@ -63,7 +66,7 @@ fn what_waits_shares_a_transaction() {
     for batch in 5..10 {
         commands.try_send(push("main", batch, 300, &answers_to)).unwrap();
     }
-    commands.try_send(Command::Stop).unwrap();
+    commands.try_send(Order::Stop).unwrap();
     let first = worker.waiting.try_recv().unwrap();
     let (taken, stop) = worker.drain(first);
     assert_eq!((taken.len(), stop), (4, false));

@@ -3,7 +3,7 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::{AuthorId, Key, Seq, Stamp, Value, cbor_array, limits::CONFLICTS_MAX};
+use crate::{AuthorId, Entry, Key, Seq, Stamp, Value, cbor_array, limits::CONFLICTS_MAX};
 
 /// A conflict's name: the batch in which it arose, and its number in the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +25,12 @@ pub struct Side {
     pub stamp: Stamp,
     /// By whom.
     pub author: AuthorId,
+}
+
+impl From<Entry> for Side {
+    fn from(entry: Entry) -> Self {
+        Self { value: entry.value, stamp: entry.stamp, author: entry.author }
+    }
 }
 
 /// What has become of a conflict.

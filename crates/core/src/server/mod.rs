@@ -2,10 +2,15 @@
 
 mod rows;
 
+mod record;
+
+mod decide;
+
 mod hub;
 
 mod session;
 
-pub use hub::{Commit, Hub, Origin, Pushed};
+pub use hub::{Commit, Hub};
+pub use record::{Actor, Command, Context, Outcome, Receipt, Record};
 pub use rows::{Counters, Place, Row, Rows};
-pub use session::{Broadcast, HELLO_MS_MAX, Opened, Page, Patience, Request, SILENT_MS_MAX, Session};
+pub use session::{Broadcast, CatchUp, Deadlines, Opened, Request, Session};

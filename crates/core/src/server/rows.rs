@@ -67,7 +67,7 @@ pub trait Rows {
     ///
     /// # Errors
     /// When the store cannot write.
-    fn set_state(&mut self, id: DictionaryId, state: &Counters) -> Result<(), Self::Error>;
+    fn set_counters(&mut self, id: DictionaryId, counters: &Counters) -> Result<(), Self::Error>;
     /// Sets the epochs in which the dictionary was written.
     ///
     /// # Errors

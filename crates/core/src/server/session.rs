@@ -4,36 +4,31 @@
 //! slowly, it asks for pages of what changed since its cursor, in which overwritten keys appear once. So a slow reader
 //! costs no memory, and is never disconnected for being slow.
 //!
-//! It does no I/O. What has to be done outside is a [`Request`]; at most one is open, and until it is answered the driver
-//! reads no further frame: that is the backpressure.
+//! It does no I/O. What has to be done outside is a [`Request`]. While one waits to be taken, the driver reads no further frame:
+//! that is the backpressure.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
 use crate::{
-    ConflictId, DictionaryId, Lineage, Names, Resolution, Seq,
-    limits::{Limits, PUSHES_IN_FLIGHT_MAX},
+    DictionaryId, Lineage, Names, Seq,
+    limits::{HELLO_MS_MAX, Limits, PUSHES_IN_FLIGHT_MAX, SILENT_MS_MAX},
     mutants::mutant,
-    server::{Commit, Counters, Origin, Pushed},
-    wire::{ByeCode, Change, ClientFrame, Delta, Mode, Op, Role, ServerFrame, VERSION, WireError},
+    server::{Actor, Command, Commit, Counters, Receipt},
+    wire::{ByeCode, Change, ClientFrame, Delta, Mode, Role, ServerFrame, VERSION, WireError},
 };
-
-/// A connection says Hello within this, or is closed.
-pub const HELLO_MS_MAX: u64 = 10_000;
-/// A connection that sends nothing for this long is closed; hidden tabs' timers run once a minute.
-pub const SILENT_MS_MAX: u64 = 90_000;
 
 /// How long a session waits for its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct Deadlines {
     /// For Hello, in milliseconds.
     pub hello_ms: u64,
     /// For any frame after it, in milliseconds.
     pub silent_ms: u64,
 }
 
-impl Default for Patience {
+impl Default for Deadlines {
     fn default() -> Self {
         Self { hello_ms: HELLO_MS_MAX, silent_ms: SILENT_MS_MAX }
     }
@@ -58,9 +53,9 @@ impl Broadcast {
     }
 }
 
-/// What changed since a cursor, in part: whole batches, by rising seq.
+/// A page of what changed since a cursor: whole batches, by rising seq.
 #[derive(Clone, Debug)]
-pub struct Page {
+pub struct CatchUp {
     /// The cursor that it continues.
     pub after: Seq,
     /// The changes above `after` and up to `to`.
@@ -71,6 +66,15 @@ pub struct Page {
     pub to: Seq,
     /// Whether more had changed when the page was read.
     pub more: bool,
+}
+
+impl CatchUp {
+    fn has_next(&self) -> bool {
+        if mutant!("the first page is the last") {
+            return false;
+        }
+        self.more
+    }
 }
 
 /// A dictionary as a session finds it, of one moment.
@@ -94,26 +98,17 @@ pub enum Request {
         /// The token of Hello.
         token: Option<String>,
     },
-    /// Have operations applied; answer with [`Session::handle_pushed`]. Further requests may come before.
-    Push {
-        /// The number to repeat in the answer.
-        batch: u64,
-        /// The operations.
-        ops: Vec<Op>,
-        /// Who pushes.
-        origin: Origin,
+    /// Have a command applied. Further requests may come before the answer.
+    Apply {
+        /// The command.
+        command: Command,
+        /// Who asks.
+        actor: Actor,
+        /// The number of the batch, if the client waits for an answer: call [`Session::handle_receipt`] with it.
+        batch: Option<u64>,
     },
-    /// Have a conflict resolved; needs no answer.
-    Resolve {
-        /// Which.
-        id: ConflictId,
-        /// How.
-        resolution: Resolution,
-        /// Who resolves.
-        origin: Origin,
-    },
-    /// Read what changed after a cursor; answer with [`Session::handle_page`].
-    Read {
+    /// Read what changed after a cursor; answer with [`Session::handle_catch_up`].
+    CatchUp {
         /// The cursor.
         after: Seq,
     },
@@ -153,9 +148,9 @@ struct Hello {
 #[derive(Debug)]
 pub struct Session {
     limits: Limits,
-    patience: Patience,
+    deadlines: Deadlines,
     phase: Phase,
-    origin: Option<Origin>,
+    actor: Option<Actor>,
     lineage: Lineage,
     /// What the client has been sent, once it follows.
     cursor: Seq,
@@ -169,28 +164,28 @@ pub struct Session {
 impl Session {
     /// A connection that has just been opened.
     pub fn new(limits: Limits, now_ms: u64) -> Self {
-        Self::with_patience(limits, Patience::default(), now_ms)
+        Self::with_deadlines(limits, Deadlines::default(), now_ms)
     }
 
-    /// The same, with another patience than the default.
-    pub fn with_patience(limits: Limits, patience: Patience, now_ms: u64) -> Self {
+    /// The same, with other deadlines than the default.
+    pub fn with_deadlines(limits: Limits, deadlines: Deadlines, now_ms: u64) -> Self {
         Self {
             limits,
-            patience,
+            deadlines,
             phase: Phase::New,
-            origin: None,
+            actor: None,
             lineage: Lineage::default(),
             cursor: Seq(0),
             in_flight: 0,
-            deadline_ms: now_ms + patience.hello_ms,
+            deadline_ms: now_ms + deadlines.hello_ms,
             transmits: VecDeque::new(),
             requests: VecDeque::new(),
         }
     }
 
-    /// The author of Hello, once it was said.
-    pub fn origin(&self) -> Option<&Origin> {
-        self.origin.as_ref()
+    /// Who speaks, once Hello was said.
+    pub fn actor(&self) -> Option<&Actor> {
+        self.actor.as_ref()
     }
 
     /// Whether Bye has been said: what is in [`Session::poll_transmit`] is the last.
@@ -207,7 +202,7 @@ impl Session {
 
     /// A message came in.
     pub fn handle_message(&mut self, bytes: &[u8], now_ms: u64) {
-        self.deadline_ms = now_ms + self.patience.silent_ms;
+        self.deadline_ms = now_ms + self.deadlines.silent_ms;
         match ClientFrame::decode(bytes) {
             Ok(frame) => self.handle_frame(frame, now_ms),
             Err(error) => self.close_for(&error),
@@ -229,7 +224,7 @@ impl Session {
                 }
                 let lineage = epoch.map(|current| Lineage { past: lineage, current });
                 self.phase = Phase::Opening(Box::new(Hello { dictionary, lineage, cursor }));
-                self.origin = Some(Origin { role: Role::Reader, author });
+                self.actor = Some(Actor { role: Role::Reader, author });
                 self.requests.push_back(Request::Open { token });
             }
             (Phase::New, _) => self.close(ByeCode::Protocol, "the first frame must be Hello", 0),
@@ -238,8 +233,7 @@ impl Session {
             (_, ClientFrame::Hello { .. }) => self.close(ByeCode::Protocol, "Hello was said before", 0),
             (_, ClientFrame::Push { batch, ops }) => {
                 self.in_flight += 1;
-                let origin = self.expect_origin();
-                self.requests.push_back(Request::Push { batch, ops, origin });
+                self.request_command(Command::Push { ops }, Some(batch));
             }
             (_, ClientFrame::Ping { client_ms }) => {
                 self.transmit(&ServerFrame::Pong { client_ms, server_ms: now_ms });
@@ -253,15 +247,15 @@ impl Session {
                 self.read();
             }
             (_, ClientFrame::Resolve { id, resolution }) => {
-                let origin = self.expect_origin();
-                self.requests.push_back(Request::Resolve { id, resolution, origin });
+                self.request_command(Command::Resolve { id, resolution }, None);
             }
             (_, ClientFrame::Check) => self.requests.push_back(Request::Check),
         }
     }
 
-    fn expect_origin(&self) -> Origin {
-        self.origin.clone().expect("Hello comes first")
+    fn request_command(&mut self, command: Command, batch: Option<u64>) {
+        let actor = self.actor.clone().expect("Hello comes first");
+        self.requests.push_back(Request::Apply { command, actor, batch });
     }
 
     /// The dictionary is open, and its commits follow from this moment on.
@@ -290,8 +284,8 @@ impl Session {
             mode: if tail.is_some() { Mode::Tail } else { Mode::Snapshot },
             limits: self.limits,
         });
-        if let Some(origin) = &mut self.origin {
-            origin.role = role;
+        if let Some(actor) = &mut self.actor {
+            actor.role = role;
         }
         self.lineage = lineage;
         match tail {
@@ -304,10 +298,10 @@ impl Session {
     }
 
     /// A push is on disk.
-    pub fn handle_pushed(&mut self, batch: u64, pushed: Pushed) {
+    pub fn handle_receipt(&mut self, batch: u64, receipt: &Receipt) {
         self.in_flight -= 1;
         if !self.is_closed() {
-            self.transmit(&ServerFrame::Ack { batch, seq: pushed.seq, exceptions: pushed.exceptions });
+            self.transmit(&ServerFrame::Ack { batch, seq: receipt.seq, exceptions: receipt.exceptions() });
         }
     }
 
@@ -333,20 +327,20 @@ impl Session {
 
     /// A page was read. The driver sends what [`Session::poll_transmit`] has before it asks for the next request, so one
     /// page a connection is in memory.
-    pub fn handle_page(&mut self, page: &Page) {
+    pub fn handle_catch_up(&mut self, page: &CatchUp) {
         if !matches!(self.phase, Phase::Reading) {
             return;
         }
         self.phase = Phase::Following;
-        let Page { after, changes, names, to, more } = page;
-        let more = &(*more && !mutant!("the first page is the last"));
+        let CatchUp { after, changes, names, to, .. } = page;
+        let more = page.has_next();
         // A Resume may have moved the cursor meanwhile.
         let continues = *after == self.cursor;
         if continues {
-            self.transmits.extend(encode_deltas(changes, *after, *to, *more, names, &self.limits));
+            self.transmits.extend(encode_deltas(changes, *after, *to, more, names, &self.limits));
             self.cursor = *to;
         }
-        if *more || !continues {
+        if more || !continues {
             self.read();
         }
     }
@@ -382,7 +376,7 @@ impl Session {
         if now_ms < self.deadline_ms || self.is_closed() {
             return;
         }
-        let Patience { hello_ms, silent_ms } = self.patience;
+        let Deadlines { hello_ms, silent_ms } = self.deadlines;
         let (what, limit_ms) =
             if matches!(self.phase, Phase::New) { ("no Hello", hello_ms) } else { ("no frame", silent_ms) };
         self.close(ByeCode::Silent, &format!("{what} for {limit_ms} ms"), 0);
@@ -414,7 +408,7 @@ impl Session {
     fn read(&mut self) {
         if !matches!(self.phase, Phase::Reading) {
             self.phase = Phase::Reading;
-            self.requests.push_back(Request::Read { after: self.cursor });
+            self.requests.push_back(Request::CatchUp { after: self.cursor });
         }
     }
 

@@ -29,6 +29,15 @@ impl Change {
         }
     }
 
+    /// The authors that it names.
+    pub fn authors(&self) -> impl Iterator<Item = AuthorId> + use<> {
+        let (first, second) = match self {
+            Self::Entry(_, entry) => (entry.author, None),
+            Self::Conflict(conflict) => (conflict.winner.author, Some(conflict.loser.author)),
+        };
+        std::iter::once(first).chain(second)
+    }
+
     /// About what it takes in a frame, never less.
     pub fn bytes(&self) -> usize {
         let value = |value: &Option<Value>| value.as_ref().map_or(0, |v| v.as_str().len());

@@ -4,7 +4,7 @@ use keybook_core::{
     AuthorId, Conflict, ConflictId, DictionaryId, Digest, Entry, Epoch, Names, PastEpoch, ReplicaId, Resolution, Seq,
     Side, Stamp,
     limits::Limits,
-    server::Origin,
+    server::{Actor, Command, Context, Record},
     wire::{AckCode, ByeCode, Change, Check, ClientFrame, Delta, Exception, Horizon, Mode, Op, Role, ServerFrame},
 };
 
@@ -106,8 +106,9 @@ pub fn sample_store() -> Store {
     let mut store = Store::default();
     store.start(Epoch(1));
     store.start(Epoch(2));
-    let mut hub = store.hub(Limits::default());
-    let origin = Origin { role: Role::Writer, author: author(1) };
+    let mut hub = store.hub();
+    let actor = Actor { role: Role::Writer, author: author(1) };
+    let context = Context { now_ms: 5000, limits: Limits::default(), actor };
     let op = |name: &str, json: Option<&str>, n: u64| {
         let stamp = if json.is_some() { put_stamp(1000 + n, n) } else { remove_stamp(1000 + n, n) };
         let (key, value) = (name.to_owned(), json.map(str::to_owned));
@@ -117,7 +118,9 @@ pub fn sample_store() -> Store {
         vec![op("price/apple", Some("1.20"), 1), op("price/apricot", Some("{\"kg\":3}"), 2)],
         vec![op("price/apple", Some("1.30"), 3), op("price/apricot", None, 4)],
     ] {
-        let Ok(_) = hub.push(&mut store, &origin, &ops, 5000);
+        let at = hub.counters().head.next();
+        let record = Record { at, context: context.clone(), command: Command::Push { ops } };
+        let Ok(_) = hub.apply(&mut store, &record);
         let Ok(_) = hub.finish(&mut store);
     }
     store

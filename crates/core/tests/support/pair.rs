@@ -4,7 +4,7 @@ use keybook_core::{
     DictionaryId, Epoch, ReplicaId,
     client::{Action, Client, Event},
     limits::Limits,
-    server::{Broadcast, Hub, Opened, Pushed, Request, Session},
+    server::{Broadcast, Context, Hub, Opened, Receipt, Record, Request, Session},
     wire::{ClientFrame, Role},
 };
 
@@ -59,7 +59,7 @@ impl Group {
             events: Vec::new(),
             fetches: 0,
         };
-        let (hub, id) = (store.hub(limits), super::store::DICTIONARY);
+        let (hub, id) = (store.hub(), super::store::DICTIONARY);
         let members = (1..=clients).map(member).collect();
         let (role, connected, failing_fetches) = (Role::Writer, true, 0);
         let mut group = Self { store, hub, limits, members, now_ms, role, id, connected, failing_fetches };
@@ -91,7 +91,7 @@ impl Group {
         self.disconnect();
         self.store = store;
         self.store.start(Epoch(epoch));
-        self.hub = self.store.hub(self.limits);
+        self.hub = self.store.hub();
         self.connected = true;
     }
 
@@ -176,25 +176,23 @@ impl Group {
                     let opened = Opened { id: self.id, role: self.role, ..self.store.opened() };
                     session.handle_opened(opened, self.now_ms);
                 }
-                Request::Push { batch, ops, origin } => {
-                    let Ok(pushed) = self.hub.push(&mut self.store, &origin, &ops, self.now_ms);
-                    self.finish(index, Some((batch, pushed)));
+                Request::Apply { command, actor, batch } => {
+                    let context = Context { now_ms: self.now_ms, limits: self.limits, actor };
+                    let record = Record { at: self.hub.counters().head.next(), context, command };
+                    let Ok(receipt) = self.hub.apply(&mut self.store, &record);
+                    self.finish(index, batch.map(|batch| (batch, receipt)));
                 }
-                Request::Resolve { id, resolution, origin } => {
-                    let Ok(_) = self.hub.resolve(&mut self.store, &origin, id, resolution);
-                    self.finish(index, None);
-                }
-                Request::Read { after } => session.handle_page(&self.store.page(after, 100)),
+                Request::CatchUp { after } => session.handle_catch_up(&self.store.page(after, 100)),
                 Request::Check => session.handle_counters(&self.store.state),
                 Request::Presence { .. } => {}
             }
         }
     }
 
-    fn finish(&mut self, index: usize, pushed: Option<(u64, Pushed)>) {
+    fn finish(&mut self, index: usize, receipt: Option<(u64, Receipt)>) {
         let Ok(commit) = self.hub.finish(&mut self.store);
-        if let (Some((batch, pushed)), Some(session)) = (pushed, &mut self.members[index].session) {
-            session.handle_pushed(batch, pushed);
+        if let (Some((batch, receipt)), Some(session)) = (receipt, &mut self.members[index].session) {
+            session.handle_receipt(batch, &receipt);
         }
         let Some(commit) = commit else { return };
         let broadcast = Broadcast::new(&commit, &self.limits);

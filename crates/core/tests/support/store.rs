@@ -8,8 +8,7 @@ use std::{
 use keybook_core::{
     Author, AuthorId, AuthorName, Conflict, ConflictId, Conflicts, Dictionary, DictionaryId, Epoch, Key, Lineage,
     Names, PastEpoch, Seq, Side, Stamp,
-    limits::Limits,
-    server::{Counters, Hub, Opened, Page, Place, Row, Rows},
+    server::{CatchUp, Counters, Hub, Opened, Place, Row, Rows},
     wire::{
         Change, Role,
         snapshot::{Header, encode_all},
@@ -55,8 +54,8 @@ impl Store {
         writes
     }
 
-    pub fn hub(&self, limits: Limits) -> Hub {
-        Hub::new(DICTIONARY, self.lineage(), self.past_writes(), self.state, limits)
+    pub fn hub(&self) -> Hub {
+        Hub::new(DICTIONARY, self.lineage(), self.past_writes(), self.state)
     }
 
     pub fn opened(&self) -> Opened {
@@ -64,7 +63,7 @@ impl Store {
     }
 
     /// At most `batches` whole batches of what changed after a cursor.
-    pub fn page(&self, after: Seq, batches: usize) -> Page {
+    pub fn page(&self, after: Seq, batches: usize) -> CatchUp {
         let from = Place { seq: after.next(), index: 0 };
         let seqs: BTreeSet<Seq> = self.by_seq.range(from..).map(|(place, _)| place.seq).collect();
         let more = seqs.len() > batches;
@@ -74,7 +73,7 @@ impl Store {
             Changed::Entry(key) => Change::Entry(key.clone(), self.entries[key].entry.clone()),
             Changed::Conflict(id) => Change::Conflict(self.conflicts[id].clone()),
         });
-        Page { after, changes: changes.collect(), names: self.names.clone(), to, more }
+        CatchUp { after, changes: changes.collect(), names: self.names.clone(), to, more }
     }
 
     pub fn snapshot(&self) -> Vec<u8> {
@@ -177,10 +176,10 @@ impl Rows for Store {
         Ok(())
     }
 
-    fn set_state(&mut self, id: DictionaryId, state: &Counters) -> Result<(), Infallible> {
+    fn set_counters(&mut self, id: DictionaryId, counters: &Counters) -> Result<(), Infallible> {
         assert_eq!(id, DICTIONARY);
-        assert!(state.head > self.state.head, "seq rises strictly");
-        self.state = *state;
+        assert!(counters.head > self.state.head, "seq rises strictly");
+        self.state = *counters;
         Ok(())
     }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use keybook_core::{
     Epoch,
     limits::VALUE_BYTES_DEFAULT,
-    server::{Broadcast, Hub, Opened, Origin, Pushed, Request, Session},
-    wire::{AckCode, ByeCode, Op, Role, ServerFrame},
+    server::{Actor, Broadcast, Command, Context, Hub, Opened, Outcome, Receipt, Record, Request, Session},
+    wire::{AckCode, ByeCode, Role, ServerFrame},
 };
 
 use super::World;
@@ -24,15 +24,17 @@ pub(super) struct Served {
     pub(super) requests: VecDeque<Request>,
 }
 
-pub(super) enum Command {
-    Push { connection: u64, batch: u64, ops: Vec<Op>, origin: Origin },
-    Resolve { request: Request },
+pub(super) struct Queued {
+    command: Command,
+    actor: Actor,
+    /// Whom to answer, and the number of the batch.
+    reply: Option<(u64, u64)>,
 }
 
 pub(super) struct Server {
     pub(super) hub: Hub,
     pub(super) served: BTreeMap<u64, Served>,
-    pub(super) queue: VecDeque<Command>,
+    pub(super) queue: VecDeque<Queued>,
     /// One that was made before, and that it may send again.
     pub(super) snapshot: Option<Vec<u8>>,
 }
@@ -44,7 +46,7 @@ impl World {
         }
         self.disk.start(Epoch(self.decisions.number()));
         let (served, queue) = Default::default();
-        self.server = Some(Server { hub: self.disk.hub(self.limits), served, queue, snapshot: None });
+        self.server = Some(Server { hub: self.disk.hub(), served, queue, snapshot: None });
         self.tally.count("server start");
     }
 
@@ -124,14 +126,13 @@ impl World {
                 let role = self.peers[self.connections[&id].peer].role;
                 served.session.handle_opened(Opened { role, ..self.disk.opened() }, self.now_ms);
             }
-            Some(Request::Push { batch, ops, origin }) => {
-                server.queue.push_back(Command::Push { connection: id, batch, ops, origin });
+            Some(Request::Apply { command, actor, batch }) => {
+                server.queue.push_back(Queued { command, actor, reply: batch.map(|batch| (id, batch)) });
             }
-            Some(request @ Request::Resolve { .. }) => server.queue.push_back(Command::Resolve { request }),
-            Some(Request::Read { after }) => {
+            Some(Request::CatchUp { after }) => {
                 let page = self.disk.page(after, PAGE_BATCHES);
                 self.tally.count(if page.more { "page with more" } else { "last page" });
-                served.session.handle_page(&page);
+                served.session.handle_catch_up(&page);
             }
             Some(Request::Check) => served.session.handle_counters(&self.disk.state),
             Some(Request::Presence { .. }) => {}
@@ -156,27 +157,21 @@ impl World {
         let Some(server) = &mut self.server else { return };
         let mut transaction = self.disk.clone();
         let mut accepted = Vec::new();
-        let mut pushed: Vec<(u64, u64, Pushed)> = Vec::new();
-        for command in server.queue.drain(..) {
-            match command {
-                Command::Push { connection, batch, ops, origin } => {
-                    let Ok(answer) = server.hub.push(&mut transaction, &origin, &ops, self.now_ms);
-                    for exception in &answer.exceptions {
-                        self.tally.count(exception_name(exception.code));
-                    }
-                    for (index, op) in (0..).zip(&ops) {
-                        let exception = answer.exceptions.iter().find(|exception| exception.index == index);
-                        if exception.is_none_or(|exception| exception.code == AckCode::Superseded) {
-                            accepted.push(op.clone());
-                        }
-                    }
-                    pushed.push((connection, batch, answer));
+        let mut receipts: Vec<((u64, u64), Receipt)> = Vec::new();
+        for Queued { command, actor, reply } in server.queue.drain(..) {
+            let context = Context { now_ms: self.now_ms, limits: self.limits, actor };
+            let record = Record { at: server.hub.counters().head.next(), context, command };
+            let Ok(receipt) = server.hub.apply(&mut transaction, &record);
+            let Command::Push { ops } = &record.command else { continue };
+            for (op, outcome) in ops.iter().zip(&receipt.outcomes) {
+                if let Outcome::Excepted { code, .. } = outcome {
+                    self.tally.count(exception_name(*code));
                 }
-                Command::Resolve { request: Request::Resolve { id, resolution, origin } } => {
-                    let Ok(_) = server.hub.resolve(&mut transaction, &origin, id, resolution);
+                if matches!(outcome, Outcome::Applied | Outcome::Excepted { code: AckCode::Superseded, .. }) {
+                    accepted.push(op.clone());
                 }
-                Command::Resolve { .. } => unreachable!("only resolves are queued so"),
             }
+            receipts.extend(reply.map(|reply| (reply, receipt)));
         }
         let Ok(commit) = server.hub.finish(&mut transaction);
         if !self.calm && self.decisions.one_in(40) {
@@ -195,9 +190,9 @@ impl World {
             return self.crash_server();
         }
         let server = self.server.as_mut().expect("it did not crash");
-        for (connection, batch, answer) in pushed {
+        for ((connection, batch), receipt) in receipts {
             if let Some(served) = server.served.get_mut(&connection) {
-                served.session.handle_pushed(batch, answer);
+                served.session.handle_receipt(batch, &receipt);
             }
         }
         if let Some(commit) = commit {

@@ -1,0 +1,130 @@
+//! What an operation does: whether it is admitted, whether it wins, and whether it conflicts.
+//!
+//! Everything here looks at the operation, the rows of its key, the counters and the record's context, and changes nothing.
+
+use crate::{
+    AuthorId, Entry, HybridTime, Key, ReplicaId, Side, Stamp, Value, ValueError,
+    limits::{CLOCK_AHEAD_MS_MAX, Limits},
+    mutants::mutant,
+    server::{Counters, Outcome, Row, Rows, record::Context},
+    wire::{AckCode, Op, Role},
+};
+
+/// What can be judged of an operation without the rows: its key and its value, or why it is not admitted.
+pub(super) fn admit(context: &Context, op: &Op) -> Result<(Key, Option<Value>), Outcome> {
+    if context.actor.role != Role::Writer {
+        return Err(AckCode::ReadOnly.into());
+    }
+    let bytes = |text: &str| text.len() as u64;
+    let key = Key::parse(&op.key).map_err(|_| Outcome::Excepted { code: AckCode::BadKey, data: bytes(&op.key) })?;
+    let value = match &op.value {
+        None => None,
+        Some(text) if bytes(text) > context.limits.value_bytes.into() => {
+            return Err(Outcome::Excepted { code: AckCode::TooLarge, data: bytes(text) });
+        }
+        Some(text) => Some(Value::from_peer(text).map_err(|_: ValueError| Outcome::from(AckCode::BadValue))?),
+    };
+    if value.is_some() == op.stamp.is_put() { Ok((key, value)) } else { Err(AckCode::BadValue.into()) }
+}
+
+/// Whether a key without an entry may get this one.
+pub(super) fn admit_new(counters: &Counters, limits: &Limits, op: &Op, new: &Entry) -> Result<(), Outcome> {
+    let Counters { horizon, live, tombstones, .. } = counters;
+    let purged = new.stamp.millis() <= horizon.time_ms;
+    let full = live + tombstones >= limits.entries;
+    if new.is_live() {
+        return match () {
+            () if purged => Err(AckCode::Parked.into()),
+            () if full => Err(Outcome::Excepted { code: AckCode::Full, data: limits.entries }),
+            () => Ok(()),
+        };
+    }
+    if leaves_tombstone(op) && !purged && !full { Ok(()) } else { Err(AckCode::Duplicate.into()) }
+}
+
+/// Whether a remove of a key without an entry leaves a tombstone.
+///
+/// A remove of nothing leaves nothing. But if its writer had seen an entry, a rollback has taken that from the server, and
+/// some other client still has it and will bring it back: the tombstone must be there first.
+fn leaves_tombstone(op: &Op) -> bool {
+    if mutant!("a lost entry's remove leaves nothing") {
+        return false;
+    }
+    op.recovered.is_some() || op.seen.iter().any(|&stamp| stamp != Stamp::ZERO)
+}
+
+/// Whether the server has this very write already, so that it was sent again.
+pub(super) fn is_known<R: Rows>(rows: &mut R, key: &Key, row: &Row, new: &Entry) -> Result<bool, R::Error> {
+    if new.stamp == row.entry.stamp {
+        return Ok(!new.beats(&row.entry));
+    }
+    if mutant!("a resend is new") {
+        return Ok(false);
+    }
+    // A version is always below the entry.
+    Ok(new.stamp < row.entry.stamp && rows.has_version(key, new.stamp)?)
+}
+
+/// How far ahead a stamp may be. One step above the entry is always admitted, so a wrong clock poisons no key.
+pub(super) fn latest_admitted(now_ms: u64, row: Option<&Row>) -> HybridTime {
+    let by_clock = HybridTime::from_millis(now_ms.saturating_add(CLOCK_AHEAD_MS_MAX));
+    row.map_or(by_clock, |row| by_clock.max(row.entry.stamp.time().plus_millis(1)))
+}
+
+/// Whether a write takes the place of the entry.
+pub(super) fn wins(new: &Entry, row: &Row) -> bool {
+    if mutant!("the last to come wins") {
+        return true;
+    }
+    new.beats(&row.entry)
+}
+
+/// Whether an operation conflicts with the entry: its writer had not seen that entry, and wrote something else. The one that
+/// does not win is then shown in a conflict row.
+pub(super) fn conflicts(op: &Op, row: &Row, new: &Entry) -> bool {
+    if mutant!("who loses is not told") && !wins(new, row) {
+        return false;
+    }
+    let there = &row.entry;
+    let has_seen = there.stamp <= first_seen(op) || is_own(op, there);
+    !has_seen && !is_one_history(op, row) && there.value != new.value && there.stamp != new.stamp
+}
+
+/// Whether the entry is the writer's own. A replica never conflicts with itself: it has seen what it wrote, even if its
+/// older write comes after its newer one, over a connection that it has given up, and even if more of its writes are in
+/// flight than `seen` can name.
+fn is_own(op: &Op, there: &Entry) -> bool {
+    if mutant!("one conflicts with oneself") {
+        return false;
+    }
+    there.stamp.replica() == op.stamp.replica() || op.seen.contains(&there.stamp)
+}
+
+/// Whether an operation that comes back after a rollback and the entry are of one history.
+///
+/// `recovered` is the seq of the fork, and not a flag: the writer has seen everything up to the fork. With a flag alone the
+/// operation would conflict with the very entry that it had replaced.
+fn is_one_history(op: &Op, row: &Row) -> bool {
+    let Some(fork) = op.recovered else { return false };
+    if mutant!("what comes back conflicts with nothing") {
+        return true;
+    }
+    row.recovered || row.entry.seq <= fork
+}
+
+/// Whether an operation puts a value under a key whose entry it had seen, while the entry's tombstone has been purged since.
+pub(super) fn overlooks_purged(counters: &Counters, op: &Op) -> bool {
+    let purges = counters.horizon.seq.0 > 0;
+    purges && op.value.is_some() && first_seen(op) != Stamp::ZERO && op.recovered.is_none()
+}
+
+/// The remove whose tombstone was purged: nobody knows any more when and by whom it was made.
+pub(super) fn purged_side(counters: &Counters) -> Side {
+    let time = HybridTime::from_millis(counters.horizon.time_ms);
+    Side { value: None, stamp: Stamp::new(time, false, ReplicaId(0)), author: AuthorId(0) }
+}
+
+/// The stamp of the confirmed entry that was shown when editing began; zero if there was none.
+fn first_seen(op: &Op) -> Stamp {
+    op.seen.first().copied().unwrap_or_default()
+}

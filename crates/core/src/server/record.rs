@@ -1,0 +1,126 @@
+//! A record: one command to a dictionary, where it stands in the dictionary's order, and everything besides the rows that
+//! decides what it does.
+//!
+//! Hubs that apply the same records to equal rows end with equal rows. So limits, role and time travel with the command:
+//! a hub has none of its own. What can be refused before a command has its place (how often somebody writes, whether the disk
+//! has room) is decided by whoever makes the record, and is no business of the hub.
+//!
+//! A record owns all that it holds, so that it can be encoded and kept in a log.
+
+use crate::{
+    Author, ConflictId, Resolution, Seq,
+    limits::Limits,
+    wire::{AckCode, Exception, Op, Role},
+};
+
+/// A command that has its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The seq of what it changes: above the head, or that of the record before it in the same transaction.
+    pub at: Seq,
+    /// What decides, besides the rows.
+    pub context: Context,
+    /// What to do.
+    pub command: Command,
+}
+
+/// What decides, besides the rows, what a command does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// The time of whoever made the record.
+    pub now_ms: u64,
+    /// What the dictionary may hold.
+    pub limits: Limits,
+    /// Who asks.
+    pub actor: Actor,
+}
+
+/// Who asks for something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// What they may do.
+    pub role: Role,
+    /// The author of operations that name none.
+    pub author: Author,
+}
+
+/// What to do with a dictionary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Apply operations in their order.
+    Push {
+        /// The operations.
+        ops: Vec<Op>,
+    },
+    /// Resolve a conflict. Its record shares its seq with none before it: `by_seq` has resolved rows at the first place
+    /// of their seq.
+    Resolve {
+        /// Which.
+        id: ConflictId,
+        /// How.
+        resolution: Resolution,
+    },
+}
+
+/// The answer to a command, to be sent after the commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// When a cursor has reached it, the effects are in its base.
+    pub seq: Seq,
+    /// What became of each operation of a push, in their order; of any other command, one outcome.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What became of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was applied.
+    Applied,
+    /// It was not simply applied.
+    Excepted {
+        /// What happened instead.
+        code: AckCode,
+        /// The number that belongs to the code: see [`Exception::data`]. Zero if none does.
+        data: u64,
+    },
+}
+
+impl Command {
+    /// How many outcomes its [`Receipt`] has.
+    pub fn operations(&self) -> usize {
+        match self {
+            Self::Push { ops } => ops.len(),
+            Self::Resolve { .. } => 1,
+        }
+    }
+
+    /// The bytes of keys and values in it.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Push { ops } => ops.iter().map(|op| op.key.len() + op.value.as_ref().map_or(0, String::len)).sum(),
+            Self::Resolve { .. } => 0,
+        }
+    }
+}
+
+impl Receipt {
+    /// The receipt of a command that was turned away before it had a place: `code` for each operation.
+    pub fn turned_away(command: &Command, code: AckCode, data: u64) -> Self {
+        Self { seq: Seq(0), outcomes: vec![Outcome::Excepted { code, data }; command.operations()] }
+    }
+
+    /// The operations that were not simply applied, by rising index, as an Ack has them.
+    pub fn exceptions(&self) -> Vec<Exception> {
+        let exception = |(index, outcome): (u32, &Outcome)| match *outcome {
+            Outcome::Applied => None,
+            Outcome::Excepted { code, data } => Some(Exception { index, code, data }),
+        };
+        (0..).zip(&self.outcomes).filter_map(exception).collect()
+    }
+}
+
+impl From<AckCode> for Outcome {
+    fn from(code: AckCode) -> Self {
+        Self::Excepted { code, data: 0 }
+    }
+}
