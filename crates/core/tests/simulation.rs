@@ -14,7 +14,7 @@ use support::{
 const FRESH: u64 = 20;
 
 /// What must happen in some world; a kind that never does is not tested.
-const KINDS: [&str; 66] = [
+const KINDS: [&str; 78] = [
     "put",
     "put refused locally",
     "remove",
@@ -70,6 +70,18 @@ const KINDS: [&str; 66] = [
     "sibling's edit shown",
     "browser killed with several tabs",
     "device opened late",
+    "device asked to keep what is there",
+    "no room for the base",
+    "no room for edits",
+    "transaction broken off",
+    "edit kept after all",
+    "store never opened",
+    "store closed",
+    "store closed while keeping",
+    "store closed while without room",
+    "store deleted",
+    "store refused in the middle",
+    "tab adopted where asked",
     "server start",
     "server stop",
     "server crash before a request is answered",

@@ -1,7 +1,8 @@
 //! A simulated world: one server, several clients, a network that is cut, and a clock that only the seed moves.
 //!
-//! Everything that decides is the production code: [`Hub`], [`Session`], [`Client`]. The world plays disk, sockets and time.
-//! Each step is one of the [`Decisions`], so a failure is replayed by its seed.
+//! Everything that decides is the production code: [`Hub`], [`Session`], [`Device`] with its [`Client`]. The world plays disk,
+//! local stores, sockets, the channel and the locks of tabs, and time. Each step is one of the [`Decisions`], so a failure is
+//! replayed by its seed.
 //!
 //! While it runs it checks that nobody is shown what is not durable. At the end it lets the world come to rest, and checks
 //! that all hold the same, that no acknowledged write is lost, and that no outbox is stuck.
@@ -9,8 +10,9 @@
 //! [`Hub`]: keybook_core::server::Hub
 //! [`Session`]: keybook_core::server::Session
 //! [`Client`]: keybook_core::client::Client
+//! [`Device`]: keybook_core::device::Device
 
-mod device;
+mod local_store;
 mod network;
 mod oracle;
 mod peers;
@@ -25,7 +27,7 @@ use keybook_core::{Key, Stamp, limits::Limits};
 
 pub use self::tally::Tally;
 use self::{
-    device::Device,
+    local_store::LocalStore,
     network::Connection,
     oracle::{History, Oracle},
     peers::Peer,
@@ -48,6 +50,10 @@ pub struct Plan {
     pub devices: bool,
     /// Several clients share a device, as tabs of a browser.
     pub tabs: bool,
+    /// There are no locks: tabs are asked whether they live.
+    pub asked: bool,
+    /// Local stores run out of room, and are closed.
+    pub store_faults: bool,
     /// Each start of the server may have another limit of values.
     pub changing_limits: bool,
     pub limits: Limits,
@@ -66,6 +72,8 @@ impl Plan {
             readers: seed % 5 == 1,
             devices: seed / 2 % 2 == 1,
             tabs: seed / 2 % 4 == 3,
+            asked: seed / 2 % 16 == 7,
+            store_faults: seed / 2 % 2 == 1 && seed / 16 % 2 == 1,
             changing_limits: seed % 5 == 2,
             limits: Limits { entries: if seed.is_multiple_of(7) { 5 } else { 1000 }, ..Limits::default() },
         }
@@ -82,7 +90,7 @@ pub struct World {
     limits: Limits,
     server: Option<Server>,
     peers: Vec<Peer>,
-    devices: Vec<Device>,
+    stores: Vec<LocalStore>,
     connections: BTreeMap<u64, Connection>,
     next_id: u64,
     /// Stamps that have been on disk at some time.
@@ -105,7 +113,7 @@ impl World {
             limits: plan.limits,
             server: None,
             peers: Vec::new(),
-            devices: Vec::new(),
+            stores: Vec::new(),
             connections: BTreeMap::new(),
             next_id: 1,
             durable: BTreeSet::new(),
@@ -152,7 +160,7 @@ impl World {
             955..=964 => self.cut(peer),
             965..=969 => self.stall(peer),
             970..=972 => self.online(peer),
-            973..=974 => self.open_device(peer),
+            973..=974 => self.open_store(peer),
             975..=979 => self.crash_client(peer),
             980..=983 => self.resolve(peer),
             984..=986 => self.grant(peer),
@@ -163,7 +171,10 @@ impl World {
             _ => self.now_ms += self.decisions.below(40_000),
         }
         if self.plan.devices && self.decisions.one_in(2) {
-            self.sync_device(peer);
+            self.sync_store(peer);
+        }
+        if self.plan.store_faults && self.decisions.one_in(50) {
+            self.disturb_store(peer);
         }
         if self.plan.tabs && self.decisions.one_in(4) {
             self.step_tab(peer);

@@ -122,12 +122,12 @@ impl World {
             let kept = server.snapshot.take().filter(|_| self.decisions.one_in(2));
             self.tally.count(if kept.is_some() { "snapshot kept from before" } else { "snapshot" });
             let snapshot = server.snapshot.insert(kept.unwrap_or_else(|| self.disk.snapshot()));
-            let before = self.peers[index].client.clone();
-            self.peers[index].client.handle_snapshot(snapshot, now_ms);
+            let before = self.peers[index].client().clone();
+            self.peers[index].client_mut().handle_snapshot(snapshot, now_ms);
             self.check_outbox(index, &before);
             self.check_durable(index);
         } else {
-            self.peers[index].client.handle_snapshot_failed("the network", now_ms);
+            self.peers[index].client_mut().handle_snapshot_failed("the network", now_ms);
             self.tally.count("snapshot failed");
         }
         self.drive(index);

@@ -67,8 +67,12 @@ impl Oracle {
         self.replaced.insert((key.clone(), write), Rc::new(RefCell::new(all)));
     }
 
+    /// Who replaces a write replaces what its writer had written of that key before, confirmed or not.
     fn has_replaced(&self, key: &Key, newer: Stamp, older: Stamp) -> bool {
-        self.replaced.get(&(key.clone(), newer)).is_some_and(|replaced| replaced.borrow().contains(&older))
+        let turn = |write: &Stamp| self.turn.get(&(key.clone(), *write));
+        let follows = |write: &Stamp| write.replica() == older.replica() && turn(write) > turn(&older);
+        let is_it = |write: &Stamp| *write == older || follows(write);
+        self.replaced.get(&(key.clone(), newer)).is_some_and(|replaced| replaced.borrow().iter().any(is_it))
     }
 
     /// A refused write has got another stamp, and has seen the same, unless the other is a write of its own. Returns

@@ -5,17 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use keybook_core::{
     Key, ReplicaId, Resolution, Stamp, Value,
     client::{Action, Client, EditError, Event, Phase, RowState},
+    device::{Device, WhoLives},
     server::Session,
     wire::{ByeCode, Role},
 };
 
-use super::{World, device::Device, network::Connection, server::Served, tabs::Tab};
+use super::{World, local_store::LocalStore, network::Connection, server::Served, tabs::Tab};
 use crate::support::{author, key, value};
 
 pub(super) struct Peer {
-    pub(super) client: Client,
+    pub(super) device: Device,
     pub(super) skew_ms: i64,
-    /// Its part of a device; without one it loses all when it crashes.
+    /// Its part of a browser; without one it loses all when it crashes.
     pub(super) tab: Option<Tab>,
     pub(super) connection: Option<u64>,
     pub(super) fetching: bool,
@@ -39,11 +40,19 @@ pub(super) struct Editing {
 }
 
 impl Peer {
-    pub(super) fn new(client: Client, role: Role, skew_ms: i64) -> Self {
+    pub(super) fn new(device: Device, role: Role, skew_ms: i64) -> Self {
         let (answered, arrived) = Default::default();
         let (tab, connection, fetching, editing) = (None, None, false, None);
         let newest_push = 0;
-        Self { client, skew_ms, tab, connection, fetching, role, editing, answered, newest_push, arrived }
+        Self { device, skew_ms, tab, connection, fetching, role, editing, answered, newest_push, arrived }
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        self.device.client()
+    }
+
+    pub(super) fn client_mut(&mut self) -> &mut Client {
+        self.device.client_mut()
     }
 }
 
@@ -51,18 +60,20 @@ impl World {
     /// The clients of a device share its clock.
     pub(super) fn new_peer(&mut self, number: usize) -> Peer {
         let skew_ms = self.decisions.around_zero(self.plan.skew_ms);
-        let device = if self.plan.tabs { number % 2 } else { number };
-        if self.plan.devices && device < self.devices.len() {
-            return self.new_tab(device, self.devices[device].skew_ms);
+        let store = if self.plan.tabs { number % 2 } else { number };
+        if self.plan.devices && store < self.stores.len() {
+            return self.new_tab(store, self.stores[store].skew_ms);
         }
         if self.plan.devices {
-            self.devices.push(Device::new(skew_ms));
-            return self.new_tab(device, skew_ms);
+            self.stores.push(LocalStore::new(skew_ms));
+            return self.new_tab(store, skew_ms);
         }
         let now_ms = self.now_ms.saturating_add_signed(skew_ms);
         let replica = self.decisions.number();
         let (replica, author) = (ReplicaId(replica), author(replica % 5));
-        Peer::new(Client::new(replica, author, now_ms), Role::Writer, skew_ms)
+        // It never learns of a store.
+        let device = Device::new(Client::new(replica, author, now_ms), WhoLives::Locks);
+        Peer::new(device, Role::Writer, skew_ms)
     }
 
     pub(super) fn local_ms(&self, peer: usize) -> u64 {
@@ -74,7 +85,7 @@ impl World {
     }
 
     pub(super) fn begin(&self, index: usize, key: &Key) -> Editing {
-        let client = &self.peers[index].client;
+        let client = self.peers[index].client();
         let saw = match client.shown(key) {
             None => Stamp::ZERO,
             Some(shown) if shown.pending.is_none() => shown.stamp,
@@ -130,14 +141,14 @@ impl World {
         write: impl FnOnce(&mut Client, u64) -> Result<Option<Stamp>, EditError>,
     ) -> Result<Option<Stamp>, EditError> {
         let now_ms = self.local_ms(index);
-        let client = &mut self.peers[index].client;
+        let client = self.peers[index].client_mut();
         let waiting = client.outbox().rows(key).iter().chain(client.sibling_rows(key));
         let replaced: Vec<Stamp> = waiting.map(|row| row.stamp).collect();
         let written = write(client, now_ms)?;
         if let Some(stamp) = written {
             self.oracle.write(key, stamp, *saw);
             self.oracle.replace(key, stamp, &replaced);
-            let shown = self.peers[index].client.shown(key);
+            let shown = self.peers[index].client().shown(key);
             assert!(shown.is_some_and(|shown| shown.stamp == stamp), "an edit shows");
         }
         self.drive(index);
@@ -146,7 +157,7 @@ impl World {
 
     /// A user decides about a conflict.
     pub(super) fn resolve(&mut self, index: usize) {
-        let client = &self.peers[index].client;
+        let client = self.peers[index].client();
         let open: Vec<_> = client.open_conflicts().map(|conflict| conflict.id).collect();
         let Some(id) = self.decisions.choice(&open) else { return };
         let key = client.conflicts().get(id).expect("it is open").key.clone();
@@ -158,7 +169,7 @@ impl World {
         match self.write_by(index, &editing, |client, now_ms| client.resolve(id, resolution, now_ms)) {
             Ok(_) => {
                 self.tally.count(kind);
-                let is_open = self.peers[index].client.open_conflicts().any(|conflict| conflict.id == id);
+                let is_open = self.peers[index].client().open_conflicts().any(|conflict| conflict.id == id);
                 assert!(!is_open, "a decision shows");
             }
             Err(_) => self.tally.count("decision refused locally"),
@@ -167,7 +178,7 @@ impl World {
 
     /// A user decides about a write that the server has refused: to let it go, or to make it again.
     pub(super) fn review(&mut self, index: usize) {
-        let (now_ms, outbox) = (self.local_ms(index), self.peers[index].client.outbox());
+        let (now_ms, outbox) = (self.local_ms(index), self.peers[index].client().outbox());
         let held: Vec<_> = outbox.iter().filter(|(_, row)| !row.state.is_active()).collect();
         if held.is_empty() {
             return;
@@ -183,20 +194,21 @@ impl World {
                 Err(_) => return self.tally.count("held write refused again"),
             }
         }
-        assert!(self.peers[index].client.discard(&key, stamp, now_ms), "a held write can be let go");
+        assert!(self.peers[index].client_mut().discard(&key, stamp, now_ms), "a held write can be let go");
         self.forget_what_nobody_has();
     }
 
     /// Carries out what a client wants.
     pub(super) fn drive(&mut self, index: usize) {
+        let now_ms = self.local_ms(index);
         loop {
             let peer = &mut self.peers[index];
-            while let Some(message) = peer.client.poll_transmit() {
+            while let Some(message) = peer.client_mut().poll_transmit() {
                 if let Some(connection) = peer.connection.and_then(|id| self.connections.get_mut(&id)) {
                     connection.send_to_server(message);
                 }
             }
-            while let Some(event) = peer.client.poll_event() {
+            while let Some(event) = peer.client_mut().poll_event() {
                 match event {
                     Event::Unreadable(reason) => assert!(reason.starts_with("snapshot: "), "{reason}"),
                     Event::Damaged(what) => panic!("client {index} cannot read {what}"),
@@ -205,15 +217,11 @@ impl World {
                     Event::Entries(_) | Event::Reset | Event::Conflicts | Event::Status => {}
                 }
             }
-            if let Some(tab) = &mut peer.tab
-                && self.devices[tab.device].keep(&mut peer.client, &mut tab.adopted)
-                && !tab.is_opening
-                && let Some(message) = peer.client.poll_told()
-            {
-                self.broadcast(index, &message);
+            if let Some(effect) = peer.device.poll_effect(now_ms) {
+                self.carry_out(index, effect);
                 continue;
             }
-            match peer.client.poll_action() {
+            match peer.client_mut().poll_action() {
                 None => return,
                 Some(Action::Connect) => self.connect(index),
                 Some(Action::Disconnect) => {
@@ -228,7 +236,7 @@ impl World {
     pub(super) fn connect(&mut self, index: usize) {
         let (now_ms, random) = (self.local_ms(index), self.decisions.number());
         let Some(server) = &mut self.server else {
-            return self.peers[index].client.handle_disconnected(now_ms, random);
+            return self.peers[index].client_mut().handle_disconnected(now_ms, random);
         };
         let id = self.next_id;
         self.next_id += 1;
@@ -237,7 +245,7 @@ impl World {
         server.served.insert(id, Served { session, broadcasts, lagged: false, requests });
         self.connections.insert(id, Connection::of(index));
         self.peers[index].connection = Some(id);
-        self.peers[index].client.handle_connected(now_ms);
+        self.peers[index].client_mut().handle_connected(now_ms);
         self.tally.count("connect");
     }
 
@@ -249,14 +257,14 @@ impl World {
         }
         let peer = &mut self.peers[index];
         peer.fetching = false;
-        peer.client.handle_disconnected(now_ms, random);
+        peer.client_mut().handle_disconnected(now_ms, random);
     }
 
     /// The replica is gone with all that it did not send. As with [`World::crash_server`], this comes between any two calls,
     /// and between any two frames: of what was under way an end is lost.
     pub(super) fn crash_client(&mut self, index: usize) {
         self.tally.count("client crash");
-        self.tally.count(moment_of_crash(&self.peers[index].client));
+        self.tally.count(moment_of_crash(self.peers[index].client()));
         self.drop_connection(index);
         if self.peers[index].tab.is_some() {
             self.crash_tab(index);
@@ -270,15 +278,16 @@ impl World {
 
     pub(super) fn online(&mut self, index: usize) {
         let now_ms = self.local_ms(index);
-        self.peers[index].client.handle_online(now_ms);
+        self.peers[index].client_mut().handle_online(now_ms);
         self.drive(index);
     }
 
     pub(super) fn timeouts(&mut self) {
+        self.answer_in_time();
         for index in 0..self.peers.len() {
             let now_ms = self.local_ms(index);
-            if self.peers[index].client.poll_timeout().is_some_and(|at| at <= now_ms) {
-                self.peers[index].client.handle_timeout(now_ms);
+            if self.peers[index].device.poll_timeout().is_some_and(|at| at <= now_ms) {
+                self.peers[index].device.handle_timeout(now_ms);
                 self.drive(index);
             }
         }

@@ -15,8 +15,8 @@ impl World {
     /// A client takes a frame, which must do nothing that a frame may not.
     pub(super) fn receive(&mut self, index: usize, connection: u64, message: &[u8]) {
         let now_ms = self.local_ms(index);
-        let before = self.peers[index].client.clone();
-        self.peers[index].client.handle_message(message, now_ms);
+        let before = self.peers[index].client().clone();
+        self.peers[index].client_mut().handle_message(message, now_ms);
         self.note_ack(index, connection, message);
         self.check_outbox(index, &before);
         self.check_durable(index);
@@ -41,7 +41,7 @@ impl World {
                     }
                 }
                 AckClass::Held => {
-                    let row = peer.client.outbox().row(&key, op.stamp);
+                    let row = peer.client().outbox().row(&key, op.stamp);
                     assert!(row.is_none_or(|row| !row.state.is_active()), "a refused write is not sent again");
                 }
                 AckClass::Retry => {}
@@ -52,15 +52,14 @@ impl World {
     /// A row leaves the outbox when it is done, or for a newer one of the same replica. Of the two the newer is either the
     /// same write with another stamp, and its writer has seen the same, or known already.
     pub(super) fn check_outbox(&mut self, index: usize, before: &Client) {
-        let Peer { client, answered, .. } = &self.peers[index];
+        let (client, answered) = (self.peers[index].client(), &self.peers[index].answered);
         for (key, row) in before.outbox().iter() {
             if client.outbox().row(key, row.stamp).is_some() || answered.contains(&(key.clone(), row.stamp)) {
                 continue;
             }
             let Some(next) = client.outbox().row_of(key, row.stamp) else {
-                // This replica has replaced a write that it had adopted.
-                let replaces = |next: &OutboxRow| next.state.is_active() && next.seen[1..].contains(&row.stamp);
-                let is_replaced = client.outbox().rows(key).iter().any(replaces);
+                // This replica has replaced a write that it had adopted, or one that replaced it and was adopted too.
+                let is_replaced = is_replaced(row.stamp, before.outbox().rows(key), client.outbox().rows(key));
                 assert!(is_replaced, "client {index} has nothing left of its write {:?} of {key:?}", row.stamp);
                 continue;
             };
@@ -82,11 +81,11 @@ impl World {
             let on_disk = self.disk.entries.get(key).is_some_and(|row| row.entry.stamp >= *stamp);
             // What only a reader has does not come back.
             let in_base = |peer: &Peer| {
-                peer.role == Role::Writer && peer.client.base().entry(key.as_str()).is_some_and(|e| e.stamp >= *stamp)
+                peer.role == Role::Writer && peer.client().base().entry(key.as_str()).is_some_and(|e| e.stamp >= *stamp)
             };
             // Its own replica's, the write itself or one that took its place. Another's unconfirmed write is another matter.
             let in_outbox = |peer: &Peer| {
-                let mut rows = peer.client.outbox().rows(key).iter();
+                let mut rows = peer.client().outbox().rows(key).iter();
                 rows.any(|row| row.stamp >= *stamp && row.stamp.replica() == stamp.replica())
             };
             on_disk || self.peers.iter().any(|peer| in_base(peer) || in_outbox(peer))
@@ -95,7 +94,7 @@ impl World {
     }
 
     pub(super) fn check_durable(&self, index: usize) {
-        for (key, entry) in self.peers[index].client.base().entries() {
+        for (key, entry) in self.peers[index].client().base().entries() {
             let is_durable = self.durable.contains(&(key.clone(), entry.stamp));
             assert!(is_durable, "client {index} was shown {key:?} before it was on disk");
         }
@@ -117,14 +116,16 @@ impl World {
     /// A tab's write that another shows may be refused, or get lost with the tab.
     pub(super) fn check_shown_of(&self, index: usize, before: &Client, key: &Key) {
         let shown = |client: &Client| client.shown(key).map_or(Stamp::ZERO, |shown| shown.stamp);
-        let (before_stamp, after) = (shown(before), shown(&self.peers[index].client));
-        let row = |peer: &Peer| peer.client.outbox().row(key, before_stamp).map(|row| row.state);
+        let (before_stamp, after) = (shown(before), shown(self.peers[index].client()));
+        let row = |peer: &Peer| peer.client().outbox().row(key, before_stamp).map(|row| row.state);
         let waits = |peer: &Peer| row(peer).is_some_and(RowState::is_active);
         // A server with other limits than before refuses what it has taken already, when it comes again.
         let is_refused = self.peers.iter().any(|peer| row(peer).is_some_and(|state| !state.is_active()));
         let is_told = before.sibling_rows(key).any(|row| row.stamp == before_stamp);
         let is_confirmed = self.rollbacks == 0 && self.durable.contains(&(key.clone(), before_stamp));
-        if !is_told || !is_refused && (is_confirmed || self.peers.iter().any(waits)) {
+        let store = self.peers[index].tab.as_ref().map(|tab| &self.stores[tab.store]);
+        let goes_back = store.is_some_and(|store| store.was_told_unkept(key, before_stamp));
+        if !is_told || !goes_back && !is_refused && (is_confirmed || self.peers.iter().any(waits)) {
             assert!(after >= before_stamp, "client {index} showed {before_stamp:?} of {key:?}, then {after:?}");
         }
     }
@@ -135,6 +136,7 @@ impl World {
         if self.server.is_none() {
             self.start_server();
         }
+        self.load_refused_again();
         self.come_to_agreement();
         for _ in 0..4000 {
             self.now_ms += 500;
@@ -152,15 +154,18 @@ impl World {
                 }
             }
         }
-        let stuck: Vec<_> =
-            self.peers.iter().map(|peer| (peer.client.phase(), peer.client.cursor(), peer.client.outbox())).collect();
+        let stuck: Vec<_> = self
+            .peers
+            .iter()
+            .map(|peer| (peer.client().phase(), peer.client().cursor(), peer.client().outbox()))
+            .collect();
         panic!("it does not come to rest at {:?}: {stuck:#?}", self.disk.state.head);
     }
 
     pub(super) fn is_at_rest(&self) -> bool {
         let (head, Some(server)) = (self.disk.state.head, &self.server) else { return false };
         let rests = |peer: &Peer| {
-            let Peer { client, role, .. } = peer;
+            let (client, role) = (peer.client(), &peer.role);
             // One that has not learnt that its server is gone may be as far as the next one happens to be.
             let is_served = peer.connection.is_some_and(|id| server.served.contains_key(&id));
             let is_decided = client.resolutions().is_empty() || *role == Role::Reader;
@@ -172,7 +177,7 @@ impl World {
 
     /// Everybody may write again, and each user decides about each write that was refused: nothing is left to decide.
     pub(super) fn let_users_decide(&mut self) {
-        if self.peers.iter().all(|peer| peer.client.outbox().inactive() == 0) {
+        if self.peers.iter().all(|peer| peer.client().outbox().inactive() == 0) {
             return;
         }
         for index in 0..self.peers.len() {
@@ -182,12 +187,12 @@ impl World {
         }
         for _ in 0..20 {
             for index in 0..self.peers.len() {
-                for _ in 0..self.peers[index].client.outbox().inactive() {
+                for _ in 0..self.peers[index].client().outbox().inactive() {
                     self.review(index);
                 }
             }
             self.rest();
-            if self.peers.iter().all(|peer| peer.client.outbox().inactive() == 0) {
+            if self.peers.iter().all(|peer| peer.client().outbox().inactive() == 0) {
                 return;
             }
         }
@@ -218,17 +223,17 @@ impl World {
         self.disk.assert_consistent();
         for (index, peer) in self.peers.iter().enumerate() {
             for (key, entry) in dictionary.entries() {
-                assert_eq!(peer.client.base().entry(key.as_str()), Some(entry), "client {index} holds {key:?}");
+                assert_eq!(peer.client().base().entry(key.as_str()), Some(entry), "client {index} holds {key:?}");
             }
-            assert_eq!(peer.client.base().digest(), dictionary.digest(), "client {index} holds nothing else");
-            let (client, server) = (peer.client.conflicts(), self.disk.conflict_rows());
+            assert_eq!(peer.client().base().digest(), dictionary.digest(), "client {index} holds nothing else");
+            let (client, server) = (peer.client().conflicts(), self.disk.conflict_rows());
             for conflict in server.iter() {
                 assert_eq!(client.get(conflict.id), Some(conflict), "client {index} has the conflict row");
             }
             assert_eq!(client.iter().count(), server.iter().count(), "client {index} has no other conflict row");
             let shown: Vec<Key> = dictionary.iter().map(|(key, _)| key.clone()).collect();
-            assert_eq!(peer.client.keys(), shown);
-            assert_eq!(peer.client.sibling_edits(), 0, "client {index} knows that no tab has edits");
+            assert_eq!(peer.client().keys(), shown);
+            assert_eq!(peer.client().sibling_edits(), 0, "client {index} knows that no tab has edits");
         }
         for (key, stamp) in &self.acknowledged {
             let there = self.disk.entries.get(key).map(|row| row.entry.stamp);
@@ -241,9 +246,16 @@ impl World {
     }
 }
 
+/// Whether one of the rows of now has replaced a write, or one of those that were there before and are replaced themselves.
+fn is_replaced(stamp: Stamp, before: &[OutboxRow], now: &[OutboxRow]) -> bool {
+    let replaces = |row: &&OutboxRow| row.state.is_active() && row.seen[1..].contains(&stamp);
+    now.iter().any(|row| replaces(&row))
+        || before.iter().filter(replaces).any(|row| row.stamp > stamp && is_replaced(row.stamp, before, now))
+}
+
 /// Whether a client has this write or a later one, if only waiting for its user.
 fn in_outbox(peer: &Peer, key: &Key, stamp: Stamp) -> bool {
-    peer.client.outbox().rows(key).iter().any(|row| row.stamp >= stamp)
+    peer.client().outbox().rows(key).iter().any(|row| row.stamp >= stamp)
 }
 
 /// A remove whose writer saw only its own unsent put leaves nothing, and so says nothing about others' writes.

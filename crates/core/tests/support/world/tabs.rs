@@ -1,47 +1,105 @@
 //! The clients of a device, as tabs of a browser: they share its store and its clock, tell each other what waits in their
 //! outboxes over a channel that loses messages, and take over what one that has ended leaves, which a lock says.
+//!
+//! Where there are no locks, no message gets lost, and each is answered before time is over: a tab that lives and does not answer
+//! loses its edits to another, which ARCHITECTURE.md counts among the known gaps.
 
 use std::collections::VecDeque;
 
 use keybook_core::{
     ReplicaId,
     client::{Client, PendingResolution},
+    device::{ANSWER_MS_MAX, Device, Effect, KEEP_AGAIN_AFTER_MS, Storage, WhoLives},
     wire::Role,
 };
 
-use super::{World, device::rows, peers::Peer};
-use crate::support::author;
+use super::{
+    World,
+    local_store::{Transaction, rows},
+    peers::Peer,
+};
+use crate::support::{author, key};
 
 /// What a client has to do with its device.
+#[derive(Default)]
 pub(super) struct Tab {
-    pub(super) device: usize,
-    /// The store has not been read.
-    pub(super) is_opening: bool,
+    pub(super) store: usize,
     /// The clients for whose locks it waits.
-    pub(super) ended_or_not: Vec<ReplicaId>,
+    watched: Vec<ReplicaId>,
     /// Those whose locks it has got.
-    ended: Vec<ReplicaId>,
-    /// Those of which it has taken over the rows, and the store does not know it.
-    pub(super) adopted: Vec<ReplicaId>,
+    locks: Vec<ReplicaId>,
+    /// Those whose rows it is about to read.
+    reading: VecDeque<ReplicaId>,
+    /// Those whose rows it has got.
+    taken_over: Vec<ReplicaId>,
     /// Told by others.
     messages: VecDeque<Vec<u8>>,
+    /// What the store did not take, and is tried again.
+    pub(super) not_taken: Option<Transaction>,
+    /// The store once had no room for the base.
+    pub(super) keeps_no_base: bool,
+    has_asked: bool,
 }
 
 impl World {
-    pub(super) fn new_tab(&mut self, device: usize, skew_ms: i64) -> Peer {
+    pub(super) fn new_tab(&mut self, store: usize, skew_ms: i64) -> Peer {
         let replica = self.decisions.number();
         let now_ms = self.now_ms.saturating_add_signed(skew_ms);
         let client = Client::opening(ReplicaId(replica), author(replica % 5), now_ms);
-        let (ended_or_not, ended, adopted, messages) = Default::default();
-        let tab = Tab { device, is_opening: true, ended_or_not, ended, adopted, messages };
-        Peer { tab: Some(tab), ..Peer::new(client, Role::Writer, skew_ms) }
+        let lives = if self.plan.asked { WhoLives::Asked } else { WhoLives::Locks };
+        let tab = Tab { store, ..Tab::default() };
+        Peer { tab: Some(tab), ..Peer::new(Device::new(client, lives), Role::Writer, skew_ms) }
     }
 
     pub(super) fn step_tab(&mut self, index: usize) {
         match self.decisions.below(8) {
             0 => self.ask(index),
-            1 => _ = self.adopt(index),
+            1 => _ = self.take_lock(index),
+            2 => _ = self.read_left(index),
             _ => _ = self.hear(index),
+        }
+    }
+
+    /// Does what a device asks for.
+    pub(super) fn carry_out(&mut self, index: usize, effect: Effect) {
+        let peer = &mut self.peers[index];
+        let (storage, client) = (peer.device.storage(), peer.device.client());
+        let tab = peer.tab.as_mut().expect("a client without a device keeps nothing");
+        let store = &mut self.stores[tab.store];
+        match effect {
+            Effect::Keep { change, adopted } => {
+                let is_open = matches!(storage, Storage::Keeping | Storage::NotKept { .. });
+                assert!(is_open, "client {index} keeps nothing in a store that is closed");
+                let has_read = adopted.iter().all(|replica| tab.taken_over.contains(replica));
+                assert!(has_read, "client {index} deletes what it has read alone");
+                assert!(change.base.is_none() || !tab.keeps_no_base, "client {index} has no room for the base");
+                let transaction = match tab.not_taken.take() {
+                    Some(before) => {
+                        assert_eq!(adopted, before.adopted, "client {index} tries the same again");
+                        before.without_base(change)
+                    }
+                    None => Transaction::new(client, change, adopted),
+                };
+                store.begin(transaction);
+            }
+            Effect::Tell(message) => {
+                if matches!(storage, Storage::NotKept { .. } | Storage::Refused { .. }) {
+                    store.tell_unkept(client);
+                }
+                self.broadcast(index, &message);
+            }
+            Effect::Watch(replica) => {
+                assert!(!self.plan.asked, "there are no locks");
+                tab.watched.push(replica);
+            }
+            Effect::ReadLeft(replica) => {
+                tab.reading.push_back(replica);
+                assert_eq!(self.index_of(replica), None, "client {index} takes over from one that has ended");
+            }
+            Effect::Persist => {
+                assert!(!std::mem::replace(&mut tab.has_asked, true), "client {index} asks once");
+                self.tally.count("device asked to keep what is there");
+            }
         }
     }
 
@@ -49,16 +107,16 @@ impl World {
     /// replica.
     pub(super) fn crash_tab(&mut self, index: usize) {
         let is_browser = self.plan.tabs && self.decisions.one_in(4);
-        let device = |peer: &Peer| peer.tab.as_ref().map(|tab| tab.device);
-        let number = device(&self.peers[index]).expect("it is a tab");
+        let store = |peer: &Peer| peer.tab.as_ref().map(|tab| tab.store);
+        let number = store(&self.peers[index]).expect("it is a tab");
         let is_killed = |(other, peer): (usize, &Peer)| {
-            (other == index || is_browser && device(peer) == Some(number)).then_some(other)
+            (other == index || is_browser && store(peer) == Some(number)).then_some(other)
         };
         let killed: Vec<usize> = self.peers.iter().enumerate().filter_map(is_killed).collect();
         for index in &killed {
             self.drop_connection(*index);
-            let replica = self.peers[*index].client.replica();
-            let lost = self.devices[number].lose(replica);
+            let replica = self.peers[*index].client().replica();
+            let lost = self.stores[number].lose(replica);
             self.tally.count_some("device lost a transaction", lost);
             self.oracle.page_gone(replica);
         }
@@ -72,11 +130,12 @@ impl World {
 
     /// Tells all other tabs of the device that have read the store. Each message gets lost now and then.
     pub(super) fn broadcast(&mut self, from: usize, message: &[u8]) {
-        let device = self.peers[from].tab.as_ref().expect("it is a tab").device;
+        let store = self.peers[from].tab.as_ref().expect("it is a tab").store;
         for index in (0..self.peers.len()).filter(|&index| index != from) {
-            let listens = |tab: &&mut Tab| tab.device == device && !tab.is_opening;
+            let has_opened = self.has_opened(index);
+            let listens = |tab: &&mut Tab| tab.store == store && has_opened;
             let Some(tab) = self.peers[index].tab.as_mut().filter(listens) else { continue };
-            if !self.calm && self.decisions.one_in(10) {
+            if !self.calm && !self.plan.asked && self.decisions.one_in(10) {
                 self.tally.count("tab message lost");
             } else {
                 tab.messages.push_back(message.to_vec());
@@ -84,9 +143,14 @@ impl World {
         }
     }
 
+    /// Whether a client is a tab that has read its store, or has learnt that there is none.
+    fn has_opened(&self, index: usize) -> bool {
+        self.peers[index].device.storage() != Storage::Opening
+    }
+
     fn ask(&mut self, index: usize) {
-        if self.peers[index].tab.as_ref().is_some_and(|tab| !tab.is_opening) {
-            self.peers[index].client.ask_siblings();
+        if self.has_opened(index) {
+            self.peers[index].client_mut().ask_siblings();
             self.drive(index);
         }
     }
@@ -95,40 +159,64 @@ impl World {
     fn hear(&mut self, index: usize) -> bool {
         let now_ms = self.local_ms(index);
         let peer = &mut self.peers[index];
-        let Some(message) = peer.tab.as_mut().and_then(|tab| tab.messages.pop_front()) else { return false };
-        let before = peer.client.clone();
-        let Some(from) = peer.client.handle_told(&message, now_ms) else {
+        let Some(tab) = &mut peer.tab else { return false };
+        let Some(message) = tab.messages.pop_front() else { return false };
+        let (store, before) = (tab.store, peer.client().clone());
+        peer.device.handle_told(&message, now_ms);
+        if before.clone().handle_told(&message, now_ms).is_none() {
             self.tally.count("tab message after its end");
-            return true;
-        };
-        let tab = peer.tab.as_mut().expect("it has got a message");
-        if !tab.ended_or_not.contains(&from) && !tab.ended.contains(&from) {
-            tab.ended_or_not.push(from);
         }
         before.keys().iter().for_each(|key| self.check_shown_of(index, &before, key));
-        self.tally.count_some("sibling's edit shown", self.peers[index].client.sibling_edits());
+        let client = self.peers[index].client();
+        for key in (0..self.plan.keys).map(|number| key(&format!("k{number}"))) {
+            for row in client.sibling_rows(&key) {
+                let may_be_told = self.stores[store].may_be_told(&key, row.stamp);
+                assert!(may_be_told, "client {index} hears of {:?} before it is kept", row.stamp);
+            }
+        }
+        self.tally.count_some("sibling's edit shown", client.sibling_edits());
         self.drive(index);
         true
     }
 
-    /// A tab gets the lock of one that has ended, and takes over what that has left: exactly what it held when that was kept.
-    pub(super) fn adopt(&mut self, index: usize) -> bool {
+    /// A tab gets the lock of one that has ended.
+    pub(super) fn take_lock(&mut self, index: usize) -> bool {
         let now_ms = self.local_ms(index);
-        let Some(tab) = self.peers[index].tab.as_ref().filter(|tab| !tab.is_opening) else { return false };
+        let Some(tab) = &self.peers[index].tab else { return false };
         let is_held = |replica: &ReplicaId| {
-            let holds = |tab: &Tab| tab.ended.contains(replica);
-            self.peers.iter().any(|p| p.client.replica() == *replica || p.tab.as_ref().is_some_and(holds))
+            let holds = |tab: &Tab| tab.locks.contains(replica);
+            self.peers.iter().any(|p| p.client().replica() == *replica || p.tab.as_ref().is_some_and(holds))
         };
-        let Some(replica) = tab.ended_or_not.iter().copied().find(|replica| !is_held(replica)) else { return false };
-        let (left, held) = self.devices[tab.device].left_by(replica);
-        let Peer { client, tab, .. } = &mut self.peers[index];
-        let tab = tab.as_mut().expect("it was just looked at");
-        tab.ended_or_not.retain(|other| *other != replica);
-        tab.ended.push(replica);
-        tab.adopted.push(replica);
-        let (own, _) = rows(client);
-        client.adopt_rows(&left, now_ms);
-        client.forget_sibling(replica, now_ms);
+        let Some(replica) = tab.watched.iter().copied().find(|replica| !is_held(replica)) else { return false };
+        let peer = &mut self.peers[index];
+        let tab = peer.tab.as_mut().expect("it was just looked at");
+        tab.watched.retain(|other| *other != replica);
+        tab.locks.push(replica);
+        peer.device.handle_ended(replica, now_ms);
+        self.drive(index);
+        true
+    }
+
+    /// A tab reads what one has left that has ended, and takes it over: exactly what that held when it was kept.
+    pub(super) fn read_left(&mut self, index: usize) -> bool {
+        let now_ms = self.local_ms(index);
+        let fails = self.plan.store_faults && !self.calm && self.decisions.one_in(40);
+        let Peer { device, tab: Some(tab), .. } = &mut self.peers[index] else { return false };
+        let Some(replica) = tab.reading.pop_front() else { return false };
+        if fails || matches!(device.storage(), Storage::Refused { .. }) {
+            device.handle_refused("it cannot be read".to_owned(), now_ms);
+            self.tally.count("store refused in the middle");
+            self.drive(index);
+            return true;
+        }
+        tab.taken_over.push(replica);
+        let store = &mut self.stores[tab.store];
+        let (left, held) = store.left_by(replica);
+        let taker = device.client().replica();
+        let before = if left.outbox.is_empty() { None } else { store.take_over(replica, taker) };
+        let (own, _) = rows(device.client());
+        device.handle_left(replica, &left, now_ms);
+        let client = device.client();
         let (found, decided) = rows(client);
         let (held, decisions) = held;
         for row in &held {
@@ -142,21 +230,67 @@ impl World {
             let is_it = |found: &PendingResolution| found.is_same(decision);
             assert!(!is_open || decided.iter().any(is_it), "client {index} has what was decided: {decision:?}");
         }
+        let other = before.and_then(|before| self.index_of(before));
+        assert_eq!(other, None, "client {index} takes over what nobody else has");
         self.tally.count_some("tab adopted decisions", decisions.len());
         self.tally.count(if held.is_empty() { "tab adopted nothing" } else { "tab adopted edits" });
+        self.tally.count_some("tab adopted where asked", usize::from(self.plan.asked));
         self.drive(index);
         true
+    }
+
+    /// Where there are no locks: all tabs have answered before time is over.
+    pub(super) fn answer_in_time(&mut self) {
+        if self.plan.asked {
+            let peers = 0..self.peers.len();
+            while peers.clone().any(|index| self.read_left(index)) {}
+            while peers.clone().any(|index| self.hear(index) || self.sync_store(index)) {}
+        }
     }
 
     /// All is kept, told and taken over, with messages that arrive. In the end nobody knows less than there is.
     pub(super) fn come_to_agreement(&mut self) {
         let is_calm = std::mem::replace(&mut self.calm, true);
         let peers = 0..self.peers.len();
-        peers.clone().for_each(|index| self.open_device(index));
+        peers.clone().for_each(|index| self.open_store(index));
         peers.clone().for_each(|index| self.ask(index));
-        // One after the other, since each may bring about another.
-        while peers.clone().any(|index| self.hear(index) || self.adopt(index) || self.sync_device(index)) {}
+        self.finish_with_stores();
+        while self.peers.iter().any(|peer| matches!(peer.device.storage(), Storage::NotKept { .. })) {
+            self.now_ms += KEEP_AGAIN_AFTER_MS;
+            self.timeouts();
+            self.finish_with_stores();
+        }
+        for _ in 0..if self.plan.asked { 3 } else { 0 } {
+            self.now_ms += ANSWER_MS_MAX;
+            self.timeouts();
+            self.finish_with_stores();
+        }
+        for peer in self.peers.iter().filter(|peer| peer.device.storage() == Storage::Kept) {
+            let tab = peer.tab.as_ref().expect("nobody else keeps something");
+            self.stores[tab.store].assert_holds(peer.client());
+        }
         self.calm = is_calm;
+    }
+
+    fn finish_with_stores(&mut self) {
+        let peers = 0..self.peers.len();
+        // One after the other, since each may bring about another.
+        while peers
+            .clone()
+            .any(|index| self.hear(index) || self.take_lock(index) || self.read_left(index) || self.sync_store(index))
+        {
+        }
+    }
+
+    /// Those load their page again whose store was closed: until then they hold the locks of tabs whose edits they leave alone.
+    pub(super) fn load_refused_again(&mut self) {
+        for index in 0..self.peers.len() {
+            if matches!(self.peers[index].device.storage(), Storage::Refused { .. }) {
+                self.drop_connection(index);
+                self.crash_tab(index);
+                self.forget_what_nobody_has();
+            }
+        }
     }
 
     /// Without a server, the tabs of a device show the same where their bases do: what waits in any of them.
@@ -167,11 +301,11 @@ impl World {
         (0..self.peers.len()).for_each(|index| self.drop_connection(index));
         self.come_to_agreement();
         let tabs: Vec<(usize, usize)> = (self.peers.iter().enumerate())
-            .filter_map(|(index, peer)| Some((peer.tab.as_ref()?.device, index)))
+            .filter_map(|(index, peer)| Some((peer.tab.as_ref()?.store, index)))
             .collect();
-        for (device, index) in &tabs {
-            for (_, other) in tabs.iter().filter(|(other, _)| other == device) {
-                let [client, other] = [index, other].map(|index| &self.peers[*index].client);
+        for (store, index) in &tabs {
+            for (_, other) in tabs.iter().filter(|(other, _)| other == store) {
+                let [client, other] = [index, other].map(|index| self.peers[*index].client());
                 for (key, row) in other.outbox().iter() {
                     let shown = client.shown(key).map(|shown| shown.stamp);
                     let is_told = row.state.is_active() && row.recovered.is_none();
@@ -183,7 +317,10 @@ impl World {
                 let is_same = [client, other].map(|client| {
                     (client.base().digest(), client.outbox().iter().any(|(_, row)| row.recovered.is_some()))
                 });
-                if is_same[0] == is_same[1] && !is_same[0].1 {
+                // One whose store is closed may have the lock of a tab, whose edits it does not take over.
+                let is_refused = |index: &usize| matches!(self.peers[*index].device.storage(), Storage::Refused { .. });
+                let takes_over = !tabs.iter().any(|(other, index)| other == store && is_refused(index));
+                if takes_over && is_same[0] == is_same[1] && !is_same[0].1 {
                     assert_eq!(client.keys(), other.keys(), "tabs of a device show the same");
                     self.tally.count("tabs agree offline");
                 }
