@@ -3,28 +3,34 @@
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/keybook/tools
 export PATH := $(TOOLS)/bin:$(TOOLS)/node_modules/.bin:$(PATH)
 
-.PHONY: run test dev bench fuzz
+.PHONY: run build test fresh dev bench fuzz
 
 # Build for release and serve on 127.0.0.1:3000.
-run:
-	scripts/setup.sh run
-	scripts/build.sh
+run: build
 	exec $(or $(CARGO_TARGET_DIR),target)/release/keybook serve
+
+build:
+	scripts/setup.sh build
+	scripts/build.sh
 
 # Everything that CI checks.
 test:
 	scripts/setup.sh test
 	scripts/test.sh
 
+# From nothing: what a goal does, and how long it takes, in a fresh clone with empty caches. GOAL is build or test.
+GOAL := build
+fresh:
+	scripts/fresh.sh $(GOAL)
+
 # Serve a debug build, built again and reloaded at each change. Names without hashes, or each build would add files.
 dev:
-	scripts/setup.sh run
+	scripts/setup.sh dev
 	LEPTOS_HASH_FILES=false cargo leptos watch
 
 # Comparisons with peers, what the server delivers, how fast the page is and what it keeps; for a quiet machine.
-bench:
+bench: build
 	scripts/setup.sh test
-	scripts/build.sh
 	cargo bench --package keybook-bench
 
 # Each fuzz target for so many seconds.

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing, says what it installs, and skips what is there:
 #
-#   scripts/setup.sh run     what building and serving need
+#   scripts/setup.sh build   what building needs: a target of Rust, and three tools from npm
+#   scripts/setup.sh dev     that, and what `make dev` needs: cargo-leptos
 #   scripts/setup.sh test    that, and what the tests need: cargo-nextest, three browsers with what drives them, a font
 #   scripts/setup.sh fuzz    what fuzzing needs: cargo-fuzz
 #
@@ -11,25 +12,31 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 rust=1.95.0
+binaryen=132
+esbuild=0.28.2
+zopfli=1.0.15
 wasm_bindgen=0.2.129 # the same as in Cargo.toml
 cargo_leptos=0.3.10  # the last one for Rust 1.95
 cargo_nextest=0.9.143
 cargo_fuzz=0.13.2
-binaryen=132
-zopfli=1.0.15
 
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/keybook/tools
 export PATH=$tools/bin:$tools/node_modules/.bin:$PATH
 
 main() {
     case ${1:-} in
-        run) building ;;
+        build) building ;;
+        dev)
+            building
+            developing
+            ;;
         test)
             building
+            developing
             testing
             ;;
         fuzz) cargo_tool cargo-fuzz "$cargo_fuzz" cargo fuzz --version ;;
-        *) fail "usage: scripts/setup.sh run|test|fuzz" ;;
+        *) fail "usage: scripts/setup.sh build|dev|test|fuzz" ;;
     esac
 }
 
@@ -48,14 +55,18 @@ building() {
         say "the wasm32-unknown-unknown target of Rust $rust"
         rustup target add --toolchain "$rust" wasm32-unknown-unknown
     fi
+    # All at once: npm takes away what it is not asked for.
+    if ! has_version "$binaryen" wasm-opt --version || ! has_version "$esbuild" esbuild --version ||
+        ! grep -qs "\"version\": \"$zopfli\"" "$tools/node_modules/@gfx/zopfli/package.json"; then
+        say "binaryen $binaryen (wasm-opt), esbuild $esbuild, zopfli $zopfli"
+        npm install --prefix "$tools" --no-save --no-audit --no-fund --ignore-scripts \
+            "binaryen@$binaryen.0.0" "esbuild@$esbuild" "@gfx/zopfli@$zopfli"
+    fi
+}
+
+developing() {
     cargo_tool wasm-bindgen-cli "$wasm_bindgen" wasm-bindgen --version
     cargo_tool cargo-leptos "$cargo_leptos" cargo leptos --version -- --features no_downloads
-    # Both at once: npm takes away what it is not asked for.
-    if ! has_version "$binaryen" wasm-opt --version ||
-        ! grep -qs "\"version\": \"$zopfli\"" "$tools/node_modules/@gfx/zopfli/package.json"; then
-        say "binaryen $binaryen (wasm-opt), zopfli $zopfli"
-        npm install --prefix "$tools" --no-save --no-audit --no-fund "binaryen@$binaryen.0.0" "@gfx/zopfli@$zopfli"
-    fi
 }
 
 testing() {
@@ -79,7 +90,8 @@ testing() {
 }
 
 # cargo_tool PACKAGE VERSION COMMAND... [-- INSTALL OPTION...]
-# These run for seconds, so they are compiled in haste: their own release profiles take a quarter of an hour more.
+# Where cargo-binstall is there, it may fetch the program. Otherwise it is compiled, and in haste, since these run for seconds:
+# their own release profiles take a quarter of an hour more.
 cargo_tool() {
     local package=$1 version=$2 command=()
     shift 2
@@ -89,6 +101,10 @@ cargo_tool() {
     done
     has_version "$version" "${command[@]}" && return
     say "$package $version"
+    if has cargo-binstall && cargo binstall --no-confirm --disable-strategies compile --root "$tools" "$package@$version" &&
+        has_version "$version" "${command[@]}"; then
+        return
+    fi
     env -u CARGO_TARGET_DIR \
         CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
         CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_DEBUG=0 \

@@ -11,6 +11,19 @@ fn the_options_of_leptos_agree() {
     assert_eq!(options("Leptos.toml"), options("Cargo.toml"));
 }
 
+#[test]
+fn the_glue_is_of_the_version_of_the_page() {
+    let version = |path: &str, name: &str| {
+        let dependency = &tree::read(path).parse::<toml::Table>().unwrap()["dependencies"][name];
+        dependency.as_str().or_else(|| dependency["version"].as_str()).expect("a version").to_owned()
+    };
+    let page = version("Cargo.toml", "wasm-bindgen");
+    assert!(page.starts_with('='), "{page}");
+    assert_eq!(version("scripts/bindgen/Cargo.toml", "wasm-bindgen-cli-support"), page);
+    let setup = format!("wasm_bindgen{page} ");
+    assert!(tree::read("scripts/setup.sh").contains(&setup), "scripts/setup.sh has no line that begins with {setup}");
+}
+
 /// A clone has to build wherever it is, from whichever mirror its owner has set up.
 #[test]
 fn no_file_names_the_host_of_a_package_registry() {
