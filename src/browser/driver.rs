@@ -406,10 +406,8 @@ impl State {
     pub(super) fn connection(&self) -> Connection {
         match self.client.phase() {
             Phase::Following => Connection::Live,
-            Phase::Waiting { .. } | Phase::Connecting if self.has_failed => Connection::Offline,
-            Phase::Waiting { .. } | Phase::Connecting | Phase::Greeting { .. } | Phase::Fetching => {
-                Connection::Connecting
-            }
+            Phase::Waiting | Phase::Connecting if self.has_failed => Connection::Offline,
+            Phase::Waiting | Phase::Connecting | Phase::Greeting { .. } | Phase::Fetching => Connection::Connecting,
         }
     }
 

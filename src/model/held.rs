@@ -22,7 +22,9 @@ pub fn held_reason(state: RowState) -> Option<String> {
     let (code, data) = match state {
         RowState::Held { code, data } => (code, data),
         RowState::Orphaned => return Some("it was made in a dictionary that is gone".to_owned()),
-        RowState::Queued | RowState::Sent | RowState::Acked(_) | RowState::Waiting { .. } => return None,
+        RowState::Queued | RowState::Sent | RowState::Acked(_) | RowState::Left(_) | RowState::Waiting { .. } => {
+            return None;
+        }
     };
     Some(match code {
         AckCode::Parked => "it is older than what this dictionary remembers of removed entries".to_owned(),

@@ -103,7 +103,7 @@ impl Rows {
         let held = client.outbox().rows(key).iter().find_map(|row| held_reason(row.state));
         let state = match (held, shown.pending) {
             (Some(reason), _) => EntryState::Held(reason),
-            (None, None | Some(RowState::Acked(_))) => EntryState::Saved,
+            (None, None | Some(RowState::Acked(_) | RowState::Left(_))) => EntryState::Saved,
             (None, Some(_)) => unsaved,
         };
         Some(Row {

@@ -1,9 +1,13 @@
 //! What others changed while this device was away, for its person to look at: of each key what was shown before.
 //!
 //! A device was away if it comes with what it had kept, or has heard nothing for some minutes. What it catches up with then
-//! is noted, until the person has seen it; a second absence before that adds to the first.
+//! is noted, until the person has seen it; a second absence before that adds to the first. It is noted while the catch-up comes in,
+//! rather than read from the server's versions: so it is what this person was shown, and costs nothing to ask for.
+//!
+//! It watches, and decides nothing: the client tells it what happens.
 
-use super::Client;
+use std::mem;
+
 use crate::{Entry, Key, Seq, Value};
 
 /// Who has heard nothing for this long was away: longer than a line is down that its person waits for.
@@ -21,7 +25,6 @@ pub struct Absence {
     changes: Vec<(Key, Option<Value>)>,
     values_bytes: usize,
     more: u64,
-    is_over: bool,
 }
 
 impl Absence {
@@ -47,52 +50,127 @@ impl Absence {
     }
 }
 
-impl Client {
-    /// What others changed while this device was away, once it has caught up; none if that is nothing, or was seen.
-    pub fn absence(&self) -> Option<&Absence> {
-        self.absence.as_ref().filter(|absence| absence.is_over)
+/// Watches whether the device was away, and what it missed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Watch {
+    /// When the last message came; zero if none has.
+    heard_ms: u64,
+    stay: Stay,
+}
+
+/// Where the person's device is.
+#[derive(Clone, Debug, Default)]
+enum Stay {
+    /// It has missed nothing, or its person has seen what.
+    #[default]
+    Here,
+    /// It is back, and catches up.
+    CatchingUp(Absence),
+    /// It has caught up, and its person has not seen this.
+    Back(Absence),
+}
+
+impl Watch {
+    /// What the device missed, once it has caught up; none if that is nothing, or was seen.
+    pub(super) fn missed(&self) -> Option<&Absence> {
+        match &self.stay {
+            Stay::Back(absence) => Some(absence),
+            Stay::Here | Stay::CatchingUp(_) => None,
+        }
     }
 
     /// The person has seen it.
-    pub fn forget_absence(&mut self, _now_ms: u64) {
-        if self.absence().is_some() {
-            self.absence = None;
-            self.status_changed();
+    pub(super) fn handle_seen(&mut self) {
+        if matches!(self.stay, Stay::Back(_)) {
+            self.stay = Stay::Here;
         }
     }
 
-    /// Welcome has come. Who has nothing to compare with was not away.
-    pub(super) fn come_back(&mut self, now_ms: u64) {
+    /// A message has come.
+    pub(super) fn handle_heard(&mut self, now_ms: u64) {
+        self.heard_ms = now_ms;
+    }
+
+    /// Welcome has come, and the base goes on at `cursor`. Who has nothing to compare with was not away.
+    pub(super) fn handle_welcome(&mut self, cursor: Seq, now_ms: u64) {
         let was_away = now_ms.saturating_sub(self.heard_ms) >= ABSENCE_MS_MIN;
-        if self.settled == Seq(0) {
-            self.absence = None;
-        } else if was_away || self.absence.as_ref().is_some_and(|absence| !absence.is_over) {
-            let absence = self.absence.get_or_insert_default();
-            (absence.after, absence.is_over) = (self.settled, false);
+        self.stay = match mem::take(&mut self.stay) {
+            _ if cursor == Seq(0) => Stay::Here,
+            Stay::CatchingUp(absence) => Stay::CatchingUp(Absence { after: cursor, ..absence }),
+            Stay::Back(absence) if was_away => Stay::CatchingUp(Absence { after: cursor, ..absence }),
+            Stay::Here if was_away => Stay::CatchingUp(Absence { after: cursor, ..Absence::default() }),
+            stay => stay,
+        };
+    }
+
+    /// Somebody else's entry comes. `known` is what was confirmed before, and `shown` looks up the value that was shown.
+    pub(super) fn handle_entry<'a>(
+        &mut self,
+        key: &Key,
+        entry: &Entry,
+        known: Option<&Entry>,
+        shown: impl FnOnce() -> Option<&'a Value>,
+    ) {
+        let Stay::CatchingUp(absence) = &mut self.stay else { return };
+        // One that has changed since the beginning has been noted.
+        if known.is_none_or(|known| known.seq <= absence.after) {
+            let before = shown();
+            if before != entry.value.as_ref() {
+                absence.note(key, before);
+            }
         }
     }
 
-    /// An entry comes, and is not in the base yet.
-    pub(super) fn note_change(&mut self, key: &Key, entry: &Entry) {
-        let Some(mut absence) = self.absence.take_if(|absence| !absence.is_over) else { return };
-        // One that has changed since has been noted.
-        let is_first = self.base.entry(key.as_str()).is_none_or(|known| known.seq <= absence.after);
-        let before = self.shown(key).and_then(|shown| shown.value);
-        if is_first && entry.author != self.author.id && before != entry.value.as_ref() {
-            absence.note(key, before);
-        }
-        self.absence = Some(absence);
+    /// The base has caught up. What is shown as it was before is no change.
+    pub(super) fn handle_settled<'a>(&mut self, shown: impl Fn(&Key) -> Option<&'a Value>) {
+        let Stay::CatchingUp(absence) = &mut self.stay else { return };
+        let mut absence = mem::take(absence);
+        absence.changes.retain(|(key, before)| shown(key) != before.as_ref());
+        let is_nothing = absence.more == 0 && absence.changes.is_empty();
+        self.stay = if is_nothing { Stay::Here } else { Stay::Back(absence) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AuthorId, Stamp};
+
+    fn entry(text: &str, seq: u64) -> Entry {
+        Entry { value: Some(Value::from_text(text)), stamp: Stamp::ZERO, seq: Seq(seq), author: AuthorId(2) }
     }
 
-    /// Ends the absence, once all has come. What is shown as it was before is no change.
-    pub(super) fn end_absence(&mut self) {
-        if !self.has_caught_up() {
-            return;
-        }
-        let Some(mut absence) = self.absence.take_if(|absence| !absence.is_over) else { return };
-        absence.changes.retain(|(key, before)| self.get(key) != before.as_ref());
-        absence.is_over = true;
-        self.absence = Some(absence).filter(|absence| absence.more > 0 || !absence.changes.is_empty());
-        self.status_changed();
+    /// What is noted of a change to `k` from `a` to `b` while the device is away until `now_ms`.
+    fn missed(cursor: u64, now_ms: u64) -> Option<Vec<(Key, Option<Value>)>> {
+        let (mut watch, key) = (Watch::default(), Key::parse("k").unwrap());
+        watch.handle_heard(1000);
+        watch.handle_welcome(Seq(cursor), now_ms);
+        let (old, new) = (entry("a", 3), entry("b", 7));
+        watch.handle_entry(&key, &new, Some(&old), || old.value.as_ref());
+        assert!(watch.missed().is_none(), "it catches up");
+        watch.handle_settled(|_| new.value.as_ref());
+        let changes = watch.missed().map(|absence| absence.changes().to_vec());
+        watch.handle_seen();
+        assert!(watch.missed().is_none());
+        changes
+    }
+
+    #[test]
+    fn who_was_away_is_told_what_was_before() {
+        let change = (Key::parse("k").unwrap(), Some(Value::from_text("a")));
+        assert_eq!(missed(5, 1000 + ABSENCE_MS_MIN), Some(vec![change]));
+        assert_eq!(missed(5, 999 + ABSENCE_MS_MIN), None, "that was no absence");
+        assert_eq!(missed(0, 1000 + ABSENCE_MS_MIN), None, "there is nothing to compare with");
+        assert_eq!(missed(2, 1000 + ABSENCE_MS_MIN), None, "that change was noted when it came first");
+    }
+
+    #[test]
+    fn what_is_as_it_was_is_no_change() {
+        let (mut watch, key) = (Watch::default(), Key::parse("k").unwrap());
+        watch.handle_welcome(Seq(5), ABSENCE_MS_MIN);
+        let old = entry("a", 3);
+        watch.handle_entry(&key, &entry("b", 7), Some(&old), || old.value.as_ref());
+        watch.handle_settled(|_| old.value.as_ref());
+        assert!(watch.missed().is_none());
     }
 }

@@ -1,6 +1,10 @@
 //! The link: when to connect, when to ping, and when a connection is taken for dead.
+//!
+//! It opens no socket: it asks the driver for that, which says what came of it.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem};
+
+use super::timers::{Timer, TimerTable};
 
 /// A ping this often. Browsers hide the WebSocket's own.
 pub(super) const PING_MS: u64 = 25_000;
@@ -25,172 +29,197 @@ pub enum Action {
 /// How far the connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Not connected, until the wait is over.
-    Waiting {
-        /// When to connect.
-        until_ms: u64,
-    },
+    /// Not connected, and waiting to connect again.
+    Waiting,
     /// The driver opens a socket.
     Connecting,
-    /// Hello is said.
+    /// Hello has been sent.
     Greeting {
         /// When.
         since_ms: u64,
     },
-    /// Welcome, and a snapshot is being fetched.
+    /// Welcome has come, and a snapshot is being fetched.
     Fetching,
-    /// Deltas follow.
+    /// Welcome has come, and Deltas follow.
     Following,
 }
 
+/// The connection, as the client knows it.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
-    pub(super) phase: Phase,
+    phase: Phase,
     /// Since a connection last lived until its first ping: one that ends right after its Welcome has failed too.
     attempts: u32,
     /// A connection has failed, and none has come to a Welcome since.
     has_failed: bool,
-    ping_at_ms: u64,
-    /// Set by what asks for an answer, cleared by every frame.
-    answer_by_ms: Option<u64>,
+    /// What the server has asked for with its Bye.
     retry_after_ms: u64,
     actions: VecDeque<Action>,
 }
 
 impl Link {
     /// A link that connects at once.
-    pub(super) fn new(now_ms: u64) -> Self {
-        let actions = VecDeque::from([Action::Connect]);
-        let (ping_at_ms, answer_by_ms) = (now_ms + PING_MS, Some(now_ms + ANSWER_MS_MAX));
-        Self {
-            phase: Phase::Connecting,
-            attempts: 0,
-            has_failed: false,
-            ping_at_ms,
-            answer_by_ms,
-            retry_after_ms: 0,
-            actions,
-        }
+    pub(super) fn new(timers: &mut TimerTable, now_ms: u64) -> Self {
+        let mut link = Self::opening(timers, now_ms);
+        link.connect(timers, now_ms);
+        link
     }
 
     /// A link that waits to be told, for as long as links ever wait.
-    pub(super) fn opening(now_ms: u64) -> Self {
-        let phase = Phase::Waiting { until_ms: now_ms + BACKOFF_MS_MAX };
-        Self { phase, answer_by_ms: None, actions: VecDeque::new(), ..Self::new(now_ms) }
+    pub(super) fn opening(timers: &mut TimerTable, now_ms: u64) -> Self {
+        timers.set(Timer::Connect, now_ms + BACKOFF_MS_MAX);
+        Self { phase: Phase::Waiting, attempts: 0, has_failed: false, retry_after_ms: 0, actions: VecDeque::new() }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
     }
 
     pub(super) fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
+    /// Whether the server has said Welcome.
     pub(super) fn is_welcome(&self) -> bool {
         matches!(self.phase, Phase::Fetching | Phase::Following)
     }
 
     /// Whether there is no connection, as far as a person is told: attempts after a failure are no news.
     pub(super) fn is_offline(&self) -> bool {
-        matches!(self.phase, Phase::Waiting { .. } | Phase::Connecting) && self.has_failed
+        matches!(self.phase, Phase::Waiting | Phase::Connecting) && self.has_failed
     }
 
-    pub(super) fn handle_connected(&mut self, now_ms: u64) {
+    pub(super) fn handle_connected(&mut self, timers: &mut TimerTable, now_ms: u64) {
         self.phase = Phase::Greeting { since_ms: now_ms };
-        self.expect_answer(now_ms);
+        timers.start(Timer::Answer, now_ms + ANSWER_MS_MAX);
     }
 
-    pub(super) fn handle_received(&mut self, now_ms: u64) {
-        self.follow_clock(now_ms);
-        self.answer_by_ms = None;
-    }
-
-    pub(super) fn handle_welcome(&mut self, now_ms: u64) {
+    pub(super) fn handle_welcome(&mut self, timers: &mut TimerTable, now_ms: u64) {
         self.phase = Phase::Following;
         self.has_failed = false;
-        self.ping_at_ms = now_ms + PING_MS;
+        timers.set(Timer::Ping, now_ms + PING_MS);
     }
 
     /// Full jitter: a random wait below a bound that doubles, after what the server asked for.
-    pub(super) fn handle_disconnected(&mut self, now_ms: u64, random: u64) {
-        let bound = BACKOFF_MS_MAX.min(BACKOFF_MS_MIN << self.attempts.min(16));
+    pub(super) fn handle_disconnected(&mut self, timers: &mut TimerTable, now_ms: u64, random: u64) {
+        let bound_ms = BACKOFF_MS_MAX.min(BACKOFF_MS_MIN << self.attempts.min(16));
         self.attempts = self.attempts.saturating_add(1);
-        let until_ms = now_ms + std::mem::take(&mut self.retry_after_ms) + random % (bound + 1);
-        self.phase = Phase::Waiting { until_ms };
-        self.answer_by_ms = None;
-        self.has_failed = true;
+        (self.phase, self.has_failed) = (Phase::Waiting, true);
         self.actions.clear();
+        timers.stop(Timer::Ping);
+        timers.stop(Timer::Answer);
+        timers.set(Timer::Connect, now_ms + mem::take(&mut self.retry_after_ms) + random % (bound_ms + 1));
     }
 
+    /// The server asks for a wait before the next connection.
     pub(super) fn retry_after(&mut self, ms: u64) {
         self.retry_after_ms = ms.min(BACKOFF_MS_MAX);
     }
 
     /// Ends the connection for a reason of this end; the driver does it.
-    pub(super) fn disconnect(&mut self) {
-        self.answer_by_ms = None;
+    pub(super) fn disconnect(&mut self, timers: &mut TimerTable) {
+        timers.stop(Timer::Answer);
         self.actions.push_back(Action::Disconnect);
     }
 
+    /// Asks for a snapshot. Until it is there no Delta is taken.
     pub(super) fn fetch(&mut self) {
         self.phase = Phase::Fetching;
         self.actions.push_back(Action::FetchSnapshot);
     }
 
+    /// The snapshot is there.
+    pub(super) fn handle_fetched(&mut self) {
+        self.phase = Phase::Following;
+    }
+
     /// The network is back, or somebody looks: connect at once, or find out at once whether the connection lives.
-    pub(super) fn handle_online(&mut self, now_ms: u64) {
+    pub(super) fn handle_online(&mut self, timers: &mut TimerTable, now_ms: u64) {
         match self.phase {
-            Phase::Waiting { .. } => {
+            Phase::Waiting => {
                 self.attempts = 0;
-                self.connect(now_ms);
+                self.connect(timers, now_ms);
             }
-            Phase::Fetching | Phase::Following => self.ping_at_ms = now_ms,
+            Phase::Fetching | Phase::Following => timers.set(Timer::Ping, now_ms),
             Phase::Connecting | Phase::Greeting { .. } => {}
         }
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<u64> {
-        let own = match self.phase {
-            Phase::Waiting { until_ms } => Some(until_ms),
-            Phase::Fetching | Phase::Following => Some(self.ping_at_ms),
-            Phase::Connecting | Phase::Greeting { .. } => None,
-        };
-        own.into_iter().chain(self.answer_by_ms).min()
-    }
-
     /// Returns whether a ping is due.
-    pub(super) fn handle_timeout(&mut self, now_ms: u64) -> bool {
-        self.follow_clock(now_ms);
-        if self.answer_by_ms.is_some_and(|by| by <= now_ms) {
-            self.disconnect();
+    pub(super) fn handle_timeout(&mut self, timers: &mut TimerTable, now_ms: u64) -> bool {
+        if timers.expire(Timer::Answer, now_ms) {
+            self.disconnect(timers);
             return false;
         }
-        match self.phase {
-            Phase::Waiting { until_ms } if until_ms <= now_ms => self.connect(now_ms),
-            Phase::Fetching | Phase::Following if self.ping_at_ms <= now_ms => {
-                self.attempts = 0;
-                self.ping_at_ms = now_ms + PING_MS;
-                self.expect_answer(now_ms);
-                return true;
-            }
-            _ => {}
+        if timers.expire(Timer::Connect, now_ms) {
+            self.connect(timers, now_ms);
         }
-        false
+        let is_due = timers.expire(Timer::Ping, now_ms);
+        if is_due {
+            self.attempts = 0;
+            timers.set(Timer::Ping, now_ms + PING_MS);
+            timers.start(Timer::Answer, now_ms + ANSWER_MS_MAX);
+        }
+        is_due
     }
 
-    /// Brings nearer what is farther away than it can be: the local clock was set back.
-    fn follow_clock(&mut self, now_ms: u64) {
-        if let Phase::Waiting { until_ms } = &mut self.phase {
-            *until_ms = (*until_ms).min(now_ms + 2 * BACKOFF_MS_MAX);
-        }
-        self.ping_at_ms = self.ping_at_ms.min(now_ms + PING_MS);
-        self.answer_by_ms = self.answer_by_ms.map(|by| by.min(now_ms + ANSWER_MS_MAX));
-    }
-
-    fn connect(&mut self, now_ms: u64) {
+    fn connect(&mut self, timers: &mut TimerTable, now_ms: u64) {
         self.phase = Phase::Connecting;
         self.actions.push_back(Action::Connect);
-        self.expect_answer(now_ms);
+        timers.stop(Timer::Connect);
+        timers.start(Timer::Answer, now_ms + ANSWER_MS_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link() -> (Link, TimerTable) {
+        let mut timers = TimerTable::default();
+        (Link::new(&mut timers, 0), timers)
     }
 
-    fn expect_answer(&mut self, now_ms: u64) {
-        self.answer_by_ms.get_or_insert(now_ms + ANSWER_MS_MAX);
+    #[test]
+    fn who_is_silent_is_given_up() {
+        let (mut link, mut timers) = link();
+        assert_eq!(link.poll_action(), Some(Action::Connect));
+        link.handle_connected(&mut timers, 1);
+        assert_eq!(timers.next_ms(), Some(ANSWER_MS_MAX), "the time for the socket and for Welcome together");
+        assert!(!link.handle_timeout(&mut timers, ANSWER_MS_MAX));
+        assert_eq!(link.poll_action(), Some(Action::Disconnect));
+        link.handle_disconnected(&mut timers, ANSWER_MS_MAX, 0);
+        assert!(link.is_offline());
+        assert_eq!((link.phase(), timers.next_ms()), (Phase::Waiting, Some(ANSWER_MS_MAX)));
+    }
+
+    #[test]
+    fn pings_go_out_while_connected() {
+        let (mut link, mut timers) = link();
+        link.handle_connected(&mut timers, 0);
+        link.handle_welcome(&mut timers, 0);
+        timers.stop(Timer::Answer);
+        assert_eq!(timers.next_ms(), Some(PING_MS));
+        assert!(link.handle_timeout(&mut timers, PING_MS));
+        assert_eq!(timers.next_ms(), Some(PING_MS + ANSWER_MS_MAX), "an answer comes first");
+        link.handle_online(&mut timers, PING_MS + 1);
+        assert!(link.handle_timeout(&mut timers, PING_MS + 1), "somebody looks");
+    }
+
+    #[test]
+    fn waits_grow_after_what_the_server_asked_for() {
+        let (mut link, mut timers) = link();
+        link.retry_after(u64::MAX);
+        let mut waits_ms = Vec::new();
+        for _ in 0..20 {
+            // The greatest wait below each of these bounds is near the bound.
+            link.handle_disconnected(&mut timers, 0, 20_000);
+            waits_ms.push(timers.next_ms().unwrap());
+            assert!(!link.handle_timeout(&mut timers, BACKOFF_MS_MAX * 2));
+            assert_eq!(link.phase(), Phase::Connecting);
+        }
+        assert_eq!(waits_ms[0], BACKOFF_MS_MAX + 20_000 % 501);
+        assert!(waits_ms[1..].iter().all(|&wait_ms| wait_ms <= BACKOFF_MS_MAX));
+        assert_eq!(waits_ms[19], 20_000);
     }
 }

@@ -43,6 +43,8 @@ pub enum RowState {
     Sent,
     /// The base to reach this seq.
     Acked(Seq),
+    /// The same, for a sibling's row: it has left the sibling, whose base had come to this seq.
+    Left(Seq),
     /// A time, to be sent again.
     Waiting {
         /// By the local clock.
@@ -78,7 +80,6 @@ impl OutboxRow {
             value: self.value.as_ref().map(|value| value.as_str().to_owned()),
             stamp: self.stamp,
             seen: self.seen.clone(),
-
             author: Some(self.author.clone()),
             recovered: self.recovered,
         }
@@ -100,7 +101,7 @@ pub struct Outbox {
     queued: Turns,
     /// At the time that they wait for.
     waiting: Turns,
-    /// At the seq of their acks.
+    /// At the seq that the base has to reach.
     acked: Turns,
     active: usize,
     inactive: usize,
@@ -155,7 +156,7 @@ impl Outbox {
         let (turns, at) = match state {
             RowState::Queued => (&mut self.queued, 0),
             RowState::Waiting { until_ms } => (&mut self.waiting, until_ms),
-            RowState::Acked(seq) => (&mut self.acked, seq.0),
+            RowState::Acked(seq) | RowState::Left(seq) => (&mut self.acked, seq.0),
             RowState::Sent | RowState::Held { .. } | RowState::Orphaned => return,
         };
         let turn = (at, stamp, key.clone());
@@ -202,7 +203,7 @@ impl Outbox {
         self.active
     }
 
-    /// How many of those only wait for the base to reach their acks.
+    /// How many of those only wait for the base.
     pub fn acked(&self) -> usize {
         self.acked.len()
     }
@@ -210,11 +211,6 @@ impl Outbox {
     /// How many rows wait for their user.
     pub fn inactive(&self) -> usize {
         self.inactive
-    }
-
-    /// Something else that is kept with the rows of this key has changed.
-    pub(super) fn touch(&mut self, key: &Key) {
-        self.changed.insert(key.clone());
     }
 
     /// The keys whose rows changed since the last call, for whoever keeps a copy of the outbox.
@@ -243,32 +239,27 @@ impl Outbox {
         ops
     }
 
-    /// Takes out the rows whose acks the base has reached. Returns their keys.
+    /// Takes out the rows for which the base has come far enough. Returns their keys.
     pub fn release(&mut self, reached: Seq) -> Vec<Key> {
         let mut released = Vec::new();
-        while let Some((seq, stamp, key)) = self.acked.first().cloned()
-            && seq <= reached.0
-        {
+        while self.acked.first().is_some_and(|(seq, ..)| *seq <= reached.0) {
+            let (_, stamp, key) = self.acked.first().cloned().expect("it was just seen");
             self.remove(&key, stamp);
             released.push(key);
         }
         released
     }
 
-    /// Queues the rows whose time has come, or is farther away than rows wait: then the local clock was set back. Returns
-    /// whether there were any.
-    pub fn wake(&mut self, now_ms: u64) -> bool {
-        let latest_ms = now_ms.saturating_add(WAIT_MS_MAX);
-        let mut woken = false;
+    /// Queues the rows whose time has come, and those whose time is after `latest_ms`: no row waits so long, so the local clock
+    /// was set back.
+    pub fn wake(&mut self, now_ms: u64, latest_ms: u64) {
         let next = |waiting: &Turns| {
             let first = waiting.first().filter(|(until_ms, ..)| *until_ms <= now_ms);
             first.or_else(|| waiting.last().filter(|(until_ms, ..)| *until_ms > latest_ms)).cloned()
         };
         while let Some((_, stamp, key)) = next(&self.waiting) {
             self.set_state(&key, stamp, RowState::Queued);
-            woken = true;
         }
-        woken
     }
 
     /// When the first waiting row's time comes.

@@ -1,21 +1,28 @@
 //! The siblings: other clients of the same dictionary on the same device, such as the tabs of a browser.
 //!
 //! They tell each other what waits in their outboxes, so that they show the same without a server too. What a client hears is
-//! an overlay beside its own outbox: shown, and named in `seen` by the writes that replace it, but never sent. Rows that wait
+//! kept beside its own outbox: shown, and named in `seen` by the writes that replace it, but never sent. Rows that wait
 //! for their user are not shown, nor are recovered ones, which were the server's and not the sibling's.
 //!
-//! A row leaves the overlay when its sibling says that it has left, **and** the base has reached the cursor that the sibling had
-//! then, so that the shown state does not go back.
+//! A row leaves when its sibling says that it has left, **and** the base has reached the cursor that the sibling had then, so
+//! that the shown state does not go back.
+//!
+//! The tabs of a device come back together. For [`SIBLINGS_FIRST_MS`] after its Welcome a client holds each write back that replaces
+//! a sibling's, until the sibling's has arrived: the later write often came first, and the server took the earlier one for a
+//! conflict with it.
 //!
 //! Messages may be lost. Each is numbered, and says how many came before; who finds that it lacks one asks, and is told
-//! the whole. Nothing but what is shown depends on any of it.
+//! everything. Only what is shown depends on any of it.
 
-use std::mem;
+use std::{collections::BTreeSet, mem};
 
 use minicbor::bytes::ByteVec;
 
-use super::{Client, Outbox, OutboxRow, RowState, local::read_key};
-use crate::{DictionaryId, Epoch, Key, Lineage, ReplicaId, Seq, cbor_array, mutants::mutant, wire::encode};
+use super::{Outbox, OutboxRow, RowState, keeping::read_key};
+use crate::{DictionaryId, Epoch, Key, Lineage, ReplicaId, Seq, cbor_array, mutants::mutant};
+
+/// So long after a Welcome writes of siblings go first.
+pub(super) const SIBLINGS_FIRST_MS: u64 = 5000;
 
 /// The siblings that have been heard of.
 #[derive(Clone, Debug, Default)]
@@ -27,8 +34,10 @@ pub(super) struct Siblings {
     gone: Vec<ReplicaId>,
     /// Something that one of them told is lacking here.
     asks: bool,
-    /// The answer to one that has asked: whether it is everything.
-    owes: Option<bool>,
+    /// What one that has asked is to be told.
+    owes: Option<Answer>,
+    /// Keys of which something else may be shown now.
+    changed: BTreeSet<Key>,
 }
 
 #[derive(Clone, Debug)]
@@ -38,64 +47,63 @@ struct Sibling {
     told: u64,
     /// The epoch of the cursors at which rows leave.
     epoch: Option<Epoch>,
-    /// Those that have left are acknowledged, as of the sibling's cursor.
+    /// Those that wait are queued. Those that have left stay until the base has come as far as the sibling's.
     rows: Outbox,
 }
 
+/// What a sibling that asks is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Answer {
+    /// That this client lives: the sibling knows the rest.
+    Lives,
+    /// All that waits here.
+    Everything,
+}
+
 /// A message to all siblings.
-struct Told {
-    replica: ReplicaId,
+pub(super) struct Told {
+    pub(super) replica: ReplicaId,
     /// How many changes came before.
-    number: u64,
-    dictionary: Option<DictionaryId>,
-    epoch: Option<Epoch>,
-    cursor: Seq,
+    pub(super) number: u64,
+    pub(super) dictionary: Option<DictionaryId>,
+    pub(super) epoch: Option<Epoch>,
+    pub(super) cursor: Seq,
     /// The rows are all that there are.
-    is_whole: bool,
-    rows: Vec<ToldRows>,
+    pub(super) is_whole: bool,
+    pub(super) rows: Vec<ToldRows>,
     /// Siblings that have ended, whose rows the teller has taken over.
-    gone: Vec<ReplicaId>,
+    pub(super) gone: Vec<ReplicaId>,
     /// Asks for an answer: what has been heard of whom.
-    asks: Option<Vec<Heard>>,
+    pub(super) asks: Option<Vec<Heard>>,
 }
 
 cbor_array!(Told { replica, number, dictionary, epoch, cursor, is_whole, rows, gone, asks });
 
-/// A key's rows as a local store has them; empty if there are none.
-struct ToldRows {
+/// A key's rows as a local store has them.
+pub(super) struct ToldRows {
     key: Key,
+    /// Empty if there are none.
     rows: ByteVec,
 }
 
 cbor_array!(ToldRows { key, rows });
 
-struct Heard {
+/// What was understood of a sibling.
+pub(super) struct Heard {
     replica: ReplicaId,
     told: u64,
 }
 
 cbor_array!(Heard { replica, told });
 
+impl ToldRows {
+    pub(super) fn new(key: Key, rows: Option<Vec<u8>>) -> Self {
+        Self { key, rows: rows.unwrap_or_default().into() }
+    }
+}
+
 impl Siblings {
-    fn of(&mut self, replica: ReplicaId) -> &mut Sibling {
-        let position = self.heard.iter().position(|sibling| sibling.replica == replica).unwrap_or_else(|| {
-            self.heard.push(Sibling { replica, told: 0, epoch: None, rows: Outbox::default() });
-            self.heard.len() - 1
-        });
-        &mut self.heard[position]
-    }
-
-    /// The dictionary is another one now.
-    pub(super) fn forget_all(&mut self) {
-        self.heard.clear();
-    }
-
-    /// The server says what its history is. An epoch that it does not know has got lost with all that was in it.
-    pub(super) fn handle_lineage(&mut self, lineage: &Lineage) {
-        for sibling in &mut self.heard {
-            sibling.epoch = sibling.epoch.filter(|&epoch| lineage.end(epoch, Seq(0)).is_some());
-        }
-    }
+    // What they have.
 
     /// The greatest row of a key, if it is not one's own.
     pub(super) fn shown<'a>(&'a self, key: &Key, own: Option<&'a OutboxRow>) -> Option<&'a OutboxRow> {
@@ -103,133 +111,96 @@ impl Siblings {
         own.into_iter().chain(rows).max_by(|a, b| a.rank().cmp(&b.rank()))
     }
 
-    fn rows<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = &'a OutboxRow> {
+    /// The rows of a key.
+    pub(super) fn rows<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = &'a OutboxRow> {
         self.heard.iter().flat_map(|sibling| sibling.rows.rows(key))
-    }
-
-    /// Whether a write replaces one that is not confirmed.
-    pub(super) fn precede(&self, key: &Key, row: &OutboxRow) -> bool {
-        let waits = |told: &OutboxRow| told.state == RowState::Queued && row.seen[1..].contains(&told.stamp);
-        self.rows(key).any(waits)
     }
 
     /// The keys that have rows, in no order and some more than once.
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
         self.heard.iter().flat_map(|sibling| sibling.rows.keys())
     }
-}
 
-impl Sibling {
-    /// Takes the rows that the sibling has of a key now; it has reached `cursor`.
-    fn set(&mut self, key: &Key, rows: Vec<OutboxRow>, cursor: Seq) {
-        for old in self.rows.rows(key).to_vec() {
-            let is_there = rows.iter().any(|row| row.stamp == old.stamp && is_shown(row));
-            // Another of its own replica has taken its place, or it waits for its user.
-            let replaces = |row: &OutboxRow| is_shown(row) && row.stamp.replica() == old.stamp.replica();
-            let is_replaced = rows.iter().any(|row| replaces(row) || row.stamp == old.stamp && !row.state.is_active());
-            if is_there || matches!(old.state, RowState::Acked(_)) && !is_replaced {
-                continue;
-            }
-            if is_replaced || !old.state.is_active() || mutant!("a sibling's row leaves at once") {
-                self.rows.remove(key, old.stamp);
-            } else {
-                self.rows.set_state(key, old.stamp, RowState::Acked(cursor));
-            }
-        }
-        rows.into_iter().filter(is_shown).for_each(|row| self.rows.insert(key.clone(), row));
-    }
-}
-
-fn is_shown(row: &OutboxRow) -> bool {
-    row.state.is_active() && row.recovered.is_none()
-}
-
-impl Client {
-    /// The rows of a key that wait with siblings.
-    pub fn sibling_rows<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = &'a OutboxRow> {
-        self.siblings.rows(key)
+    /// How many edits wait for the server.
+    pub(super) fn edits(&self) -> usize {
+        self.heard.iter().map(|sibling| sibling.rows.active() - sibling.rows.acked()).sum()
     }
 
-    /// How many edits of siblings wait for the server.
-    pub fn sibling_edits(&self) -> usize {
-        self.siblings.heard.iter().map(|sibling| sibling.rows.active() - sibling.rows.acked()).sum()
+    /// Whether a write replaces one that waits with a sibling.
+    pub(super) fn precede(&self, key: &Key, row: &OutboxRow) -> bool {
+        let waits = |told: &OutboxRow| told.state == RowState::Queued && row.seen[1..].contains(&told.stamp);
+        self.rows(key).any(waits)
     }
 
-    /// A message for all siblings: what of the outbox has changed, as [`Client::take_local_change`] has it, once the store has
-    /// kept it; and the siblings that have ended, whose rows are among that.
-    pub fn tell(&mut self, outbox: Vec<(Key, Option<Vec<u8>>)>, gone: Vec<ReplicaId>) -> Vec<u8> {
-        let rows = outbox.into_iter().map(|(key, rows)| ToldRows { key, rows: rows.unwrap_or_default().into() });
-        let told = Told { rows: rows.collect(), gone, ..self.told() };
-        self.siblings.told += 1;
-        encode(&told)
+    /// The keys of which something else may be shown since these were last taken away.
+    pub(super) fn changed(&mut self) -> &mut BTreeSet<Key> {
+        &mut self.changed
     }
 
-    /// Asks all siblings what they have, and whether they live.
-    pub fn ask_siblings(&mut self) {
-        self.siblings.asks = true;
+    // What is told.
+
+    /// Counts a change that is told now.
+    pub(super) fn handle_telling(&mut self) {
+        self.told += 1;
     }
 
-    /// The next message for all siblings, if there is something to ask or to answer. To be called while the store has kept and
-    /// told all that there is.
-    pub fn poll_told(&mut self) -> Option<Vec<u8>> {
-        if mem::take(&mut self.siblings.asks) {
-            let heard = |sibling: &Sibling| Heard { replica: sibling.replica, told: sibling.told };
-            return Some(encode(&Told { asks: Some(self.siblings.heard.iter().map(heard).collect()), ..self.told() }));
-        }
-        let is_whole = mem::take(&mut self.siblings.owes)?;
-        if !is_whole {
-            return Some(encode(&self.told()));
-        }
-        let rows = |key: &Key| ToldRows { key: key.clone(), rows: self.key_bytes(key).unwrap_or_default().into() };
-        let (rows, gone) = (self.outbox.keys().map(rows).collect(), self.siblings.gone.clone());
-        Some(encode(&Told { is_whole, rows, gone, ..self.told() }))
+    /// How many changes have been told.
+    pub(super) fn told(&self) -> u64 {
+        self.told
     }
 
-    fn told(&self) -> Told {
-        Told {
-            replica: self.replica(),
-            number: self.siblings.told,
-            dictionary: self.dictionary,
-            epoch: self.lineage.as_ref().map(|lineage| lineage.current),
-            cursor: self.settled,
-            is_whole: false,
-            rows: Vec::new(),
-            gone: Vec::new(),
-            asks: None,
-        }
+    /// Something may be lacking: all are to be asked.
+    pub(super) fn ask(&mut self) {
+        self.asks = true;
     }
 
-    /// A sibling's message came. Returns who it is. One that cannot be read is of another version of this program, which goes its
-    /// own way.
-    pub fn handle_told(&mut self, message: &[u8], now_ms: u64) -> Option<ReplicaId> {
-        let told: Told = minicbor::decode(message).ok()?;
+    /// What is to be asked now, if anything: what has been heard of whom.
+    pub(super) fn take_asks(&mut self) -> Option<Vec<Heard>> {
+        let heard = |sibling: &Sibling| Heard { replica: sibling.replica, told: sibling.told };
+        mem::take(&mut self.asks).then(|| self.heard.iter().map(heard).collect())
+    }
+
+    /// What is to be answered now, if anything.
+    pub(super) fn take_owed(&mut self) -> Option<Answer> {
+        self.owes.take()
+    }
+
+    /// Those that have ended.
+    pub(super) fn gone(&self) -> &[ReplicaId] {
+        &self.gone
+    }
+
+    // What happened.
+
+    /// A message came for the client `own`, which has this dictionary. Returns whether it says anything: it does not if its teller
+    /// has ended, or is this client itself.
+    pub(super) fn handle_told(&mut self, told: Told, own: ReplicaId, dictionary: Option<DictionaryId>) -> bool {
         let replica = told.replica;
-        if replica == self.replica() || self.siblings.gone.contains(&replica) {
-            return None;
+        if replica == own || self.gone.contains(&replica) {
+            return false;
         }
         if let Some(heard) = &told.asks {
-            let is_known = |heard: &Heard| heard.replica == self.replica() && heard.told == self.siblings.told;
-            let is_whole = !heard.iter().any(is_known) || self.siblings.owes == Some(true);
-            self.siblings.owes = Some(is_whole);
+            let is_known = heard.iter().any(|heard| heard.replica == own && heard.told == self.told);
+            self.owes = self.owes.max(Some(if is_known { Answer::Lives } else { Answer::Everything }));
         }
-        if told.dictionary.zip(self.dictionary).is_some_and(|(its, own)| its != own) {
+        let mut is_understood = told.is_whole || told.number == self.of(replica).told;
+        if mutant!("what a sibling told in between is not missed") {
+            is_understood = true;
+        }
+        if told.dictionary.zip(dictionary).is_some_and(|(its, own)| its != own) {
             // One of the two does not know yet that the dictionary is another one now.
             self.withdraw(replica);
-        } else if told.is_whole
-            || told.number == self.siblings.of(replica).told
-            || mutant!("what a sibling told in between is not missed")
-        {
-            self.hear(told, now_ms);
+        } else if is_understood {
+            self.hear(told);
         } else {
-            self.siblings.asks = true;
+            self.asks = true;
         }
-        self.push();
-        Some(replica)
+        true
     }
 
-    fn hear(&mut self, told: Told, now_ms: u64) {
+    fn hear(&mut self, told: Told) {
         let is_change = !told.is_whole && (!told.rows.is_empty() || !told.gone.is_empty());
-        let sibling = self.siblings.of(told.replica);
+        let sibling = self.of(told.replica);
         if told.is_whole {
             let is_told = |key: &&Key| told.rows.binary_search_by(|rows| rows.key.cmp(key)).is_ok();
             let left: Vec<Key> = sibling.rows.keys().filter(|key| !is_told(key)).cloned().collect();
@@ -242,50 +213,101 @@ impl Client {
         }
         if told.epoch != sibling.epoch {
             // Its cursors of the epoch before may be above all that there is now.
-            let has_left = |row: &OutboxRow| matches!(row.state, RowState::Acked(_));
-            sibling.rows.transition(&has_left, RowState::Acked(told.cursor));
+            let has_left = |row: &OutboxRow| matches!(row.state, RowState::Left(_));
+            sibling.rows.transition(&has_left, RowState::Left(told.cursor));
         }
         (sibling.told, sibling.epoch) = (told.number + u64::from(is_change), told.epoch);
-        self.changed.extend(sibling.rows.take_changed());
-        told.gone.into_iter().for_each(|gone| self.forget_sibling(gone, now_ms));
-        self.release_siblings();
-        self.status_changed();
+        let changed = sibling.rows.take_changed();
+        self.changed.extend(changed);
+        told.gone.into_iter().for_each(|gone| self.handle_gone(gone));
     }
 
     /// A sibling has ended. What it had, a client of the device has taken over by now, or nobody has it.
-    pub fn forget_sibling(&mut self, replica: ReplicaId, _now_ms: u64) {
-        if !self.siblings.gone.contains(&replica) {
-            self.siblings.gone.push(replica);
+    pub(super) fn handle_gone(&mut self, replica: ReplicaId) {
+        if !self.gone.contains(&replica) {
+            self.gone.push(replica);
         }
         self.withdraw(replica);
     }
 
-    /// Shows what waits with a sibling no more.
-    fn withdraw(&mut self, replica: ReplicaId) {
-        let rows = &mut self.siblings.of(replica).rows;
-        rows.transition(&|row| !matches!(row.state, RowState::Acked(_)), RowState::Orphaned);
-        self.changed.extend(rows.take_changed());
-        self.siblings.heard.retain(|sibling| sibling.replica != replica || sibling.rows.active() > 0);
-        self.status_changed();
-        self.push();
+    /// The dictionary is another one now.
+    pub(super) fn handle_other_dictionary(&mut self) {
+        self.heard.clear();
     }
 
-    /// Lets the rows go that have left their siblings, and whose effect is in the base by now.
-    pub(super) fn release_siblings(&mut self) {
-        for sibling in &mut self.siblings.heard {
-            let reached = match (sibling.epoch, &self.lineage) {
-                (Some(epoch), Some(lineage)) if epoch == lineage.current => self.settled,
+    /// The server says what its history is. An epoch that it does not know has got lost with all that was in it.
+    pub(super) fn handle_lineage(&mut self, lineage: &Lineage) {
+        for sibling in &mut self.heard {
+            sibling.epoch = sibling.epoch.filter(|&epoch| lineage.end(epoch, Seq(0)).is_some());
+        }
+    }
+
+    /// Lets the rows go that have left their siblings, and whose effect is in the base by now, which has come to `cursor`.
+    pub(super) fn release(&mut self, lineage: Option<&Lineage>, cursor: Seq) {
+        for sibling in &mut self.heard {
+            let reached = match (sibling.epoch, lineage) {
+                (Some(epoch), Some(lineage)) if epoch == lineage.current => cursor,
                 // Of a past epoch there is nothing above its end: what the sibling had there may have got lost.
-                (Some(epoch), Some(lineage)) => match lineage.end(epoch, self.settled) {
-                    Some(end) if end <= self.settled => Seq(u64::MAX),
+                (Some(epoch), Some(lineage)) => match lineage.end(epoch, cursor) {
+                    Some(end) if end <= cursor => Seq(u64::MAX),
                     // Cursors of an epoch that this client has not heard of say nothing here.
                     _ => continue,
                 },
                 (Some(_), None) => continue,
                 (None, _) => Seq(u64::MAX),
             };
-            sibling.rows.release(reached);
-            self.changed.extend(sibling.rows.take_changed());
+            if !sibling.rows.release(reached).is_empty() {
+                self.changed.extend(sibling.rows.take_changed());
+            }
         }
     }
+
+    /// Shows what waits with a sibling no more.
+    fn withdraw(&mut self, replica: ReplicaId) {
+        let sibling = self.of(replica);
+        let waits = |(key, row): (&Key, &OutboxRow)| {
+            (!matches!(row.state, RowState::Left(_))).then(|| (key.clone(), row.stamp))
+        };
+        let waiting: Vec<_> = sibling.rows.iter().filter_map(waits).collect();
+        waiting.iter().for_each(|(key, stamp)| _ = sibling.rows.remove(key, *stamp));
+        let changed = sibling.rows.take_changed();
+        self.changed.extend(changed);
+        self.heard.retain(|sibling| sibling.replica != replica || sibling.rows.active() > 0);
+    }
+
+    fn of(&mut self, replica: ReplicaId) -> &mut Sibling {
+        let position = self.heard.iter().position(|sibling| sibling.replica == replica).unwrap_or_else(|| {
+            self.heard.push(Sibling { replica, told: 0, epoch: None, rows: Outbox::default() });
+            self.heard.len() - 1
+        });
+        &mut self.heard[position]
+    }
+}
+
+impl Sibling {
+    /// Takes the rows that the sibling has of a key now; it has reached `cursor`.
+    fn set(&mut self, key: &Key, rows: Vec<OutboxRow>, cursor: Seq) {
+        for old in self.rows.rows(key).to_vec() {
+            let is_there = rows.iter().any(|row| row.stamp == old.stamp && is_shown(row));
+            // Another of its own replica has taken its place, or it waits for its user.
+            let replaces = |row: &OutboxRow| is_shown(row) && row.stamp.replica() == old.stamp.replica();
+            let is_replaced = rows.iter().any(|row| replaces(row) || row.stamp == old.stamp && !row.state.is_active());
+            if is_there || matches!(old.state, RowState::Left(_)) && !is_replaced {
+                continue;
+            }
+            if is_replaced {
+                self.rows.remove(key, old.stamp);
+            } else {
+                self.rows.set_state(key, old.stamp, RowState::Left(cursor));
+            }
+            if mutant!("a sibling's row leaves at once") {
+                self.rows.remove(key, old.stamp);
+            }
+        }
+        rows.into_iter().filter(is_shown).for_each(|row| self.rows.insert(key.clone(), row));
+    }
+}
+
+fn is_shown(row: &OutboxRow) -> bool {
+    row.state.is_active() && row.recovered.is_none()
 }

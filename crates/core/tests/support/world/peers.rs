@@ -301,7 +301,7 @@ impl World {
 fn moment_of_crash(client: &Client) -> &'static str {
     let waits_for = |state: fn(&RowState) -> bool| client.outbox().iter().any(|(_, row)| state(&row.state));
     match client.phase() {
-        Phase::Waiting { .. } | Phase::Connecting => "client crash while offline",
+        Phase::Waiting | Phase::Connecting => "client crash while offline",
         Phase::Greeting { .. } => "client crash before a welcome",
         Phase::Fetching => "client crash before a snapshot",
         Phase::Following if !client.is_settled() => "client crash in the middle of a catch-up",

@@ -1,0 +1,498 @@
+//! The base: what the server has confirmed, as of the cursor, and where that stands.
+//!
+//! Deltas replace its entries, they do not merge. So the settled base equals the server's rows of the cursor's moment, or the
+//! digest says otherwise. It knows nothing of what was written here, but for the keys whose entries were taken back.
+//!
+//! After a fork of history, what the base has above the fork is no longer the server's. It goes back to the outbox and is sent
+//! again, and the base lacks it until the server has said what it has of it. While that lasts the digests are not compared,
+//! and the base is not kept. Conflict rows go back to the fork too: those that arose above it are gone from the server, and a
+//! client drops them rather than showing what nobody can resolve. The winning values come back, the losing ones of these rows
+//! do not.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Stored,
+    journal::{BaseChange, Journal, StoredError},
+};
+use crate::{
+    Conflicts, Dictionary, DictionaryId, Entry, Epoch, Key, Lineage, Names, Seq,
+    mutants::mutant,
+    wire::{
+        Change, Delta, Horizon, ServerFrame, WireError,
+        snapshot::{Header, Snapshot, encode_all},
+    },
+};
+
+/// Is shown each entry that comes, with what was confirmed before it came.
+pub(super) type Observer<'a> = &'a mut dyn FnMut(&Dictionary, &Key, &Entry);
+
+/// Where the base stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// What came after the cursor is not here: there is no connection, or Deltas are to come.
+    Behind,
+    /// The same, and the server was asked for all after the cursor. What does not continue the cursor was on its way before.
+    Resuming,
+    /// In the middle of a catch-up. The base is of no single moment: it lacks what changed up to `applied` and again later. The
+    /// next Delta continues `applied`.
+    CatchingUp { applied: Seq },
+    /// The server's state of the cursor's moment, and the Deltas follow.
+    Settled,
+    /// It lacks, or has wrong, what only a snapshot brings.
+    Incomplete,
+}
+
+/// What a Welcome has made of the base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Joined {
+    /// The server goes on in the epoch that is known here, or nothing was known.
+    Same,
+    /// The server goes on in an epoch after this fork; none if no history is shared.
+    Forked(Option<Seq>),
+    /// It is another dictionary.
+    Other,
+}
+
+/// What a Delta has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Followed {
+    /// What the observer was shown, and conflict rows if there were any.
+    Applied {
+        /// Whether there were.
+        has_conflicts: bool,
+    },
+    /// Nothing: something is lacking before it.
+    Gap,
+    /// Nothing: it was known.
+    Known,
+}
+
+/// What the server has confirmed.
+#[derive(Clone, Debug)]
+pub(super) struct Base {
+    dictionary: Option<DictionaryId>,
+    lineage: Option<Lineage>,
+    horizon: Horizon,
+    /// The last seq at which the base was the server's state of one moment.
+    cursor: Seq,
+    standing: Standing,
+    entries: Dictionary,
+    /// Keys whose entries were taken back at a fork, until the server has said what it has of them.
+    taken_back: BTreeSet<Key>,
+    names: Names,
+    conflicts: Conflicts,
+    /// What a local store has not been told, if there is one.
+    journal: Option<Journal>,
+}
+
+impl Base {
+    /// A base that has nothing, of no dictionary yet.
+    pub(super) fn new() -> Self {
+        Self {
+            dictionary: None,
+            lineage: None,
+            horizon: Horizon::default(),
+            cursor: Seq(0),
+            standing: Standing::Behind,
+            entries: Dictionary::new(),
+            taken_back: BTreeSet::new(),
+            names: Names::new(),
+            conflicts: Conflicts::default(),
+            journal: None,
+        }
+    }
+
+    // What it holds.
+
+    pub(super) fn dictionary(&self) -> Option<DictionaryId> {
+        self.dictionary
+    }
+
+    pub(super) fn lineage(&self) -> Option<&Lineage> {
+        self.lineage.as_ref()
+    }
+
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        self.lineage.as_ref().map(|lineage| lineage.current)
+    }
+
+    pub(super) fn cursor(&self) -> Seq {
+        self.cursor
+    }
+
+    pub(super) fn entries(&self) -> &Dictionary {
+        &self.entries
+    }
+
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    pub(super) fn conflicts(&self) -> &Conflicts {
+        &self.conflicts
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.standing == Standing::Settled
+    }
+
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.standing == Standing::Incomplete
+    }
+
+    /// Whether the entry of a key was taken back, and the server has not said what it has.
+    pub(super) fn lacks(&self, key: &Key) -> bool {
+        self.taken_back.contains(key)
+    }
+
+    /// Whether entries were taken back of which the server has not said what it has. Those of keys that wait no more are here by
+    /// now. O(1) while the first of them waits.
+    pub(super) fn lacks_any(&mut self, waits: impl Fn(&Key) -> bool) -> bool {
+        while self.taken_back.first().is_some_and(|key| !waits(key)) {
+            self.taken_back.pop_first();
+        }
+        !self.taken_back.is_empty()
+    }
+
+    // What happens to it.
+
+    /// There is no connection any more.
+    pub(super) fn handle_disconnected(&mut self) {
+        if matches!(self.standing, Standing::Resuming | Standing::Settled) {
+            self.standing = Standing::Behind;
+        }
+    }
+
+    /// Finds the last point of history that is shared with the server. Then come [`Base::start_over`] or [`Base::step_back`],
+    /// if need be, and [`Base::follow`].
+    pub(super) fn join(&self, dictionary: DictionaryId, server: &Lineage, head: Seq) -> Joined {
+        if self.dictionary.is_some_and(|known| known != dictionary) {
+            return Joined::Other;
+        }
+        match &self.lineage {
+            Some(known) if known.current != server.current => Joined::Forked(known.fork(self.cursor, server, head)),
+            _ => Joined::Same,
+        }
+    }
+
+    /// Goes on with a server that has come to `head`.
+    pub(super) fn follow(&mut self, dictionary: DictionaryId, lineage: Lineage, horizon: Horizon, head: Seq) {
+        (self.dictionary, self.lineage, self.horizon) = (Some(dictionary), Some(lineage), horizon);
+        if self.standing != Standing::Incomplete {
+            self.standing = if self.cursor == head { Standing::Settled } else { Standing::Behind };
+        }
+    }
+
+    /// Goes back to a fork. Returns what the base had above it, which the server may have lost.
+    pub(super) fn step_back(&mut self, fork: Seq) -> Vec<(Key, Entry)> {
+        let is_lost = |(_, entry): &(&Key, &Entry)| entry.seq > fork;
+        let keys: Vec<Key> = self.entries.entries().filter(is_lost).map(|(key, _)| key.clone()).collect();
+        let lost: Vec<_> = keys.into_iter().filter_map(|key| Some((key.clone(), self.entries.forget(&key)?))).collect();
+        self.cursor = self.cursor.min(fork);
+        if !lost.is_empty() {
+            self.keep_whole();
+            self.taken_back.extend(lost.iter().map(|(key, _)| key.clone()));
+        }
+        lost
+    }
+
+    /// Sets the conflict rows back to a fork. Returns whether any changed.
+    pub(super) fn step_conflicts_back(&mut self, fork: Seq) -> bool {
+        let is_changed = self.conflicts.step_back(fork);
+        if is_changed {
+            self.keep_whole();
+        }
+        is_changed
+    }
+
+    /// Nothing of it is of any use.
+    pub(super) fn start_over(&mut self) {
+        self.entries = Dictionary::new();
+        self.taken_back.clear();
+        self.conflicts = Conflicts::default();
+        (self.cursor, self.standing) = (Seq(0), Standing::Behind);
+        self.keep_whole();
+    }
+
+    /// From now on only a snapshot helps.
+    pub(super) fn handle_incomplete(&mut self) {
+        self.standing = Standing::Incomplete;
+    }
+
+    pub(super) fn handle_horizon(&mut self, horizon: Horizon) {
+        self.horizon = horizon;
+    }
+
+    /// A snapshot takes the place of all. What came after it is to be asked for.
+    pub(super) fn handle_snapshot(&mut self, snapshot: Snapshot, observe: Observer<'_>) {
+        let Snapshot { header, base, names, conflicts } = snapshot;
+        base.entries().for_each(|(key, entry)| observe(&self.entries, key, entry));
+        (self.entries, self.conflicts) = (base, conflicts);
+        self.names.extend(names);
+        self.taken_back.clear();
+        (self.cursor, self.horizon, self.standing) = (header.seq, header.horizon, Standing::Resuming);
+        self.keep_whole();
+    }
+
+    /// The server is asked for all after the cursor.
+    pub(super) fn handle_resume(&mut self) {
+        self.standing = Standing::Resuming;
+    }
+
+    /// A Delta has come, in this frame.
+    pub(super) fn handle_delta(
+        &mut self,
+        delta: Delta,
+        frame: &[u8],
+        observe: Observer<'_>,
+    ) -> Result<Followed, WireError> {
+        let applied = match self.standing {
+            Standing::CatchingUp { applied } => applied,
+            _ => self.cursor,
+        };
+        let (to, mut is_moment) = (delta.to, !delta.more);
+        if delta.prev != applied {
+            let is_gap = to > applied && self.standing != Standing::Resuming;
+            return Ok(if is_gap { Followed::Gap } else { Followed::Known });
+        }
+        let has_conflicts = self.apply(delta, observe)?;
+        if let Some(journal) = &mut self.journal {
+            journal.handle_delta(frame);
+        }
+        if mutant!("a page is a moment") {
+            is_moment = true;
+        }
+        if is_moment {
+            (self.cursor, self.standing) = (to, Standing::Settled);
+        } else {
+            self.standing = Standing::CatchingUp { applied: to };
+        }
+        Ok(Followed::Applied { has_conflicts })
+    }
+
+    /// Brings changes in. Returns whether there were conflict rows.
+    fn apply(&mut self, delta: Delta, observe: Observer<'_>) -> Result<bool, WireError> {
+        let mut has_conflicts = false;
+        self.names.extend(delta.authors.iter().cloned());
+        for change in delta.into_changes()? {
+            match change {
+                Change::Entry(key, entry) => {
+                    observe(&self.entries, &key, &entry);
+                    self.entries.replace(key, entry);
+                }
+                Change::Conflict(conflict) => {
+                    has_conflicts = true;
+                    self.conflicts.set(conflict);
+                }
+            }
+        }
+        Ok(has_conflicts)
+    }
+
+    // What a local store keeps of it.
+
+    /// Goes on with what a local store has kept. From now on it is told what changes.
+    ///
+    /// # Errors
+    /// When that cannot be read. Then the base has nothing, and the store will be told all of it.
+    pub(super) fn handle_stored(&mut self, stored: &Stored) -> Result<(), StoredError> {
+        // Without a base, or after it has been fetched already, all of it is news to the store.
+        self.journal = Some(Journal::whole());
+        if stored.header.is_empty() || self.dictionary.is_some() {
+            return Ok(());
+        }
+        let read = self.read(stored);
+        if read.is_err() {
+            self.start_over();
+        } else {
+            let deltas_bytes = stored.deltas.iter().map(Vec::len).sum();
+            self.journal = Some(Journal::of_stored(self.cursor, stored.snapshot.len(), deltas_bytes));
+        }
+        read
+    }
+
+    fn read(&mut self, stored: &Stored) -> Result<(), StoredError> {
+        let Header { dictionary, lineage, seq, horizon, digest } = Header::decode(&stored.header)?;
+        let Snapshot { base, names, conflicts, .. } = Snapshot::decode(&stored.snapshot)?;
+        (self.entries, self.names, self.conflicts) = (base, names, conflicts);
+        for frame in &stored.deltas {
+            let ServerFrame::Delta(delta) = ServerFrame::decode(frame)? else { return Err(StoredError::NoDelta) };
+            self.apply(delta, &mut |_, _, _| ())?;
+        }
+        if self.entries.digest() != digest {
+            return Err(StoredError::Digest { expected: digest, actual: self.entries.digest() });
+        }
+        (self.dictionary, self.lineage, self.horizon) = (Some(dictionary), Some(lineage), horizon);
+        self.cursor = seq;
+        Ok(())
+    }
+
+    /// Whether there is a local store.
+    pub(super) fn is_kept(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    /// The local store lacks some of the base, or has lost it.
+    pub(super) fn keep_whole(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            journal.handle_whole();
+        }
+    }
+
+    /// The local store has no room for the base.
+    pub(super) fn keep_nothing(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            journal.handle_no_room();
+        }
+    }
+
+    /// What the local store has to keep, since the last call. In the middle of a catch-up that is nothing: the change would have
+    /// the cursor before it, and a store leaves what it has already.
+    pub(super) fn take_change(&mut self) -> Option<BaseChange> {
+        let mut is_moment = !matches!(self.standing, Standing::CatchingUp { .. } | Standing::Incomplete);
+        if mutant!("a local store keeps half a catch-up") {
+            is_moment = self.standing != Standing::Incomplete;
+        }
+        if !is_moment || !self.taken_back.is_empty() {
+            return None;
+        }
+        let (dictionary, lineage) = (self.dictionary?, self.lineage.clone()?);
+        let Self { cursor: seq, horizon, entries, names, conflicts, .. } = self;
+        let header = Header { dictionary, lineage, seq: *seq, horizon: *horizon, digest: entries.digest() };
+        let encode = || encode_all(&header, names, entries.entries(), conflicts.iter());
+        self.journal.as_mut()?.take_change(&header, encode)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        AuthorId, HybridTime, ReplicaId, Stamp, Value,
+        wire::{WireChange, WireChanges, WireEntry},
+    };
+
+    const DICTIONARY: DictionaryId = DictionaryId(7);
+
+    fn lineage(epoch: u64) -> Lineage {
+        Lineage { past: Vec::new(), current: Epoch(epoch) }
+    }
+
+    fn entry(seq: u64) -> Entry {
+        let stamp = Stamp::new(HybridTime::from_millis(seq), true, ReplicaId(1));
+        Entry { value: Some(Value::from_text("x")), stamp, seq: Seq(seq), author: AuthorId(1) }
+    }
+
+    /// A Delta with one entry at `to`.
+    fn delta(prev: u64, to: u64, more: bool) -> Delta {
+        let Entry { value, stamp, seq, .. } = entry(to);
+        let author = crate::Author { id: AuthorId(1), name: crate::AuthorName::new("Ada") };
+        let row = WireEntry { key: Key::parse(&format!("k{to}")).unwrap(), value, stamp, seq, author: 0 };
+        let changes = WireChanges(vec![WireChange::Entry(row)]);
+        Delta { prev: Seq(prev), to: Seq(to), more, changes, authors: vec![author] }
+    }
+
+    fn follow(base: &mut Base, prev: u64, to: u64, more: bool) -> Followed {
+        base.handle_delta(delta(prev, to, more), b"frame", &mut |_, _, _| ()).unwrap()
+    }
+
+    /// A base that is settled at 2.
+    fn settled() -> Base {
+        let mut base = Base::new();
+        base.follow(DICTIONARY, lineage(1), Horizon::default(), Seq(2));
+        assert!(matches!(follow(&mut base, 0, 2, false), Followed::Applied { .. }));
+        assert!(base.is_settled());
+        base
+    }
+
+    #[test]
+    fn it_is_settled_when_it_has_come_to_what_the_server_had() {
+        let mut base = Base::new();
+        base.follow(DICTIONARY, lineage(1), Horizon::default(), Seq(5));
+        assert!(!base.is_settled(), "Deltas are to come");
+        follow(&mut base, 0, 3, true);
+        assert_eq!((base.is_settled(), base.cursor()), (false, Seq(0)), "it is of no moment");
+        follow(&mut base, 3, 5, false);
+        assert_eq!((base.is_settled(), base.cursor()), (true, Seq(5)));
+        base.handle_disconnected();
+        assert!(!base.is_settled());
+        base.follow(DICTIONARY, lineage(1), Horizon::default(), Seq(5));
+        assert!(base.is_settled(), "nothing has changed meanwhile");
+    }
+
+    #[test]
+    fn a_delta_continues_what_was_applied() {
+        let mut base = settled();
+        assert_eq!(follow(&mut base, 3, 4, false), Followed::Gap);
+        base.handle_resume();
+        assert_eq!(follow(&mut base, 4, 5, false), Followed::Known, "it was on its way before the Resume");
+        assert!(matches!(follow(&mut base, 2, 5, false), Followed::Applied { .. }));
+        assert_eq!(follow(&mut base, 2, 4, false), Followed::Known);
+    }
+
+    #[test]
+    fn a_cut_catch_up_begins_again_at_the_cursor() {
+        let mut base = settled();
+        follow(&mut base, 2, 4, true);
+        base.handle_disconnected();
+        assert_eq!(base.take_change(), None);
+        base.follow(DICTIONARY, lineage(1), Horizon::default(), Seq(6));
+        assert!(matches!(follow(&mut base, 2, 6, false), Followed::Applied { .. }));
+    }
+
+    #[test]
+    fn what_is_above_a_fork_is_taken_back() {
+        let mut base = settled();
+        follow(&mut base, 2, 3, false);
+        let server = Lineage { past: vec![crate::PastEpoch { epoch: Epoch(1), end: Seq(2) }], current: Epoch(2) };
+        assert_eq!(base.join(DICTIONARY, &server, Seq(2)), Joined::Forked(Some(Seq(2))));
+        assert_eq!(base.join(DICTIONARY, &lineage(9), Seq(2)), Joined::Forked(None));
+        assert_eq!(base.join(DictionaryId(8), &server, Seq(2)), Joined::Other);
+        let key = Key::parse("k3").unwrap();
+        assert_eq!(base.step_back(Seq(2)), [(key.clone(), entry(3))]);
+        assert_eq!((base.cursor(), base.lacks(&key)), (Seq(2), true));
+        assert!(base.lacks_any(|_| true));
+        assert!(!base.lacks_any(|_| false) && !base.lacks(&key));
+    }
+
+    #[test]
+    fn only_a_snapshot_completes_it() {
+        let mut base = settled();
+        base.handle_incomplete();
+        base.handle_disconnected();
+        base.follow(DICTIONARY, lineage(1), Horizon::default(), Seq(2));
+        assert!(base.is_incomplete());
+        let header = Header {
+            dictionary: DICTIONARY,
+            lineage: lineage(1),
+            seq: Seq(9),
+            horizon: Horizon::default(),
+            digest: crate::Digest::default(),
+        };
+        let (names, conflicts) = (Names::new(), Conflicts::default());
+        let snapshot = Snapshot { header, base: Dictionary::new(), names, conflicts };
+        base.handle_snapshot(snapshot, &mut |_, _, _| ());
+        assert!(!base.is_settled());
+        follow(&mut base, 9, 10, false);
+        assert_eq!((base.is_settled(), base.cursor()), (true, Seq(10)));
+    }
+
+    #[test]
+    fn what_a_store_has_kept_is_checked() {
+        let mut base = settled();
+        base.handle_stored(&Stored::default()).unwrap();
+        let change = base.take_change().unwrap();
+        let mut stored = Stored { header: change.header, snapshot: change.snapshot.unwrap(), ..Stored::default() };
+        let mut read = Base::new();
+        read.handle_stored(&stored).unwrap();
+        assert_eq!((read.cursor(), read.entries()), (Seq(2), base.entries()));
+        assert_eq!(read.take_change(), None, "the store has it");
+        stored.deltas.push(ServerFrame::Delta(delta(2, 3, false)).encode());
+        let mut read = Base::new();
+        assert!(matches!(read.handle_stored(&stored), Err(StoredError::Digest { .. })));
+        assert_eq!((read.cursor(), read.entries().live()), (Seq(0), 0));
+        stored.deltas = vec![ServerFrame::Horizon(Horizon::default()).encode()];
+        assert!(matches!(Base::new().handle_stored(&stored), Err(StoredError::NoDelta)));
+    }
+}

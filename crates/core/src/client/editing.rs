@@ -1,0 +1,182 @@
+//! What the user does: writes, decisions about conflicts, undo and redo.
+
+use super::{
+    Client, EditError, Event, OutboxRow, PendingResolution, RowState,
+    outbox::seen,
+    steps::{Step, Undone, Way, Write},
+};
+use crate::{Conflict, ConflictId, Entry, Key, Resolution, Stamp, Value};
+
+impl Client {
+    /// What an edit that begins now will have seen of a key; pass it to [`Client::put`] when the edit is done.
+    pub fn begin(&self, key: &Key) -> Stamp {
+        self.view().begin(key)
+    }
+
+    /// Writes a value: shown at once, sent when possible. `began` is what the editor was showing when editing began.
+    ///
+    /// # Errors
+    /// When the value or the dictionary is over the server's limits, or the server lets this client only read.
+    pub fn put(&mut self, key: &Key, value: Value, began: Stamp, now_ms: u64) -> Result<Stamp, EditError> {
+        let entries = self.base.entries().live() + self.base.entries().tombstones();
+        self.user.check_put(&value, entries, || self.shown(key).is_none())?;
+        self.write(key, Some(value), began, now_ms)
+    }
+
+    /// Removes a key. Nothing is written if it shows no value, unless the editor showed one that this replica has not
+    /// read yet.
+    ///
+    /// # Errors
+    /// When the server lets this client only read.
+    pub fn remove(&mut self, key: &Key, began: Stamp, now_ms: u64) -> Result<Option<Stamp>, EditError> {
+        let is_absent = self.shown(key).map_or(began == Stamp::ZERO, |shown| shown.value.is_none());
+        if is_absent {
+            return Ok(None);
+        }
+        self.write(key, None, began, now_ms).map(Some)
+    }
+
+    fn write(&mut self, key: &Key, value: Option<Value>, began: Stamp, now_ms: u64) -> Result<Stamp, EditError> {
+        self.user.check_role()?;
+        let shown = self.shown(key).map_or(Stamp::ZERO, |shown| shown.stamp);
+        // A page shows the server's first entries before this replica has read them.
+        let stamp = self.time.stamp(shown.max(began), value.is_some(), now_ms);
+        let replica = self.replica();
+        let own = |entry: &&Entry| entry.stamp.replica() == replica;
+        let confirmed = self.base.entries().entry(key.as_str()).filter(own).map(|entry| entry.stamp);
+        let rows = self.outbox().rows(key).iter().chain(self.siblings.rows(key));
+        let row = OutboxRow {
+            value,
+            stamp,
+            seen: seen(began, confirmed, rows, replica),
+            author: self.user.author.clone(),
+            recovered: None,
+            sent: false,
+            state: RowState::Queued,
+        };
+        self.sender.outbox_mut().insert(key.clone(), row);
+        self.output.changed(key.clone());
+        self.evaluate(now_ms);
+        Ok(stamp)
+    }
+
+    /// Lets a row of the outbox go that waits for its user. Returns whether there was one.
+    pub fn discard(&mut self, key: &Key, stamp: Stamp, now_ms: u64) -> bool {
+        let waits = self.outbox().row(key, stamp).is_some_and(|row| !row.state.is_active());
+        if waits {
+            self.sender.outbox_mut().remove(key, stamp);
+            self.output.changed(key.clone());
+            self.evaluate(now_ms);
+        }
+        waits
+    }
+
+    // Conflicts.
+
+    /// The conflicts about which nobody has decided, oldest first. O(rows × pending resolutions).
+    pub fn open_conflicts(&self) -> impl DoubleEndedIterator<Item = &Conflict> {
+        self.conflicts().open().filter(|conflict| !self.decisions.is_decided(conflict))
+    }
+
+    /// Decides about a conflict: here at once, for everybody when possible. [`Resolution::Restored`] writes the losing value
+    /// again. Returns the stamp of what was written, if anything was. A conflict that is not open stays as it is.
+    ///
+    /// # Errors
+    /// When the losing value cannot be written, or the server lets this client only read.
+    pub fn resolve(&mut self, id: ConflictId, resolution: Resolution, now_ms: u64) -> Result<Option<Stamp>, EditError> {
+        let Some(conflict) = self.open_conflicts().find(|conflict| conflict.id == id).cloned() else {
+            return Ok(None);
+        };
+        self.user.check_role()?;
+        let written = match resolution {
+            Resolution::Open => return Ok(None),
+            Resolution::Dismissed => None,
+            Resolution::Restored => self.restore(&conflict, now_ms)?,
+        };
+        if self.decisions.add(PendingResolution::new(&conflict, resolution)) {
+            self.output.say(Event::Conflicts);
+        }
+        self.evaluate(now_ms);
+        Ok(written)
+    }
+
+    fn restore(&mut self, conflict: &Conflict, now_ms: u64) -> Result<Option<Stamp>, EditError> {
+        let (key, began) = (&conflict.key, self.begin(&conflict.key));
+        match &conflict.loser.value {
+            Some(value) => self.put(key, value.clone(), began, now_ms).map(Some),
+            None => self.remove(key, began, now_ms),
+        }
+    }
+
+    // Undo.
+
+    /// A write of `key` with `stamp` can be undone from now on: it replaced what had the stamp `replaced`, and `value`.
+    pub fn record(&mut self, key: &Key, stamp: Stamp, replaced: Stamp, value: Option<Value>) {
+        self.steps.record(vec![Write { key: key.clone(), stamp, replaced, value }]);
+    }
+
+    /// How many steps can be undone, and how many redone.
+    pub fn undoable(&self) -> (usize, usize) {
+        self.steps.len()
+    }
+
+    /// Takes back the last step, or the last that wrote a key.
+    ///
+    /// # Errors
+    /// As [`Client::put`]; then it can be tried again.
+    pub fn undo(&mut self, key: Option<&Key>, now_ms: u64) -> Result<Undone, EditError> {
+        self.take_back(Way::Undo, key, now_ms)
+    }
+
+    /// Takes back the last undo.
+    ///
+    /// # Errors
+    /// As [`Client::put`]; then it can be tried again.
+    pub fn redo(&mut self, now_ms: u64) -> Result<Undone, EditError> {
+        self.take_back(Way::Redo, None, now_ms)
+    }
+
+    /// Takes back each write of a step that is still the user's own. If one of them is refused, it and those after it stay a step,
+    /// to be tried again.
+    fn take_back(&mut self, way: Way, key: Option<&Key>, now_ms: u64) -> Result<Undone, EditError> {
+        let Some((position, step)) = self.steps.take(way, key) else { return Ok(Undone::Nothing) };
+        let (mut undone, mut back, mut refused) = (Undone::Nothing, Step::new(), None);
+        let mut writes = step.into_iter();
+        while let Some(write) = writes.next() {
+            match self.take_back_write(&write, &mut back, now_ms) {
+                Ok(next) => undone = undone.and(next),
+                Err(error) => {
+                    let left = std::iter::once(write).chain(writes.by_ref()).collect();
+                    self.steps.put_back(way, position, left);
+                    refused = Some(error);
+                }
+            }
+        }
+        if !back.is_empty() {
+            self.steps.push(way.back(), back);
+        }
+        self.evaluate(now_ms);
+        refused.map_or(Ok(undone), Err)
+    }
+
+    /// Writes again what a write had replaced, and adds to `back` how to take that back.
+    fn take_back_write(&mut self, write: &Write, back: &mut Step, now_ms: u64) -> Result<Undone, EditError> {
+        let Write { key, stamp, replaced, value } = write;
+        let shown = self.shown(key).map(|shown| (shown.stamp, shown.author, shown.value.cloned()));
+        let author = shown.as_ref().map(|&(_, author, _)| author);
+        let Some((_, _, taken)) = shown.filter(|(shown, ..)| shown == stamp) else {
+            return Ok(Undone::Overtaken { key: key.clone(), author });
+        };
+        let began = self.begin(key);
+        let written = match value {
+            Some(value) => Some(self.put(key, value.clone(), began, now_ms)?),
+            None => self.remove(key, began, now_ms)?,
+        };
+        if let Some(written) = written {
+            // What was replaced is there again, under another stamp.
+            self.steps.rename(key, *replaced, written);
+            back.push(Write { key: key.clone(), stamp: written, replaced: *stamp, value: taken });
+        }
+        Ok(Undone::Written(key.clone()))
+    }
+}

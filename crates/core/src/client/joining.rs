@@ -1,0 +1,225 @@
+//! What the server says: where the client goes on after a Welcome, and what a Delta, an Ack, a Check and a snapshot change.
+
+use super::{
+    Client, Event, OutboxRow, Phase, RowState,
+    base::{Followed, Joined},
+    link::ANSWER_MS_MAX,
+    sender::Answered,
+    siblings::SIBLINGS_FIRST_MS,
+    timers::Timer,
+    view::View,
+};
+use crate::{
+    Author, Entry, Key, Seq, Stamp,
+    mutants::mutant,
+    wire::{AckCode, ClientFrame, Delta, Exception, Mode, ServerFrame, WireError, snapshot::Snapshot},
+};
+
+impl Client {
+    pub(super) fn handle_frame(&mut self, frame: ServerFrame, bytes: &[u8], now_ms: u64) -> Result<(), WireError> {
+        match frame {
+            ServerFrame::Welcome { .. } => {
+                if let Phase::Greeting { since_ms } = self.link.phase() {
+                    self.handle_welcome(frame, since_ms, now_ms);
+                }
+            }
+            ServerFrame::Delta(delta) => self.handle_delta(delta, bytes)?,
+            ServerFrame::Ack { batch, seq, exceptions } => self.handle_ack(batch, seq, &exceptions, now_ms),
+            ServerFrame::Check(check) => self.verifier.handle_check(check),
+            ServerFrame::Horizon(horizon) => self.base.handle_horizon(horizon),
+            // One that was under way for longer says nothing: this end, or the line, has slept.
+            ServerFrame::Pong { client_ms, server_ms } if client_ms.saturating_add(ANSWER_MS_MAX) >= now_ms => {
+                self.time.handle_reading(client_ms, server_ms, now_ms);
+            }
+            ServerFrame::Bye { code, message, retry_after_ms } => {
+                self.link.retry_after(retry_after_ms);
+                self.link.disconnect(&mut self.timers);
+                self.output.say(Event::Bye { code, message });
+            }
+            ServerFrame::Pong { .. } | ServerFrame::Presence { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Finds the last point of history that is shared with the server, and goes on from there.
+    fn handle_welcome(&mut self, frame: ServerFrame, since_ms: u64, now_ms: u64) {
+        let ServerFrame::Welcome { role, dictionary, epoch, lineage, head, horizon, server_ms, mode, limits, .. } =
+            frame
+        else {
+            return;
+        };
+        self.time.handle_reading(since_ms, server_ms, now_ms);
+        self.link.handle_welcome(&mut self.timers, now_ms);
+        self.timers.set(Timer::Siblings, now_ms + SIBLINGS_FIRST_MS);
+        self.user.handle_welcome(role, limits);
+        self.verifier.handle_welcome();
+        let server = ServerFrame::lineage(epoch, lineage);
+        match self.base.join(dictionary, &server, head) {
+            Joined::Same => {}
+            Joined::Other => {
+                self.sender.outbox_mut().orphan();
+                self.siblings.handle_other_dictionary();
+                self.base.start_over();
+                self.output.reset();
+            }
+            Joined::Forked(fork) => {
+                self.sender.handle_epoch();
+                self.step_back(fork);
+            }
+        }
+        self.siblings.handle_lineage(&server);
+        self.base.follow(dictionary, server, horizon, head);
+        if mode == Mode::Snapshot || self.base.is_incomplete() {
+            self.fetch();
+        }
+        self.absence.handle_welcome(self.base.cursor(), now_ms);
+    }
+
+    /// Goes back to a fork. What the base has above it, the server may have lost: it goes back to the outbox. A user who may
+    /// not write fetches what the server has instead. If no history is shared it waits for its user.
+    fn step_back(&mut self, fork: Option<Seq>) {
+        let shared = fork.unwrap_or_default();
+        self.sender.outbox_mut().lower_forks(shared);
+        let lost = self.base.step_back(shared);
+        let is_any_lost = !lost.is_empty();
+        if self.user.is_writer() {
+            let state = if fork.is_some() { RowState::Queued } else { RowState::Orphaned };
+            for (key, entry) in lost {
+                let row = self.recovered(entry, shared, state);
+                self.sender.outbox_mut().insert(key, row);
+            }
+        } else if is_any_lost {
+            self.base.handle_incomplete();
+        }
+        // Both: no client may skip either.
+        let is_decided = self.decisions.recover(self.base.conflicts(), shared);
+        if self.base.step_conflicts_back(shared) | is_decided {
+            self.output.say(Event::Conflicts);
+        }
+        if is_any_lost {
+            self.output.reset();
+        }
+    }
+
+    /// A confirmed write as a row of the outbox, with its own stamp: nobody else may have it any more. It has seen everything up
+    /// to the fork, so it does not conflict with the entry that it had replaced.
+    fn recovered(&self, entry: Entry, fork: Seq, state: RowState) -> OutboxRow {
+        OutboxRow {
+            value: entry.value,
+            stamp: entry.stamp,
+            seen: vec![Stamp::ZERO],
+            author: Author { id: entry.author, name: self.name(entry.author) },
+            recovered: Some(fork),
+            sent: true,
+            state,
+        }
+    }
+
+    fn handle_delta(&mut self, delta: Delta, frame: &[u8]) -> Result<(), WireError> {
+        if self.link.phase() != Phase::Following {
+            return Ok(());
+        }
+        let Self { user, base, sender, siblings, absence, output, .. } = self;
+        let (own, outbox) = (user.author.id, sender.outbox());
+        let followed = base.handle_delta(delta, frame, &mut |confirmed, key, entry| {
+            output.changed(key.clone());
+            if entry.author != own {
+                let view = View { confirmed, outbox, siblings };
+                absence.handle_entry(key, entry, confirmed.entry(key.as_str()), || view.shown(key)?.value);
+            }
+        })?;
+        match followed {
+            Followed::Applied { has_conflicts: true } => self.output.say(Event::Conflicts),
+            Followed::Gap => self.resume(),
+            Followed::Applied { has_conflicts: false } | Followed::Known => {}
+        }
+        Ok(())
+    }
+
+    /// Asks for all after the cursor.
+    fn resume(&mut self) {
+        let Some(epoch) = self.base.epoch() else { return };
+        self.base.handle_resume();
+        self.output.transmit(&ClientFrame::Resume { epoch, cursor: self.base.cursor() });
+    }
+
+    fn handle_ack(&mut self, batch: u64, seq: Seq, exceptions: &[Exception], now_ms: u64) {
+        let Some(ops) = self.sender.take_answered(batch) else { return };
+        let is_ahead = |exception: &&Exception| exception.code == AckCode::ClockAhead;
+        if let Some(exception) = exceptions.iter().find(is_ahead) {
+            self.time.handle_clock_ahead(exception.data, now_ms);
+        }
+        let (own, mut exceptions) = (self.replica(), exceptions.iter().peekable());
+        for (index, (key, stamp)) in (0..).zip(ops) {
+            let exception = exceptions.next_if(|exception| exception.index == index);
+            match self.sender.handle_answer(&key, stamp, seq, exception, own, now_ms) {
+                Answered::Goes => {}
+                Answered::Early { server_ms } => self.stamp_anew(&key, stamp, server_ms, now_ms),
+                // The server will not take it back, so the base needs what the server has.
+                Answered::Held if self.base.lacks(&key) && self.link.phase() == Phase::Following => self.fetch(),
+                Answered::Held => {}
+            }
+            self.output.changed(key);
+        }
+        if mutant!("a row leaves with its ack") {
+            self.sender.outbox_mut().release(seq);
+        }
+    }
+
+    fn stamp_anew(&mut self, key: &Key, stamp: Stamp, server_ms: u64, now_ms: u64) {
+        let confirmed = self.base.entries().entry(key.as_str()).map_or(Stamp::ZERO, |entry| entry.stamp);
+        if let Some(new) = self.sender.stamp_anew(key, stamp, confirmed, server_ms, &mut self.time, now_ms) {
+            self.steps.rename(key, stamp, new);
+        }
+    }
+
+    /// The snapshot has come, as the server sent it.
+    pub fn handle_snapshot(&mut self, bytes: &[u8], now_ms: u64) {
+        if self.link.phase() != Phase::Fetching {
+            return;
+        }
+        match Snapshot::decode(bytes) {
+            Ok(snapshot) if Some(snapshot.header.dictionary) != self.base.dictionary() => {
+                self.handle_snapshot_failed("it is of another dictionary", now_ms);
+            }
+            Ok(snapshot) if Some(snapshot.header.lineage.current) != self.base.epoch() => {
+                self.handle_snapshot_failed("it is of another epoch", now_ms);
+            }
+            Ok(snapshot) => {
+                self.adopt(snapshot);
+                self.evaluate(now_ms);
+            }
+            Err(error) => self.handle_snapshot_failed(&error.to_string(), now_ms),
+        }
+    }
+
+    fn adopt(&mut self, snapshot: Snapshot) {
+        let Self { user, base, sender, siblings, absence, .. } = self;
+        let (own, outbox) = (user.author.id, sender.outbox());
+        base.handle_snapshot(snapshot, &mut |confirmed, key, entry| {
+            if entry.author != own {
+                let view = View { confirmed, outbox, siblings };
+                absence.handle_entry(key, entry, confirmed.entry(key.as_str()), || view.shown(key)?.value);
+            }
+        });
+        self.verifier.handle_snapshot();
+        self.link.handle_fetched();
+        self.output.reset();
+        self.resume();
+    }
+
+    /// The snapshot could not be had: connect again, and with that try again.
+    pub fn handle_snapshot_failed(&mut self, reason: &str, now_ms: u64) {
+        if self.link.phase() == Phase::Fetching {
+            self.output.say(Event::Unreadable(format!("snapshot: {reason}")));
+            self.link.disconnect(&mut self.timers);
+        }
+        self.evaluate(now_ms);
+    }
+
+    /// Fetches a snapshot; if it cannot be had, after the next Welcome.
+    pub(super) fn fetch(&mut self) {
+        self.base.handle_incomplete();
+        self.link.fetch();
+    }
+}

@@ -1,0 +1,211 @@
+//! The journal: how the base has changed since a local store was told, and what such a store has to keep of it.
+//!
+//! The base is kept as it came: a snapshot, the Deltas after it, and a header with the cursor and the digest of both together,
+//! which is checked when they are read. So there is no second format, and a step costs what changed. A row for each entry
+//! would take five times the room, and three times as long to read (docs/benchmarks.md).
+
+use std::mem;
+
+use crate::{
+    Digest, Seq,
+    wire::{WireError, snapshot::Header},
+};
+
+/// Deltas are kept beside a snapshot up to this, or half of what the snapshot takes; then a new one takes the place of all.
+const DELTAS_BYTES_MAX: usize = 256 * 1024;
+
+/// How the base has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseChange {
+    /// The cursor that the Deltas continue.
+    pub after: Seq,
+    /// In place of the one that the store has.
+    pub header: Vec<u8>,
+    /// In place of the snapshot and all Deltas, if there is one.
+    pub snapshot: Option<Vec<u8>>,
+    /// Behind those that the store has.
+    pub deltas: Vec<Vec<u8>>,
+}
+
+/// What to do with a change of the base, in a store that other clients of this device write too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Keep it.
+    Keep,
+    /// Leave the store as it is: it is as far.
+    Leave,
+    /// The store lacks what came before: see [`Client::keep_whole`](super::Client::keep_whole).
+    Gap,
+}
+
+/// Why a base that was kept cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoredError {
+    /// A part of it does not decode.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// One of the frames after the snapshot is no Delta.
+    #[error("a frame that is no Delta is kept as one")]
+    NoDelta,
+    /// The parts do not belong together.
+    #[error("the digest of what is kept is {actual:?}, its header says {expected:?}")]
+    Digest {
+        /// What the header says.
+        expected: Digest,
+        /// That of the entries.
+        actual: Digest,
+    },
+}
+
+/// How the base has changed since the store was told.
+#[derive(Clone, Debug)]
+pub(super) struct Journal {
+    /// The cursor then.
+    after: Seq,
+    news: News,
+    room: Room,
+    /// What the Deltas take that were kept or handed out since the last snapshot.
+    deltas_bytes: usize,
+    snapshot_bytes: usize,
+}
+
+/// What the store has not been told.
+#[derive(Clone, Debug)]
+enum News {
+    /// These Deltas, in their order.
+    Deltas(Vec<Vec<u8>>),
+    /// All of the base: it has changed in a way that no Delta says, or has become too long a list of Deltas.
+    Whole,
+}
+
+/// Whether the store has room for the base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    Enough,
+    Lacking,
+}
+
+impl Journal {
+    /// The journal of a store that lacks the base.
+    pub(super) fn whole() -> Self {
+        Self { after: Seq(0), news: News::Whole, room: Room::Enough, deltas_bytes: 0, snapshot_bytes: 0 }
+    }
+
+    /// The journal of a store that has the base as of a cursor, in parts of these sizes.
+    pub(super) fn of_stored(after: Seq, snapshot_bytes: usize, deltas_bytes: usize) -> Self {
+        Self { after, news: News::Deltas(Vec::new()), room: Room::Enough, deltas_bytes, snapshot_bytes }
+    }
+
+    /// The base has changed by a Delta.
+    pub(super) fn handle_delta(&mut self, frame: &[u8]) {
+        self.deltas_bytes += frame.len();
+        if self.deltas_bytes > DELTAS_BYTES_MAX.max(self.snapshot_bytes / 2) {
+            self.news = News::Whole;
+        }
+        if let News::Deltas(deltas) = &mut self.news {
+            deltas.push(frame.to_vec());
+        }
+    }
+
+    /// The base has changed in a way that no Delta says, or the store has lost some of it.
+    pub(super) fn handle_whole(&mut self) {
+        self.news = News::Whole;
+    }
+
+    /// The store has no room for the base. It is told no more of it.
+    pub(super) fn handle_no_room(&mut self) {
+        (self.news, self.room) = (News::Whole, Room::Lacking);
+    }
+
+    /// What the store has to keep of a base as it is now, since the last call; none if that is nothing. `encode` makes the
+    /// snapshot.
+    pub(super) fn take_change(&mut self, header: &Header, encode: impl FnOnce() -> Vec<u8>) -> Option<BaseChange> {
+        let is_empty = matches!(&self.news, News::Deltas(deltas) if deltas.is_empty());
+        if is_empty || self.room == Room::Lacking {
+            return None;
+        }
+        let after = mem::replace(&mut self.after, header.seq);
+        let (snapshot, deltas) = match mem::replace(&mut self.news, News::Deltas(Vec::new())) {
+            News::Deltas(deltas) => (None, deltas),
+            News::Whole => (Some(encode()), Vec::new()),
+        };
+        if let Some(snapshot) = &snapshot {
+            (self.snapshot_bytes, self.deltas_bytes) = (snapshot.len(), 0);
+        }
+        Some(BaseChange { after, header: header.encode(), snapshot, deltas })
+    }
+}
+
+impl BaseChange {
+    /// What to do in a store that has `stored` as its header; empty if it has none.
+    ///
+    /// Deltas may overlap with what the store has: they replace entries, so in the end each is as it was last.
+    pub fn onto(&self, stored: &[u8]) -> Verdict {
+        let Ok(own) = Header::decode(&self.header) else { return Verdict::Leave };
+        let Ok(stored) = Header::decode(stored) else {
+            return if self.snapshot.is_some() { Verdict::Keep } else { Verdict::Gap };
+        };
+        // Whether the first is a moment in the history of the second.
+        let precedes = |a: &Header, b: &Header| {
+            a.dictionary == b.dictionary && a.lineage.fork(a.seq, &b.lineage, b.seq) == Some(a.seq)
+        };
+        if precedes(&own, &stored) {
+            Verdict::Leave
+        } else if self.snapshot.is_some() || precedes(&stored, &own) && stored.seq >= self.after {
+            Verdict::Keep
+        } else {
+            Verdict::Gap
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DictionaryId, Epoch, Lineage, wire::Horizon};
+
+    fn header(seq: u64) -> Header {
+        let lineage = Lineage { past: Vec::new(), current: Epoch(1) };
+        let (dictionary, digest) = (DictionaryId(1), Digest::default());
+        Header { dictionary, lineage, seq: Seq(seq), horizon: Horizon::default(), digest }
+    }
+
+    fn take(journal: &mut Journal, seq: u64) -> Option<BaseChange> {
+        journal.take_change(&header(seq), || b"snapshot".to_vec())
+    }
+
+    #[test]
+    fn a_change_continues_the_one_before() {
+        let mut journal = Journal::whole();
+        let first = take(&mut journal, 3).unwrap();
+        assert_eq!((first.snapshot.as_deref(), first.onto(b"")), (Some(&b"snapshot"[..]), Verdict::Keep));
+        assert_eq!(take(&mut journal, 3), None, "there is no news");
+        journal.handle_delta(b"one");
+        let second = take(&mut journal, 5).unwrap();
+        assert_eq!((second.after, second.deltas.len()), (Seq(3), 1));
+        assert_eq!(second.onto(&first.header), Verdict::Keep);
+        assert_eq!(second.onto(&second.header), Verdict::Leave);
+        assert_eq!(second.onto(&header(2).encode()), Verdict::Gap);
+        assert_eq!(second.onto(b""), Verdict::Gap);
+    }
+
+    #[test]
+    fn many_deltas_become_a_snapshot() {
+        let mut journal = Journal::of_stored(Seq(3), 10, DELTAS_BYTES_MAX - 1);
+        journal.handle_delta(b"1");
+        journal.handle_delta(b"2");
+        let change = take(&mut journal, 5).unwrap();
+        assert!(change.snapshot.is_some() && change.deltas.is_empty());
+        journal.handle_delta(b"3");
+        assert_eq!(take(&mut journal, 6).unwrap().deltas.len(), 1, "it counts from there");
+    }
+
+    #[test]
+    fn a_store_without_room_is_told_nothing() {
+        let mut journal = Journal::whole();
+        journal.handle_no_room();
+        journal.handle_delta(b"one");
+        assert_eq!(take(&mut journal, 5), None);
+    }
+}

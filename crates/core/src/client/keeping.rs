@@ -1,0 +1,253 @@
+//! What of a client outlives it and what its siblings are told: both are the rows of its outbox, key by key, with what was
+//! decided about the conflicts of that key.
+//!
+//! A store writes a [`LocalChange`] in one transaction, and the changes in their order. Then whatever suffix of them a crash
+//! takes, what is left is a client's state of some moment: a row that has left the outbox is in the base.
+
+use minicbor::Decoder;
+
+use super::{
+    Client, Event, OutboxRow, PendingResolution, RowState,
+    journal::BaseChange,
+    siblings::{Answer, Told, ToldRows},
+};
+use crate::{
+    Author, Key, ReplicaId, Seq, Stamp, Value, cbor_array,
+    mutants::mutant,
+    wire::{AckCode, encode},
+};
+
+/// What a store has kept of a client. Empty where there is nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// Of the base.
+    pub header: Vec<u8>,
+    /// Of the base, at some earlier moment.
+    pub snapshot: Vec<u8>,
+    /// What came after it, in order.
+    pub deltas: Vec<Vec<u8>>,
+    /// The outbox's rows of each key.
+    pub outbox: Vec<(Key, Vec<u8>)>,
+}
+
+/// What a store has to keep, in one transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LocalChange {
+    /// The rows of these keys, in place of those that it has; none means that nothing waits any more.
+    pub outbox: Vec<(Key, Option<Vec<u8>>)>,
+    /// The base.
+    pub base: Option<BaseChange>,
+    /// What can be undone and redone, in place of what it has; empty if nothing. None means no change.
+    pub steps: Option<Vec<u8>>,
+}
+
+impl LocalChange {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.outbox.is_empty() && self.base.is_none() && self.steps.is_none()
+    }
+}
+
+/// What a local store keeps, and what it had kept.
+impl Client {
+    /// What a local store has kept is here, or what could be read of it. The client connects now.
+    ///
+    /// A base that cannot be read is fetched anew, and no row of the outbox is given up for another's sake.
+    pub fn handle_stored(&mut self, stored: &Stored, now_ms: u64) {
+        self.take_over(&stored.outbox);
+        if let Err(error) = self.base.handle_stored(stored) {
+            self.output.say(Event::Damaged(format!("the entries ({error})")));
+        }
+        self.output.reset();
+        self.link.handle_online(&mut self.timers, now_ms);
+        self.evaluate(now_ms);
+    }
+
+    /// Takes over the outbox of a page that is gone: its rows of each key.
+    pub fn adopt_rows(&mut self, outbox: &[(Key, Vec<u8>)], now_ms: u64) {
+        self.take_over(outbox);
+        self.evaluate(now_ms);
+    }
+
+    fn take_over(&mut self, outbox: &[(Key, Vec<u8>)]) {
+        let (mut unreadable, mut are_decided) = (0, false);
+        for (key, rows) in outbox {
+            match read_key(rows) {
+                Ok((rows, resolutions)) => {
+                    rows.into_iter().for_each(|row| self.sender.outbox_mut().insert(key.clone(), row));
+                    resolutions.into_iter().for_each(|pending| are_decided |= self.decisions.add(pending));
+                }
+                Err(_) => unreadable += 1,
+            }
+            self.output.changed(key.clone());
+        }
+        if unreadable > 0 {
+            self.output.say(Event::Damaged(format!("the edits of {unreadable} keys")));
+        }
+        if are_decided {
+            self.output.say(Event::Conflicts);
+        }
+    }
+
+    /// Takes over the steps of a page that is gone, as a store has kept them.
+    pub fn adopt_steps(&mut self, steps: &[u8], now_ms: u64) {
+        if !steps.is_empty() && self.steps.adopt(steps).is_err() {
+            self.output.say(Event::Damaged("what can be undone".to_owned()));
+        }
+        self.evaluate(now_ms);
+    }
+
+    /// The local store lacks some of the base, or has lost it.
+    pub fn keep_whole(&mut self) {
+        self.base.keep_whole();
+    }
+
+    /// The local store has no room for the base: from now on it keeps the outbox alone.
+    pub fn keep_no_base(&mut self) {
+        self.base.keep_nothing();
+    }
+
+    /// What the local store has to keep since the last call; call it after every step. Nothing without a store.
+    pub fn take_local_change(&mut self) -> LocalChange {
+        if !self.base.is_kept() {
+            return LocalChange::default();
+        }
+        let (outbox, base) = (self.take_outbox_change(), self.base.take_change());
+        LocalChange { outbox, base, steps: self.steps.take_change() }
+    }
+
+    /// How the outbox has changed since the last call, where nothing is kept and only siblings are told.
+    pub fn take_outbox_change(&mut self) -> Vec<(Key, Option<Vec<u8>>)> {
+        let mut changed = self.sender.outbox_mut().take_changed();
+        changed.extend(self.decisions.take_changed());
+        if mutant!("a local store forgets nothing") {
+            changed.retain(|key| self.key_bytes(key).is_some());
+        }
+        changed.into_iter().map(|key| (key.clone(), self.key_bytes(&key))).collect()
+    }
+
+    /// What is kept of a key, and told to siblings; none if that is nothing.
+    fn key_bytes(&self, key: &Key) -> Option<Vec<u8>> {
+        let rows: Vec<WireRow> = self.outbox().rows(key).iter().map(WireRow::from).collect();
+        let resolutions = self.decisions.of_key(key);
+        let mut bytes = encode(&rows);
+        if !resolutions.is_empty() {
+            bytes.extend(encode(&resolutions));
+        }
+        (!rows.is_empty() || !resolutions.is_empty()).then_some(bytes)
+    }
+}
+
+/// What siblings are told, and what they tell.
+impl Client {
+    /// A message for all siblings: what of the outbox has changed, as [`Client::take_local_change`] has it, once the store has
+    /// kept it; and the siblings that have ended, whose rows are among that.
+    pub fn tell(&mut self, outbox: Vec<(Key, Option<Vec<u8>>)>, gone: Vec<ReplicaId>) -> Vec<u8> {
+        let rows = outbox.into_iter().map(|(key, rows)| ToldRows::new(key, rows)).collect();
+        let told = Told { rows, gone, ..self.told() };
+        self.siblings.handle_telling();
+        encode(&told)
+    }
+
+    /// Asks all siblings what they have, and whether they live.
+    pub fn ask_siblings(&mut self) {
+        self.siblings.ask();
+    }
+
+    /// The next message for all siblings, if there is something to ask or to answer. To be called while the store has kept and
+    /// told all that there is.
+    pub fn poll_told(&mut self) -> Option<Vec<u8>> {
+        if let Some(asks) = self.siblings.take_asks() {
+            return Some(encode(&Told { asks: Some(asks), ..self.told() }));
+        }
+        Some(encode(&match self.siblings.take_owed()? {
+            Answer::Lives => self.told(),
+            Answer::Everything => {
+                let rows = self.outbox().keys().map(|key| ToldRows::new(key.clone(), self.key_bytes(key))).collect();
+                Told { is_whole: true, rows, gone: self.siblings.gone().to_vec(), ..self.told() }
+            }
+        }))
+    }
+
+    fn told(&self) -> Told {
+        Told {
+            replica: self.replica(),
+            number: self.siblings.told(),
+            dictionary: self.base.dictionary(),
+            epoch: self.base.epoch(),
+            cursor: self.base.cursor(),
+            is_whole: false,
+            rows: Vec::new(),
+            gone: Vec::new(),
+            asks: None,
+        }
+    }
+
+    /// A sibling's message came. Returns who it is. One that cannot be read is of another version of this program, which goes its
+    /// own way.
+    pub fn handle_told(&mut self, message: &[u8], now_ms: u64) -> Option<ReplicaId> {
+        let told: Told = minicbor::decode(message).ok()?;
+        let (replica, own) = (told.replica, self.replica());
+        let says_something = self.siblings.handle_told(told, own, self.base.dictionary());
+        self.evaluate(now_ms);
+        says_something.then_some(replica)
+    }
+
+    /// A sibling has ended. What it had, a client of the device has taken over by now, or nobody has it.
+    pub fn forget_sibling(&mut self, replica: ReplicaId, now_ms: u64) {
+        self.siblings.handle_gone(replica);
+        self.evaluate(now_ms);
+    }
+}
+
+/// What is kept of a key: its rows in the outbox, and what was decided about its conflicts.
+pub(super) fn read_key(bytes: &[u8]) -> Result<(Vec<OutboxRow>, Vec<PendingResolution>), minicbor::decode::Error> {
+    let mut decoder = Decoder::new(bytes);
+    let rows: Vec<WireRow> = decoder.decode()?;
+    let resolutions = if decoder.position() < bytes.len() { decoder.decode()? } else { Vec::new() };
+    Ok((rows.into_iter().map(OutboxRow::from).collect(), resolutions))
+}
+
+/// A row of the outbox as a store keeps it.
+struct WireRow {
+    value: Option<Value>,
+    stamp: Stamp,
+    seen: Vec<Stamp>,
+    author: Author,
+    recovered: Option<Seq>,
+    held: Option<(AckCode, u64)>,
+    is_orphaned: bool,
+}
+
+cbor_array!(WireRow { value, stamp, seen, author, recovered, held, is_orphaned });
+
+impl From<&OutboxRow> for WireRow {
+    fn from(row: &OutboxRow) -> Self {
+        let held = match row.state {
+            RowState::Held { code, data } => Some((code, data)),
+            _ => None,
+        };
+        Self {
+            value: row.value.clone(),
+            stamp: row.stamp,
+            seen: row.seen.clone(),
+            author: row.author.clone(),
+            recovered: row.recovered,
+            held,
+            is_orphaned: row.state == RowState::Orphaned,
+        }
+    }
+}
+
+impl From<WireRow> for OutboxRow {
+    fn from(row: WireRow) -> Self {
+        let WireRow { value, stamp, seen, author, recovered, held, is_orphaned } = row;
+        let state = match held {
+            Some((code, data)) => RowState::Held { code, data },
+            None if is_orphaned => RowState::Orphaned,
+            // Its ack may have come; sending it again is harmless.
+            None => RowState::Queued,
+        };
+        Self { value, stamp, seen, author, recovered, sent: true, state }
+    }
+}

@@ -1,0 +1,296 @@
+//! The sender: the outbox, what of it is on its way to the server, and what becomes of it when the server answers.
+//!
+//! It sends nothing itself: [`Sender::take_push`] is the next message.
+//!
+//! A refused write is not stamped anew while an old connection may still bring it within two minutes, when the server's clock has
+//! come so far: it would undo what its user has written since with lower stamps. It waits instead. A recovered row whose time is
+//! ahead of the server's clock is tried again every 10 minutes at the latest, rather than when its time has come: the server's
+//! clock may have been the wrong one. An adopted write that is stamped anew stays its own replica's: with the name of the replica
+//! that has adopted it, it could undo without a conflict row what that one had written meanwhile without knowing of it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{
+    Outbox, OutboxRow, RowState,
+    outbox::WAIT_MS_MAX,
+    server_time::{ServerTime, latest},
+};
+use crate::{
+    Key, ReplicaId, Seq, Stamp,
+    limits::{CLOCK_AHEAD_MS_MAX, PUSHES_IN_FLIGHT_MAX},
+    mutants::mutant,
+    wire::{AckClass, AckCode, ClientFrame, Exception},
+};
+
+/// What was sent over a connection that this end gave up reaches the server within this, if ever: a connection that is
+/// silent for 90 s is closed by the server, and what came before that has been read by then.
+const LATE_MS_MAX: u64 = 120_000;
+
+/// What an answer has made of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answered {
+    /// It goes on: it waits for the base, or for its time.
+    Goes,
+    /// It waits for its user.
+    Held,
+    /// The server's clock shows this, and the write needs another stamp: [`Sender::stamp_anew`].
+    Early {
+        /// By the server's clock.
+        server_ms: u64,
+    },
+}
+
+/// A Push without its answer.
+#[derive(Clone, Debug)]
+struct Batch {
+    number: u64,
+    ops: Vec<(Key, Stamp)>,
+}
+
+/// The writes that the server has not confirmed, and how they get there.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sender {
+    outbox: Outbox,
+    in_flight: VecDeque<Batch>,
+    next_batch: u64,
+    /// Of each key the greatest own write that was sent over a connection which ended before its ack: the server may get it
+    /// yet.
+    unanswered: BTreeMap<Key, Stamp>,
+}
+
+impl Sender {
+    pub(super) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    pub(super) fn outbox_mut(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// The connection has ended: acks cannot come any more.
+    pub(super) fn handle_disconnected(&mut self, own: ReplicaId) {
+        for (key, stamp) in self.in_flight.drain(..).flat_map(|batch| batch.ops) {
+            if stamp.replica() == own {
+                let sent = self.unanswered.entry(key).or_default();
+                *sent = stamp.max(*sent);
+            }
+        }
+        if mutant!("a cut forgets what was sent") {
+            return;
+        }
+        self.outbox.requeue(false);
+    }
+
+    /// The server goes on in another epoch: what it has acknowledged may be lost.
+    pub(super) fn handle_epoch(&mut self) {
+        let mut acks_are_void = true;
+        if mutant!("acks outlive their epoch") {
+            acks_are_void = false;
+        }
+        self.outbox.requeue(acks_are_void);
+    }
+
+    /// The next Push, which is on its way from now on; none if nothing may go, or enough is on its way.
+    pub(super) fn take_push(&mut self, may_go: &dyn Fn(&Key, &OutboxRow) -> bool) -> Option<ClientFrame> {
+        if self.in_flight.len() >= PUSHES_IN_FLIGHT_MAX {
+            return None;
+        }
+        let (keys, ops): (Vec<_>, Vec<_>) = self.outbox.take_push(may_go).into_iter().unzip();
+        if ops.is_empty() {
+            return None;
+        }
+        let batch = self.next_batch;
+        self.next_batch += 1;
+        let stamps = ops.iter().map(|op| op.stamp);
+        self.in_flight.push_back(Batch { number: batch, ops: keys.into_iter().zip(stamps).collect() });
+        Some(ClientFrame::Push { batch, ops })
+    }
+
+    /// The operations of a Push that is answered now; none if it was never sent, or over another connection.
+    pub(super) fn take_answered(&mut self, batch: u64) -> Option<Vec<(Key, Stamp)>> {
+        let position = self.in_flight.iter().position(|sent| sent.number == batch)?;
+        self.in_flight.remove(position).map(|batch| batch.ops)
+    }
+
+    /// What becomes of an operation that was answered in the commit of `seq`, if no newer one has taken its place.
+    pub(super) fn handle_answer(
+        &mut self,
+        key: &Key,
+        stamp: Stamp,
+        seq: Seq,
+        exception: Option<&Exception>,
+        own: ReplicaId,
+        now_ms: u64,
+    ) -> Answered {
+        let Some(row) = self.outbox.row(key, stamp) else { return Answered::Goes };
+        let is_recovered = row.recovered.is_some();
+        let mut state = match exception.map(|exception| (exception.code, exception.code.class(), exception.data)) {
+            None | Some((_, AckClass::Done, _)) => RowState::Acked(seq),
+            Some((code, AckClass::Held, data)) => RowState::Held { code, data },
+            Some((AckCode::ClockAhead, _, server_ms)) => {
+                match self.early_ms(key, stamp, is_recovered, own, server_ms) {
+                    Some(wait_ms) => RowState::Waiting { until_ms: now_ms + wait_ms.clamp(1000, WAIT_MS_MAX) },
+                    None => return Answered::Early { server_ms },
+                }
+            }
+            Some((_, AckClass::Retry, wait_ms)) => RowState::Waiting { until_ms: now_ms + wait_ms.min(WAIT_MS_MAX) },
+        };
+        if mutant!("a refused write is done") && !state.is_active() {
+            state = RowState::Acked(seq);
+        }
+        if mutant!("a refused write is tried again") && !state.is_active() {
+            state = RowState::Queued;
+        }
+        self.outbox.set_state(key, stamp, state);
+        let is_done = matches!(state, RowState::Acked(_));
+        if is_done && self.unanswered.get(key).is_some_and(|&sent| sent <= stamp) {
+            self.unanswered.remove(key);
+        }
+        if state.is_active() { Answered::Goes } else { Answered::Held }
+    }
+
+    /// For how long a write waits that is ahead of the server's clock; none if it need not.
+    fn early_ms(&self, key: &Key, stamp: Stamp, is_recovered: bool, own: ReplicaId, server_ms: u64) -> Option<u64> {
+        let admitted_ms = server_ms.saturating_add(CLOCK_AHEAD_MS_MAX);
+        let early_ms = |stamp: Stamp| stamp.millis().saturating_sub(admitted_ms);
+        if is_recovered {
+            // It was confirmed once with this stamp: it waits until the server's clock has come so far.
+            return Some(early_ms(stamp));
+        }
+        // The page that wrote an adopted row may have sent it.
+        let adopted = (stamp.replica() != own).then_some(stamp);
+        // An old connection may bring it, or what it replaces, when the server's clock has come so far.
+        let sent = self.unanswered.get(key).copied().max(adopted)?;
+        Some(early_ms(sent)).filter(|early_ms| (1..=LATE_MS_MAX).contains(early_ms))
+    }
+
+    /// Nobody else can have seen a refused write, so it may get another stamp: above the entry, whose stamp is `confirmed`, and
+    /// above what it replaces, as far as the server's clock may have admitted that. Returns the new stamp; none if the write is
+    /// gone, or has been replaced.
+    pub(super) fn stamp_anew(
+        &mut self,
+        key: &Key,
+        stamp: Stamp,
+        confirmed: Stamp,
+        server_ms: u64,
+        time: &mut ServerTime,
+        now_ms: u64,
+    ) -> Option<Stamp> {
+        let mut row = self.outbox.remove(key, stamp)?;
+        let active = || self.outbox.rows(key).iter().filter(|row| row.state.is_active());
+        if active().any(|newer| newer.seen[1..].contains(&stamp)) {
+            // The one that has replaced it says so.
+            return None;
+        }
+        let admitted = latest(server_ms).max(confirmed.time().plus_millis(1));
+        let late = self.unanswered.get(key).copied();
+        let below = row.seen.iter().copied().chain(active().map(|row| row.stamp)).chain(late);
+        let replaced = below.filter(|stamp| stamp.time() <= admitted).fold(confirmed, Stamp::max);
+        let is_put = row.value.is_some();
+        row.stamp = Stamp::new(time.stamp(replaced, is_put, now_ms).time(), is_put, stamp.replica());
+        row.state = RowState::Queued;
+        if mutant!("a new stamp has seen what is there") {
+            row.seen[0] = confirmed;
+        }
+        let stamp = row.stamp;
+        self.outbox.insert(key.clone(), row);
+        Some(stamp)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Author, AuthorId, AuthorName, HybridTime, Value};
+
+    const OWN: ReplicaId = ReplicaId(1);
+
+    fn stamp(ms: u64, replica: u64) -> Stamp {
+        Stamp::new(HybridTime::from_millis(ms), true, ReplicaId(replica))
+    }
+
+    fn key() -> Key {
+        Key::parse("k").unwrap()
+    }
+
+    fn row(stamp: Stamp) -> OutboxRow {
+        OutboxRow {
+            value: Some(Value::from_text("x")),
+            stamp,
+            seen: vec![Stamp::ZERO],
+            author: Author { id: AuthorId(1), name: AuthorName::new("Ada") },
+            recovered: None,
+            sent: false,
+            state: RowState::Queued,
+        }
+    }
+
+    /// A sender with a write on its way.
+    fn sending(stamp: Stamp) -> Sender {
+        let mut sender = Sender::default();
+        sender.outbox_mut().insert(key(), row(stamp));
+        assert!(matches!(sender.take_push(&|_, _| true), Some(ClientFrame::Push { batch: 0, .. })));
+        sender
+    }
+
+    fn answer(sender: &mut Sender, stamp: Stamp, refused: Option<(AckCode, u64)>) -> Answered {
+        let exception = refused.map(|(code, data)| Exception { index: 0, code, data });
+        sender.handle_answer(&key(), stamp, Seq(3), exception.as_ref(), OWN, 1000)
+    }
+
+    #[test]
+    fn what_an_answer_makes_of_a_write() {
+        let check = |refused, expected: Answered, expected_state: RowState| {
+            let stamp = stamp(500, 1);
+            let mut sender = sending(stamp);
+            assert_eq!(sender.take_answered(0), Some(vec![(key(), stamp)]));
+            assert_eq!(sender.take_answered(0), None, "once");
+            assert_eq!(answer(&mut sender, stamp, refused), expected);
+            assert_eq!(sender.outbox().row(&key(), stamp).map(|row| row.state), Some(expected_state));
+        };
+        check(None, Answered::Goes, RowState::Acked(Seq(3)));
+        check(Some((AckCode::Superseded, 0)), Answered::Goes, RowState::Acked(Seq(3)));
+        check(Some((AckCode::Full, 1)), Answered::Held, RowState::Held { code: AckCode::Full, data: 1 });
+        check(Some((AckCode::ClockAhead, 7)), Answered::Early { server_ms: 7 }, RowState::Sent);
+    }
+
+    #[test]
+    fn a_cut_sends_again_and_remembers_what_may_come_late() {
+        let first = stamp(200_000, 1);
+        let mut sender = sending(first);
+        sender.handle_disconnected(OWN);
+        assert_eq!(sender.outbox().row(&key(), first).unwrap().state, RowState::Queued);
+        sender.take_push(&|_, _| true).unwrap();
+        // The server's clock comes to 200 s within the time in which the first connection may bring the write.
+        assert_eq!(answer(&mut sender, first, Some((AckCode::ClockAhead, 100_000))), Answered::Goes);
+        let until_ms = 1000 + 200_000 - 100_000 - CLOCK_AHEAD_MS_MAX;
+        assert_eq!(sender.outbox().row(&key(), first).unwrap().state, RowState::Waiting { until_ms });
+        // Once it is done, nothing of it comes late.
+        assert_eq!(answer(&mut sender, first, None), Answered::Goes);
+        assert!(sender.unanswered.is_empty());
+    }
+
+    #[test]
+    fn a_new_stamp_is_above_what_the_write_replaces() {
+        let (early, mut time) = (stamp(900_000, 1), ServerTime::new(OWN));
+        let mut sender = sending(early);
+        let confirmed = stamp(5000, 2);
+        let anew = sender.stamp_anew(&key(), early, confirmed, 1000, &mut time, 1000).unwrap();
+        assert!(anew > confirmed && anew < early);
+        assert_eq!(sender.outbox().row(&key(), anew).unwrap().state, RowState::Queued);
+        assert_eq!(sender.stamp_anew(&key(), early, confirmed, 1000, &mut time, 1000), None, "it is gone");
+    }
+
+    #[test]
+    fn no_more_pushes_are_on_their_way_than_may_be() {
+        let mut sender = Sender::default();
+        for ms in 0..=PUSHES_IN_FLIGHT_MAX as u64 {
+            sender.outbox_mut().insert(Key::parse(&format!("k{ms}")).unwrap(), row(stamp(ms + 1, 1)));
+            let is_sent = sender.take_push(&|_, _| true).is_some();
+            assert_eq!(is_sent, ms < PUSHES_IN_FLIGHT_MAX as u64);
+        }
+        sender.take_answered(3).unwrap();
+        assert!(sender.take_push(&|_, _| false).is_none(), "it may not go");
+        assert!(sender.take_push(&|_, _| true).is_some());
+    }
+}

@@ -1,0 +1,78 @@
+//! The server's time as this client estimates it, and the stamps that follow it.
+//!
+//! The local clock may be wrong and may jump. It is never asked here: each time is an argument.
+
+use crate::{Clock, HybridTime, ReplicaId, Stamp, limits::CLOCK_AHEAD_MS_MAX, mutants::mutant};
+
+/// A clock that follows the server's.
+#[derive(Clone, Debug)]
+pub(super) struct ServerTime {
+    clock: Clock,
+    /// The server's clock minus the local one.
+    offset_ms: i64,
+}
+
+impl ServerTime {
+    pub(super) fn new(replica: ReplicaId) -> Self {
+        Self { clock: Clock::new(replica), offset_ms: 0 }
+    }
+
+    /// Whose stamps these are.
+    pub(super) fn replica(&self) -> ReplicaId {
+        self.clock.replica()
+    }
+
+    pub(super) fn offset_ms(&self) -> i64 {
+        self.offset_ms
+    }
+
+    /// The stamp of a write that replaces `replaced`.
+    pub(super) fn stamp(&mut self, replaced: Stamp, is_put: bool, now_ms: u64) -> Stamp {
+        self.clock.stamp(now_ms.saturating_add_signed(self.offset_ms), replaced, is_put)
+    }
+
+    /// The server's clock was read between `sent_ms` and now: half way, as Cristian's algorithm has it.
+    pub(super) fn handle_reading(&mut self, sent_ms: u64, server_ms: u64, now_ms: u64) {
+        let half_ms = now_ms.saturating_sub(sent_ms) / 2;
+        let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        self.offset_ms = ms(server_ms.saturating_add(half_ms)).saturating_sub(ms(now_ms));
+    }
+
+    /// The server has refused a stamp for its time, and says what its own clock shows.
+    pub(super) fn handle_clock_ahead(&mut self, server_ms: u64, now_ms: u64) {
+        self.handle_reading(now_ms, server_ms, now_ms);
+        if mutant!("a wrong clock goes on") {
+            return;
+        }
+        self.clock.forget_above(latest(server_ms));
+    }
+}
+
+/// The latest time that a server admits without having an entry to compare with.
+pub(super) fn latest(server_ms: u64) -> HybridTime {
+    HybridTime::from_millis(server_ms.saturating_add(CLOCK_AHEAD_MS_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_follow_the_server() {
+        let mut time = ServerTime::new(ReplicaId(1));
+        // A local clock that is an hour ahead, and a round trip of 200 ms.
+        let now_ms = 3_600_000 + 1000;
+        time.handle_reading(now_ms - 200, 900, now_ms);
+        assert_eq!(time.offset_ms(), -3_600_000);
+        assert_eq!(time.stamp(Stamp::ZERO, true, now_ms).millis(), 1000);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_begins_anew() {
+        let mut time = ServerTime::new(ReplicaId(1));
+        let first = time.stamp(Stamp::ZERO, true, 900_000);
+        time.handle_clock_ahead(1000, 900_000);
+        let second = time.stamp(Stamp::ZERO, true, 900_001);
+        assert!(second < first && second.millis() <= 1001);
+    }
+}
