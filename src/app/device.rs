@@ -125,7 +125,9 @@ fn describe_room(status: &Status) -> String {
     }
     let kept = "Entries and edits are kept on this device, and stay when you close the page.";
     match status.room {
-        None => kept.to_owned(),
+        None => {
+            format!("{kept} This browser does not say how much room there is, nor whether it may delete what is kept.")
+        }
         Some(Room { used_bytes, quota_bytes, is_kept }) => {
             let fate =
                 if is_kept { "never deletes any of it by itself" } else { "may delete it when the disk runs short" };
