@@ -60,6 +60,7 @@ tests mutants "$nextest_counts" env RUSTFLAGS='--cfg keybook_mutants' CARGO_TARG
 check env LEPTOS_SITE_ROOT=target/leptos-site LEPTOS_HASH_FILES=false cargo leptos build --frontend-only
 check scripts/build.sh
 tests browser "$node_counts" node --test --test-concurrency=1 --test-reporter=tap end2end/*.test.mjs
+tests engines "$node_counts" node --test --test-concurrency=1 --test-reporter=tap end2end/engines/*.test.mjs
 
 printf '\n%d passed, %d failed\n' "$passed" "$failed"
 exit "$broken"
