@@ -87,7 +87,7 @@ fn a_planted_violation_is_found() {
     check("src/app/page.rs", "//! What the server::run serves.\nlet server = \"browser::go\";", false);
     check("src/server/router.rs", "use axum::Router;", false);
     check("src/cli/serve.rs", "fn f(router: axum::Router) {}", true);
-    check("crates/store/src/tables.rs", "use redb::Database;", false);
+    check("crates/store/src/disk/tables.rs", "use redb::Database;", false);
     check("src/server/writer.rs", "use redb::Database;", true);
     check("src/server/writer.rs", "fn f(store: Redb, redb_error: u8) -> impl Fn() + use<> { redb }", false);
     check("src/browser/socket.rs", "use web_sys::WebSocket;", false);

@@ -9,7 +9,7 @@ use axum::{
     response::Response,
 };
 use keybook_core::DictionaryName;
-use keybook_store::{FirstEntries, Store, StoreError};
+use keybook_store::{Engine, FirstEntries, Store, StoreError};
 use leptos::{hydration::AutoReload, nonce::use_nonce, prelude::*};
 use leptos_axum::{ResponseOptions, render_app_to_stream_with_context};
 use tracing::error;
@@ -75,9 +75,9 @@ pub(super) fn markup(first: &FirstPage) -> String {
 
 async fn first_page(server: &Shared, name: DictionaryName) -> Result<FirstPage, StoreError> {
     let read = move |store: &Store| {
-        let FirstEntries { dictionary, entries } = store.first_entries(&name, FIRST_ROWS_MAX)?;
-        let cursor = (dictionary.lineage.current, dictionary.counters.head);
-        Ok(FirstPage::new(&name, cursor, dictionary.counters.live, &entries))
+        let FirstEntries { summary, entries } = store.first_entries(&name, FIRST_ROWS_MAX)?;
+        let cursor = (summary.lineage.current, summary.counters.head);
+        Ok(FirstPage::new(&name, cursor, summary.counters.live, &entries))
     };
     server.read(read).await
 }

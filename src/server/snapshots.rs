@@ -15,6 +15,7 @@ use axum::{
 };
 use bytes::Bytes;
 use keybook_core::{DictionaryName, Seq};
+use keybook_store::{Engine, StoreError};
 use tracing::error;
 
 use super::{Shared, problem::problem};
@@ -73,10 +74,10 @@ pub(super) async fn serve(State(server): State<Arc<Shared>>, Path(name): Path<St
     }
 }
 
-async fn find_or_make(server: &Shared, name: DictionaryName) -> Result<Bytes, keybook_store::StoreError> {
+async fn find_or_make(server: &Shared, name: DictionaryName) -> Result<Bytes, StoreError> {
     let found = {
         let name = name.clone();
-        server.read(move |store| store.dictionary(&name)).await?
+        server.read(move |store| store.summary(&name)).await?
     };
     let counters = found.counters;
     let fresh = |seq: Seq| seq.0 + AGE_MAX >= counters.head.0 && seq >= counters.horizon.seq;

@@ -8,7 +8,7 @@ use keybook_core::{
     limits::PUSHES_IN_FLIGHT_MAX,
     wire::{ByeCode, ClientFrame, Op, SUBPROTOCOL, ServerFrame},
 };
-use keybook_store::testing::faulty;
+use keybook_store::{Engine, testing::faulty};
 use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle};
 use tokio_tungstenite::{
     WebSocketStream, client_async,

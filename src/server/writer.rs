@@ -24,7 +24,7 @@ use keybook_core::{
     server::{Actor, Broadcast, Command, Commit, Context, Hub, Receipt, Record},
     wire::AckCode,
 };
-use keybook_store::{Store, StoreError};
+use keybook_store::{Engine, Store, StoreError, Tables, Transaction};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
@@ -212,7 +212,7 @@ impl Worker {
             return Ok(());
         }
         let (now_ms, limits) = (now_ms(), self.limits);
-        let transaction = self.store.begin()?;
+        let mut transaction = self.store.begin()?;
         let (mut answers, mut commits) = (Vec::new(), Vec::new());
         {
             let mut tables = transaction.tables()?;
@@ -287,9 +287,7 @@ fn hub<'a>(
     name: &DictionaryName,
 ) -> Result<&'a mut Hub, StoreError> {
     if !hubs.contains_key(name) {
-        let found = store.dictionary(name)?;
-        let hub = Hub::new(found.id, found.lineage, found.writes, found.counters);
-        hubs.insert(name.clone(), hub);
+        hubs.insert(name.clone(), store.summary(name)?.into_hub());
     }
     Ok(hubs.get_mut(name).expect("it has just been made"))
 }

@@ -13,7 +13,7 @@ use keybook_core::{
     server::{Opened, Request, Session},
     wire::{ByeCode, Role, ServerFrame},
 };
-use keybook_store::{Dictionary, Store, StoreError};
+use keybook_store::{Engine, Store, StoreError, Summary};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep_until, timeout},
@@ -247,18 +247,18 @@ impl Connection {
             // Open mode: whoever reaches the server writes, whatever the token.
             Request::Open { token: _ } => {
                 self.subscription = Some(self.server.feeds.subscribe(&self.dictionary));
-                self.read(Store::dictionary, |session, found| {
-                    let Dictionary { id, lineage, counters, .. } = found;
+                self.read(Store::summary, |session, found| {
+                    let Summary { id, lineage, counters, .. } = found;
                     session.handle_opened(Opened { id, lineage, counters, role: Role::Writer }, now_ms());
                 })
                 .await;
             }
             Request::CatchUp { after } => {
-                let page = move |store: &Store, name: &DictionaryName| store.page(name, after, PAGE_BYTES);
-                self.read(page, |session, page| session.handle_catch_up(&page)).await;
+                let read = move |store: &Store, name: &DictionaryName| store.catch_up(name, after, PAGE_BYTES);
+                self.read(read, |session, found| session.handle_catch_up(&found)).await;
             }
             Request::Check => {
-                self.read(Store::dictionary, |session, found| session.handle_counters(&found.counters)).await;
+                self.read(Store::summary, |session, found| session.handle_counters(&found.counters)).await;
             }
             Request::Apply { command, actor, batch } => {
                 let reply = batch.map(|batch| Reply { batch, to: self.answers_to.clone() });

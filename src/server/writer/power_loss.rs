@@ -176,7 +176,7 @@ fn read(store: &Store) -> Model {
 }
 
 fn read_dictionary(store: &Store, name: &DictionaryName) -> Contents {
-    let counters = store.dictionary(name).unwrap().counters;
+    let counters = store.summary(name).unwrap().counters;
     let (head, bytes) = store.snapshot(name).unwrap();
     let Snapshot { header, base, conflicts, .. } = Snapshot::decode(&bytes).unwrap();
     assert_eq!((head, header.digest), (counters.head, counters.digest));
@@ -184,7 +184,7 @@ fn read_dictionary(store: &Store, name: &DictionaryName) -> Contents {
     assert_eq!((base.live(), base.tombstones()), (counters.live, counters.tombstones));
     assert_eq!(conflicts.iter().count(), counters.conflicts as usize);
 
-    let page = store.page(name, Seq(0), usize::MAX).unwrap();
+    let page = store.catch_up(name, Seq(0), usize::MAX).unwrap();
     assert_eq!((page.to, page.more), (head, false));
     assert!(page.changes.is_sorted_by_key(Change::seq));
     let mut listed = BTreeMap::new();

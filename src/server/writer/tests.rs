@@ -60,7 +60,7 @@ fn what_waits_shares_a_transaction() {
     assert_eq!(answered, [(1, 1), (2, 2), (3, 1), (4, 3)]);
     assert_eq!(commits(&mut main), [(Seq(0), Seq(3))], "one Delta for three batches");
     assert_eq!(commits(&mut other), [(Seq(0), Seq(1))]);
-    assert_eq!(store.dictionary(&name("main")).unwrap().counters.live, 3);
+    assert_eq!(store.summary(&name("main")).unwrap().counters.live, 3);
 
     // No further command once there are 1024 operations; and what comes behind Stop waits for nobody.
     for batch in 5..10 {

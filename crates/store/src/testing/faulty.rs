@@ -11,7 +11,7 @@ use std::{
 use keybook_core::Epoch;
 use redb::{Database, StorageBackend, backends::InMemoryBackend};
 
-use crate::Store;
+use crate::disk::Store;
 
 /// A store in memory, and the switch that makes its disk fail from then on.
 pub fn store() -> (Store, Arc<AtomicBool>) {

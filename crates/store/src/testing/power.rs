@@ -13,7 +13,7 @@ use std::{
 use keybook_core::Epoch;
 use redb::{Database, StorageBackend};
 
-use crate::{CACHE_BYTES, Store};
+use crate::disk::{CACHE_BYTES, Store};
 
 /// What a disk writes at once, or tears.
 const SECTOR: usize = 512;

@@ -4,19 +4,21 @@ use std::collections::HashMap;
 
 use keybook_core::{
     Author, AuthorId, AuthorName, Conflict, ConflictId, DictionaryId, DictionaryName, Key, PastEpoch, Seq, Side, Stamp,
-    server::{Counters, Place, Row, Rows as HubRows},
+    server::{self, Counters, Place, Row},
 };
 use redb::{ReadableTable, WriteTransaction};
 
-use crate::{
+use super::{
     StoreError,
     tables::{
         self, AUTHORS, BY_SEQ, CONFLICTS, DICTIONARIES, ENTRIES, META, Number, STATES, VERSIONS, WRITES,
         decode_conflict, decode_conflict_key, decode_dictionary, decode_name, decode_row, decode_u32,
-        encode_changed_conflict, encode_changed_entry, encode_conflict, encode_dictionary, encode_row, encode_state,
+        encode_changed_conflict, encode_changed_entry, encode_conflict, encode_counters, encode_dictionary, encode_row,
         encode_version, encode_writes,
     },
 };
+
+use crate::engine;
 
 type Table<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
 
@@ -24,15 +26,16 @@ type Table<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
 pub struct Transaction(WriteTransaction);
 
 impl Transaction {
-    pub(crate) fn new(transaction: WriteTransaction) -> Self {
+    pub(super) fn new(transaction: WriteTransaction) -> Self {
         Self(transaction)
     }
+}
 
-    /// The tables, open once for the whole transaction.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn tables(&self) -> Result<Tables<'_>, StoreError> {
+impl engine::Transaction for Transaction {
+    type Error = StoreError;
+    type Tables<'t> = Tables<'t>;
+
+    fn tables(&mut self) -> Result<Tables<'_>, StoreError> {
         let open = |table: tables::Table| self.0.open_table(table);
         let meta = open(META)?;
         let numbers_given = meta.get(&b"numbers"[..])?.map(|row| decode_u32(row.value())).transpose()?;
@@ -52,10 +55,7 @@ impl Transaction {
     }
 
     /// Makes it durable: when this returns, a loss of power loses nothing of it.
-    ///
-    /// # Errors
-    /// When the store fails. What is on the disk is then unknown: the store must not be used again.
-    pub fn commit(self) -> Result<(), StoreError> {
+    fn commit(self) -> Result<(), StoreError> {
         Ok(self.0.commit()?)
     }
 }
@@ -77,12 +77,14 @@ pub struct Tables<'t> {
     numbers_given: u32,
 }
 
-impl<'t> Tables<'t> {
-    /// The rows of a dictionary. One that does not exist is made when its state is set.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn rows(&mut self, name: &DictionaryName) -> Result<Rows<'_, 't>, StoreError> {
+impl<'t> engine::Tables for Tables<'t> {
+    type Error = StoreError;
+    type Rows<'a>
+        = Rows<'a, 't>
+    where
+        Self: 'a;
+
+    fn rows(&mut self, name: &DictionaryName) -> Result<Rows<'_, 't>, StoreError> {
         let number = match self.numbers.get(name) {
             Some(&number) => number,
             None => {
@@ -93,7 +95,9 @@ impl<'t> Tables<'t> {
         };
         Ok(Rows { name: name.clone(), number, tables: self })
     }
+}
 
+impl Tables<'_> {
     fn find_number(&mut self, name: &DictionaryName) -> Result<Number, StoreError> {
         if let Some(row) = self.dictionaries.get(name.as_str().as_bytes())? {
             return Ok(decode_dictionary(row.value())?.0);
@@ -125,7 +129,7 @@ impl Rows<'_, '_> {
     }
 }
 
-impl HubRows for Rows<'_, '_> {
+impl server::Rows for Rows<'_, '_> {
     type Error = StoreError;
 
     fn entry(&mut self, key: &Key) -> Result<Option<Row>, StoreError> {
@@ -199,7 +203,7 @@ impl HubRows for Rows<'_, '_> {
     }
 
     fn set_counters(&mut self, id: DictionaryId, counters: &Counters) -> Result<(), StoreError> {
-        self.tables.states.insert(&self.number.key()[..], &encode_state(counters)[..])?;
+        self.tables.states.insert(&self.number.key()[..], &encode_counters(counters)[..])?;
         let name = self.name.as_str().as_bytes();
         if self.tables.dictionaries.get(name)?.is_none() {
             self.tables.dictionaries.insert(name, &encode_dictionary(self.number, id)[..])?;

@@ -16,31 +16,31 @@ use keybook_core::{
 use redb::TableDefinition;
 
 /// A table of byte strings.
-pub(crate) type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
+pub(super) type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 /// What concerns the whole file.
 ///
 /// | key | value |
 /// | --- | --- |
-/// | `format` | 4 bytes: [`FORMAT`](crate::FORMAT) |
+/// | `format` | 4 bytes: [`FORMAT`](super::FORMAT) |
 /// | `store` | 8 bytes: the store's random id |
 /// | `starts` | 8 bytes each: the epochs of the last 1024 starts, oldest first |
 /// | `numbers` | 4 bytes: how many dictionary numbers have been given out |
-pub(crate) const META: Table = TableDefinition::new("meta");
+pub(super) const META: Table = TableDefinition::new("meta");
 
 /// The dictionaries. Written once each.
 ///
 /// | key | value |
 /// | --- | --- |
 /// | name | 4 bytes: number; 8 bytes: id |
-pub(crate) const DICTIONARIES: Table = TableDefinition::new("dictionaries");
+pub(super) const DICTIONARIES: Table = TableDefinition::new("dictionaries");
 
 /// The counters of each dictionary. Written with each commit, so they are a row of their own, 60 bytes.
 ///
 /// | key | value |
 /// | --- | --- |
 /// | number, 4 | head, 8; horizon's seq, 8, and milliseconds, 8; digest, 16; live, 8; tombstones, 8; conflicts, 4 |
-pub(crate) const STATES: Table = TableDefinition::new("states");
+pub(super) const STATES: Table = TableDefinition::new("states");
 
 /// The epochs in which each dictionary was written. Written once an epoch: of the last one the end is the head in
 /// [`STATES`], not the one here.
@@ -48,14 +48,14 @@ pub(crate) const STATES: Table = TableDefinition::new("states");
 /// | key | value |
 /// | --- | --- |
 /// | number, 4 | (epoch, 8; end, 8) each, oldest first, at most 1024 |
-pub(crate) const WRITES: Table = TableDefinition::new("writes");
+pub(super) const WRITES: Table = TableDefinition::new("writes");
 
 /// The entries, tombstones included, in the order of their keys.
 ///
 /// | key | value |
 /// | --- | --- |
 /// | number, 4; key | stamp, 16; seq, 8; index, 2; author, 8; recovered, 1: 0 or 1; versions, 1; value, nothing in a tombstone |
-pub(crate) const ENTRIES: Table = TableDefinition::new("entries");
+pub(super) const ENTRIES: Table = TableDefinition::new("entries");
 
 /// What changed last at each place: one row an entry and a conflict. Reading it from a cursor on is catching up.
 ///
@@ -63,14 +63,14 @@ pub(crate) const ENTRIES: Table = TableDefinition::new("entries");
 /// | --- | --- |
 /// | number, 4; seq, 8; index, 2 | 1 byte: 0; key of the entry |
 /// | | 1 byte: 1; id of the conflict row: seq, 8; index, 2 |
-pub(crate) const BY_SEQ: Table = TableDefinition::new("by_seq");
+pub(super) const BY_SEQ: Table = TableDefinition::new("by_seq");
 
 /// Values that an entry had once, or lost in a conflict.
 ///
 /// | key | value |
 /// | --- | --- |
 /// | number, 4; key; 1 byte: 0, which no key contains; stamp, 16 | author, 8; value, nothing in a remove |
-pub(crate) const VERSIONS: Table = TableDefinition::new("versions");
+pub(super) const VERSIONS: Table = TableDefinition::new("versions");
 
 /// Conflict rows, oldest first.
 ///
@@ -79,21 +79,18 @@ pub(crate) const VERSIONS: Table = TableDefinition::new("versions");
 /// | number, 4; id: seq, 8; index, 2 | seq of the last change, 8; resolution, 1: 0 open, 1 dismissed, 2 restored; winner; loser; key of the entry |
 ///
 /// Winner and loser are: stamp, 16; author, 8; length of the value, 4; value, nothing in a remove.
-pub(crate) const CONFLICTS: Table = TableDefinition::new("conflicts");
+pub(super) const CONFLICTS: Table = TableDefinition::new("conflicts");
 
 /// The names of authors, of all dictionaries. Bounded by people, not by page loads.
 ///
 /// | key | value |
 /// | --- | --- |
 /// | id, 8 | name |
-pub(crate) const AUTHORS: Table = TableDefinition::new("authors");
-
-/// All tables, which the first migration makes.
-pub(crate) const ALL: [Table; 9] = [META, DICTIONARIES, STATES, WRITES, ENTRIES, BY_SEQ, VERSIONS, CONFLICTS, AUTHORS];
+pub(super) const AUTHORS: Table = TableDefinition::new("authors");
 
 /// A dictionary in the keys of its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Number(pub(crate) u32);
+pub(super) struct Number(pub(super) u32);
 
 /// A row that this program did not write, or that has been damaged since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -105,27 +102,27 @@ pub struct Corrupt {
 
 impl Number {
     /// The key of [`STATES`] and [`WRITES`].
-    pub(crate) fn key(self) -> [u8; 4] {
+    pub(super) fn key(self) -> [u8; 4] {
         self.0.to_be_bytes()
     }
 
     /// The key of an entry; of the empty text, what lies before all entries.
-    pub(crate) fn entry(self, key: &str) -> Vec<u8> {
+    pub(super) fn entry(self, key: &str) -> Vec<u8> {
         [&self.key(), key.as_bytes()].concat()
     }
 
     /// The key in `by_seq`.
-    pub(crate) fn place(self, place: Place) -> [u8; 14] {
+    pub(super) fn place(self, place: Place) -> [u8; 14] {
         array(&[&self.key(), &place.seq.0.to_be_bytes(), &place.index.to_be_bytes()])
     }
 
     /// The key of a conflict row.
-    pub(crate) fn conflict(self, id: ConflictId) -> [u8; 14] {
+    pub(super) fn conflict(self, id: ConflictId) -> [u8; 14] {
         self.place(Place { seq: id.seq, index: id.index })
     }
 
     /// The key of a version.
-    pub(crate) fn version(self, key: &Key, stamp: Stamp) -> Vec<u8> {
+    pub(super) fn version(self, key: &Key, stamp: Stamp) -> Vec<u8> {
         [&self.key(), key.as_str().as_bytes(), &[0], &stamp.to_bytes()].concat()
     }
 }
@@ -135,24 +132,24 @@ fn array<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
 }
 
 /// The key of an entry from the row's key.
-pub(crate) fn decode_entry_key(key: &[u8]) -> Result<Key, Corrupt> {
+pub(super) fn decode_entry_key(key: &[u8]) -> Result<Key, Corrupt> {
     let mut fields = Fields::new("entries", key);
     fields.u32()?;
     fields.rest_key()
 }
 
-pub(crate) fn encode_dictionary(number: Number, id: DictionaryId) -> [u8; 12] {
+pub(super) fn encode_dictionary(number: Number, id: DictionaryId) -> [u8; 12] {
     array(&[&number.key(), &id.0.to_be_bytes()])
 }
 
-pub(crate) fn decode_dictionary(bytes: &[u8]) -> Result<(Number, DictionaryId), Corrupt> {
+pub(super) fn decode_dictionary(bytes: &[u8]) -> Result<(Number, DictionaryId), Corrupt> {
     let mut fields = Fields::new("dictionaries", bytes);
     let found = (Number(fields.u32()?), DictionaryId(fields.u64()?));
     fields.end(found)
 }
 
-pub(crate) fn encode_state(state: &Counters) -> [u8; 60] {
-    let Counters { head, horizon, digest, live, tombstones, conflicts } = state;
+pub(super) fn encode_counters(counters: &Counters) -> [u8; 60] {
+    let Counters { head, horizon, digest, live, tombstones, conflicts } = counters;
     array(&[
         &head.0.to_be_bytes(),
         &horizon.seq.0.to_be_bytes(),
@@ -164,9 +161,9 @@ pub(crate) fn encode_state(state: &Counters) -> [u8; 60] {
     ])
 }
 
-pub(crate) fn decode_state(bytes: &[u8]) -> Result<Counters, Corrupt> {
+pub(super) fn decode_counters(bytes: &[u8]) -> Result<Counters, Corrupt> {
     let mut fields = Fields::new("states", bytes);
-    let state = Counters {
+    let counters = Counters {
         head: Seq(fields.u64()?),
         horizon: Horizon { seq: Seq(fields.u64()?), time_ms: fields.u64()? },
         digest: Digest::from_bytes(fields.take()?),
@@ -174,15 +171,15 @@ pub(crate) fn decode_state(bytes: &[u8]) -> Result<Counters, Corrupt> {
         tombstones: fields.u64()?,
         conflicts: fields.u32()?,
     };
-    fields.end(state)
+    fields.end(counters)
 }
 
-pub(crate) fn encode_writes(writes: &[PastEpoch]) -> Vec<u8> {
+pub(super) fn encode_writes(writes: &[PastEpoch]) -> Vec<u8> {
     writes.iter().flat_map(|write| [write.epoch.0.to_be_bytes(), write.end.0.to_be_bytes()]).flatten().collect()
 }
 
 /// The last one ends at `head`.
-pub(crate) fn decode_writes(bytes: &[u8], head: Seq) -> Result<Vec<PastEpoch>, Corrupt> {
+pub(super) fn decode_writes(bytes: &[u8], head: Seq) -> Result<Vec<PastEpoch>, Corrupt> {
     let mut fields = Fields::new("writes", bytes);
     let mut writes = Vec::with_capacity(bytes.len() / 16);
     while !fields.is_empty() {
@@ -194,11 +191,11 @@ pub(crate) fn decode_writes(bytes: &[u8], head: Seq) -> Result<Vec<PastEpoch>, C
     Ok(writes)
 }
 
-pub(crate) fn encode_epochs(epochs: &[Epoch]) -> Vec<u8> {
+pub(super) fn encode_epochs(epochs: &[Epoch]) -> Vec<u8> {
     epochs.iter().flat_map(|epoch| epoch.0.to_be_bytes()).collect()
 }
 
-pub(crate) fn decode_epochs(bytes: &[u8]) -> Result<Vec<Epoch>, Corrupt> {
+pub(super) fn decode_epochs(bytes: &[u8]) -> Result<Vec<Epoch>, Corrupt> {
     let mut fields = Fields::new("meta", bytes);
     let mut epochs = Vec::with_capacity(bytes.len() / 8);
     while !fields.is_empty() {
@@ -208,20 +205,20 @@ pub(crate) fn decode_epochs(bytes: &[u8]) -> Result<Vec<Epoch>, Corrupt> {
 }
 
 /// A number of [`META`].
-pub(crate) fn decode_u32(bytes: &[u8]) -> Result<u32, Corrupt> {
+pub(super) fn decode_u32(bytes: &[u8]) -> Result<u32, Corrupt> {
     let mut fields = Fields::new("meta", bytes);
     let number = fields.u32()?;
     fields.end(number)
 }
 
 /// A number of [`META`].
-pub(crate) fn decode_u64(bytes: &[u8]) -> Result<u64, Corrupt> {
+pub(super) fn decode_u64(bytes: &[u8]) -> Result<u64, Corrupt> {
     let mut fields = Fields::new("meta", bytes);
     let number = fields.u64()?;
     fields.end(number)
 }
 
-pub(crate) fn encode_row(row: &Row) -> Vec<u8> {
+pub(super) fn encode_row(row: &Row) -> Vec<u8> {
     let Row { entry, index, recovered, versions } = row;
     [
         &entry.stamp.to_bytes()[..],
@@ -234,7 +231,7 @@ pub(crate) fn encode_row(row: &Row) -> Vec<u8> {
     .concat()
 }
 
-pub(crate) fn decode_row(bytes: &[u8]) -> Result<Row, Corrupt> {
+pub(super) fn decode_row(bytes: &[u8]) -> Result<Row, Corrupt> {
     let mut fields = Fields::new("entries", bytes);
     let (stamp, seq, index) = (fields.stamp()?, Seq(fields.u64()?), fields.u16()?);
     let author = AuthorId(fields.u64()?);
@@ -245,20 +242,20 @@ pub(crate) fn decode_row(bytes: &[u8]) -> Result<Row, Corrupt> {
 
 /// What a row of [`BY_SEQ`] names.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Changed {
+pub(super) enum Changed {
     Entry(Key),
     Conflict(ConflictId),
 }
 
-pub(crate) fn encode_changed_entry(key: &Key) -> Vec<u8> {
+pub(super) fn encode_changed_entry(key: &Key) -> Vec<u8> {
     [&[0], key.as_str().as_bytes()].concat()
 }
 
-pub(crate) fn encode_changed_conflict(id: ConflictId) -> [u8; 11] {
+pub(super) fn encode_changed_conflict(id: ConflictId) -> [u8; 11] {
     array(&[&[1], &id.seq.0.to_be_bytes(), &id.index.to_be_bytes()])
 }
 
-pub(crate) fn decode_changed(bytes: &[u8]) -> Result<Changed, Corrupt> {
+pub(super) fn decode_changed(bytes: &[u8]) -> Result<Changed, Corrupt> {
     let mut fields = Fields::new("by_seq", bytes);
     match fields.u8()? {
         0 => Ok(Changed::Entry(fields.rest_key()?)),
@@ -270,19 +267,11 @@ pub(crate) fn decode_changed(bytes: &[u8]) -> Result<Changed, Corrupt> {
     }
 }
 
-/// The seq in the key of a row of [`BY_SEQ`].
-pub(crate) fn decode_place(key: &[u8]) -> Result<Seq, Corrupt> {
-    let mut fields = Fields::new("by_seq", key);
-    fields.u32()?;
-    let id = fields.conflict_id()?;
-    fields.end(id.seq)
-}
-
-pub(crate) fn encode_version(version: &Side) -> Vec<u8> {
+pub(super) fn encode_version(version: &Side) -> Vec<u8> {
     [&version.author.0.to_be_bytes(), text(version.value.as_ref()).as_bytes()].concat()
 }
 
-pub(crate) fn encode_conflict(conflict: &Conflict) -> Vec<u8> {
+pub(super) fn encode_conflict(conflict: &Conflict) -> Vec<u8> {
     let Conflict { id: _, seq, key, winner, loser, resolution } = conflict;
     let resolution = match resolution {
         Resolution::Open => 0,
@@ -299,7 +288,7 @@ fn encode_side(side: &Side) -> Vec<u8> {
     [&side.stamp.to_bytes()[..], &side.author.0.to_be_bytes(), &length.to_be_bytes(), value.as_bytes()].concat()
 }
 
-pub(crate) fn decode_conflict(id: ConflictId, bytes: &[u8]) -> Result<Conflict, Corrupt> {
+pub(super) fn decode_conflict(id: ConflictId, bytes: &[u8]) -> Result<Conflict, Corrupt> {
     let mut fields = Fields::new("conflicts", bytes);
     let seq = Seq(fields.u64()?);
     let resolution = match fields.u8()? {
@@ -313,7 +302,7 @@ pub(crate) fn decode_conflict(id: ConflictId, bytes: &[u8]) -> Result<Conflict, 
 }
 
 /// The id in the key of a row of [`CONFLICTS`].
-pub(crate) fn decode_conflict_key(key: &[u8]) -> Result<ConflictId, Corrupt> {
+pub(super) fn decode_conflict_key(key: &[u8]) -> Result<ConflictId, Corrupt> {
     let mut fields = Fields::new("conflicts", key);
     fields.u32()?;
     let id = fields.conflict_id()?;
@@ -321,13 +310,13 @@ pub(crate) fn decode_conflict_key(key: &[u8]) -> Result<ConflictId, Corrupt> {
 }
 
 /// The key of a row of [`AUTHORS`].
-pub(crate) fn decode_author(key: &[u8]) -> Result<AuthorId, Corrupt> {
+pub(super) fn decode_author(key: &[u8]) -> Result<AuthorId, Corrupt> {
     let mut fields = Fields::new("authors", key);
     let id = AuthorId(fields.u64()?);
     fields.end(id)
 }
 
-pub(crate) fn decode_name(bytes: &[u8]) -> Result<AuthorName, Corrupt> {
+pub(super) fn decode_name(bytes: &[u8]) -> Result<AuthorName, Corrupt> {
     let name = std::str::from_utf8(bytes).map_err(|_| Corrupt { table: "authors" })?;
     Ok(AuthorName::new(name))
 }
@@ -459,8 +448,8 @@ mod tests {
         assert_eq!(decode_changed(&[2]), Err(Corrupt { table: "by_seq" }));
         let horizon = Horizon { seq: Seq(1), time_ms: 2 };
         let digest = Digest::from_bytes([7; 16]);
-        let state = Counters { head: Seq(9), horizon, digest, live: 3, tombstones: 4, conflicts: 5 };
-        assert_eq!(decode_state(&encode_state(&state)), Ok(state));
+        let counters = Counters { head: Seq(9), horizon, digest, live: 3, tombstones: 4, conflicts: 5 };
+        assert_eq!(decode_counters(&encode_counters(&counters)), Ok(counters));
         let writes = [PastEpoch { epoch: Epoch(1), end: Seq(2) }, PastEpoch { epoch: Epoch(3), end: Seq(4) }];
         assert_eq!(decode_writes(&encode_writes(&writes), Seq(4)).as_deref(), Ok(&writes[..]));
         assert_eq!(decode_writes(&encode_writes(&writes), Seq(6)).unwrap()[1].end, Seq(6));

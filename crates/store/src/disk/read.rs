@@ -1,10 +1,11 @@
-//! Reading: each function opens a read transaction of its own, which sees one moment of what is committed and neither
-//! waits for the writer nor makes it wait.
+//! Reading: each function opens a read transaction of its own. It sees one moment of what is committed. It neither waits for
+//! the writer nor makes it wait.
+
+use std::iter;
 
 use keybook_core::{
-    Author, AuthorId, AuthorName, Conflict, ConflictId, DictionaryId, DictionaryName, Entry, Key, Lineage, Names,
-    PastEpoch, Seq,
-    server::{CatchUp, Counters, Place},
+    Author, AuthorId, AuthorName, Conflict, ConflictId, DictionaryName, Entry, Key, Lineage, Names, Seq,
+    server::{CatchUp, Counters},
     wire::{
         Change,
         snapshot::{Encoder, Header},
@@ -12,85 +13,49 @@ use keybook_core::{
 };
 use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
 
-use crate::{
-    Store, StoreError,
+use super::{
+    Store, StoreError, Transaction, begin,
     tables::{
         self, AUTHORS, BY_SEQ, CONFLICTS, Changed, Corrupt, DICTIONARIES, ENTRIES, Number, STATES, WRITES,
-        decode_author, decode_changed, decode_conflict, decode_conflict_key, decode_dictionary, decode_entry_key,
-        decode_name, decode_place, decode_row, decode_state, decode_writes,
+        decode_author, decode_changed, decode_conflict, decode_conflict_key, decode_counters, decode_dictionary,
+        decode_entry_key, decode_name, decode_row, decode_writes,
     },
+};
+use crate::{
+    dictionary_id,
+    engine::{Engine, FirstEntries, LAST_PLACE, Summary, fill, first_place},
 };
 
 type Table = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
-/// A dictionary without its rows, at one moment.
-#[derive(Clone, Debug)]
-pub struct Dictionary {
-    /// Its identity; of one that does not exist yet, the identity that it will have.
-    pub id: DictionaryId,
-    /// Its epochs.
-    pub lineage: Lineage,
-    /// The epochs in which it was written, with its head at the end of each.
-    pub writes: Vec<PastEpoch>,
-    /// Its counters.
-    pub counters: Counters,
-}
+impl Engine for Store {
+    type Error = StoreError;
+    type Transaction<'a> = Transaction;
 
-/// The beginning of a dictionary, for a page that is readable without a script.
-#[derive(Clone, Debug)]
-pub struct FirstEntries {
-    /// The dictionary at the same moment: the cursor that continues the entries is its head, in its current epoch.
-    pub dictionary: Dictionary,
-    /// The first live entries in the order of their keys, with the names of their authors.
-    pub entries: Vec<(Key, Entry, AuthorName)>,
-}
-
-impl Store {
-    /// A dictionary; one that does not exist is empty. Writes nothing.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn dictionary(&self, name: &DictionaryName) -> Result<Dictionary, StoreError> {
-        let (_, dictionary) = self.moment()?.dictionary(name)?;
-        Ok(dictionary)
+    fn begin(&self) -> Result<Transaction, StoreError> {
+        begin(&self.database).map(Transaction::new)
     }
 
-    /// What changed after a cursor: whole batches by rising seq, and no further batch once `bytes` are reached. So a page
-    /// is at most `bytes` and a batch. O(changes in the page).
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn page(&self, name: &DictionaryName, after: Seq, bytes: usize) -> Result<CatchUp, StoreError> {
-        let moment = self.moment()?;
-        let (number, dictionary) = moment.dictionary(name)?;
-        let head = dictionary.counters.head;
-        let mut page = CatchUp { after, changes: Vec::new(), names: Names::new(), to: head, more: false };
-        let Some(number) = number else { return Ok(page) };
-
-        let mut size = 0;
-        for row in moment.by_seq.range(&number.place(first_place(after))[..]..=&number.place(LAST_PLACE)[..])? {
-            let (place, changed) = row?;
-            let seq = decode_place(place.value())?;
-            let last = page.changes.last().map(Change::seq);
-            if size >= bytes && last.is_some_and(|last| last < seq) {
-                (page.to, page.more) = (last.unwrap_or(after), true);
-                break;
-            }
-            let change = moment.change(number, decode_changed(changed.value())?)?;
-            size += change.bytes();
-            moment.learn_names(&change, &mut page.names)?;
-            page.changes.push(change);
-        }
-        Ok(page)
+    fn summary(&self, name: &DictionaryName) -> Result<Summary, StoreError> {
+        let (_, summary) = self.moment()?.dictionary(name)?;
+        Ok(summary)
     }
 
-    /// The first live entries, at most `count`. O(count + tombstones between them).
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn first_entries(&self, name: &DictionaryName, count: usize) -> Result<FirstEntries, StoreError> {
+    fn catch_up(&self, name: &DictionaryName, after: Seq, bytes: usize) -> Result<CatchUp, StoreError> {
         let moment = self.moment()?;
-        let (number, dictionary) = moment.dictionary(name)?;
+        let (number, summary) = moment.dictionary(name)?;
+        let head = summary.counters.head;
+        let Some(number) = number else {
+            return fill(after, head, bytes, iter::empty(), |author| moment.name(author));
+        };
+        let rows = moment.by_seq.range(&number.place(first_place(after))[..]..=&number.place(LAST_PLACE)[..])?;
+        let changes = rows.map(|row| moment.change(number, decode_changed(row?.1.value())?));
+        fill(after, head, bytes, changes, |author| moment.name(author))
+    }
+
+    fn first_entries(&self, name: &DictionaryName, count: usize) -> Result<FirstEntries, StoreError> {
+        let moment = self.moment()?;
+        let (number, summary) = moment.dictionary(name)?;
         let mut entries = Vec::new();
         if let Some(number) = number {
             for row in moment.entries(number)?.filter(|row| row.as_ref().map_or(true, |(_, entry)| entry.is_live())) {
@@ -102,16 +67,12 @@ impl Store {
                 entries.push((key, entry, name));
             }
         }
-        Ok(FirstEntries { dictionary, entries })
+        Ok(FirstEntries { summary, entries })
     }
 
-    /// The snapshot of a dictionary, as it is sent, and its seq. O(entries).
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn snapshot(&self, name: &DictionaryName) -> Result<(Seq, Vec<u8>), StoreError> {
+    fn snapshot(&self, name: &DictionaryName) -> Result<(Seq, Vec<u8>), StoreError> {
         let moment = self.moment()?;
-        let (number, Dictionary { id, lineage, counters, .. }) = moment.dictionary(name)?;
+        let (number, Summary { id, lineage, counters, .. }) = moment.dictionary(name)?;
         let Counters { head, horizon, digest, .. } = counters;
         let names = moment.names()?;
         let header = Header { dictionary: id, lineage, seq: head, horizon, digest };
@@ -127,6 +88,14 @@ impl Store {
         bytes.extend(encoder.finish(conflicts.iter()));
         Ok((head, bytes))
     }
+}
+
+impl Store {
+    /// A dictionary that nobody has written yet.
+    fn summary_of_new(&self, name: &DictionaryName) -> Summary {
+        let lineage = Lineage::of_store(&self.starts, &[]);
+        Summary { id: dictionary_id(self.id, name, 0), lineage, writes: Vec::new(), counters: Counters::default() }
+    }
 
     fn moment(&self) -> Result<Moment<'_>, StoreError> {
         let transaction = self.database.begin_read()?;
@@ -139,14 +108,6 @@ impl Store {
             transaction,
         })
     }
-}
-
-/// Above every place: no batch has so many changes.
-const LAST_PLACE: Place = Place { seq: Seq(u64::MAX), index: u16::MAX };
-
-/// The first place after a cursor. A cursor comes from a peer, and may be the last number.
-fn first_place(after: Seq) -> Place {
-    if after == LAST_PLACE.seq { LAST_PLACE } else { Place { seq: after.next(), index: 0 } }
 }
 
 /// One moment of the store.
@@ -164,21 +125,21 @@ impl Moment<'_> {
         Ok(self.transaction.open_table(table)?)
     }
 
-    fn dictionary(&self, name: &DictionaryName) -> Result<(Option<Number>, Dictionary), StoreError> {
+    fn dictionary(&self, name: &DictionaryName) -> Result<(Option<Number>, Summary), StoreError> {
         let Some(row) = self.open(DICTIONARIES)?.get(name.as_str().as_bytes())? else {
-            return Ok((None, self.store.new_dictionary(name)));
+            return Ok((None, self.store.summary_of_new(name)));
         };
         let (number, id) = decode_dictionary(row.value())?;
         let counters = match self.open(STATES)?.get(&number.key()[..])? {
-            Some(row) => decode_state(row.value())?,
+            Some(row) => decode_counters(row.value())?,
             None => return Err(Corrupt { table: "states" }.into()),
         };
         let writes = match self.open(WRITES)?.get(&number.key()[..])? {
             Some(row) => decode_writes(row.value(), counters.head)?,
             None => return Err(Corrupt { table: "writes" }.into()),
         };
-        let lineage = Lineage::of_store(self.store.starts(), &writes);
-        Ok((Some(number), Dictionary { id, lineage, writes, counters }))
+        let lineage = Lineage::of_store(&self.store.starts, &writes);
+        Ok((Some(number), Summary { id, lineage, writes, counters }))
     }
 
     fn change(&self, number: Number, changed: Changed) -> Result<Change, StoreError> {
@@ -229,14 +190,5 @@ impl Moment<'_> {
             Some(row) => decode_name(row.value())?,
             None => AuthorName::generated(id),
         })
-    }
-
-    fn learn_names(&self, change: &Change, names: &mut Names) -> Result<(), StoreError> {
-        for id in change.authors() {
-            if names.get(id).is_none() {
-                names.insert(Author { id, name: self.name(id)? });
-            }
-        }
-        Ok(())
     }
 }

@@ -16,11 +16,11 @@ use std::{
 
 use redb::{Database, DatabaseError, ReadOnlyDatabase, StorageBackend};
 
-use crate::{CACHE_BYTES, open::read_format};
+use super::{CACHE_BYTES, migrations::format_of};
 
 /// What is wrong with a file.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub(super) enum Fault {
     /// Another process has it.
     Locked,
     /// Not redb's, or damaged.
@@ -28,7 +28,7 @@ pub(crate) enum Fault {
 }
 
 /// The format of a data file, read without changing the file. `None` if it is a file of redb that is not Keybook's.
-pub(crate) fn probe(path: &Path) -> Result<Option<u32>, Fault> {
+pub(super) fn probe(path: &Path) -> Result<Option<u32>, Fault> {
     // redb panics on some damaged files. Nothing is shared with it but the file, which it cannot write.
     let looked = catch_unwind(AssertUnwindSafe(|| look(path)));
     looked.unwrap_or_else(|_| Err(Fault::Unreadable("it contradicts itself".to_owned())))
@@ -45,7 +45,7 @@ fn look(path: &Path) -> Result<Option<u32>, Fault> {
     let format = || -> Result<_, Box<dyn std::error::Error>> {
         let overlay = Overlay::new(File::open(path)?)?;
         let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(overlay)?;
-        Ok(read_format(&database)?)
+        Ok(format_of(&database)?)
     };
     format().map_err(|error| Fault::Unreadable(error.to_string()))
 }

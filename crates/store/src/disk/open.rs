@@ -7,16 +7,13 @@ use std::{
 };
 
 use keybook_core::{Epoch, Lineage};
-use redb::{Database, ReadableDatabase, ReadableTable, TableError, WriteTransaction};
+use redb::{Database, ReadableTable};
 
-use crate::{
-    CACHE_BYTES, Store, StoreError, begin,
+use super::{
+    CACHE_BYTES, Corrupt, FORMAT, Store, StoreError, begin, migrations,
     probe::{Fault, probe},
-    tables::{self, META, decode_epochs, decode_u32, decode_u64, encode_epochs},
+    tables::{META, decode_epochs, decode_u64, encode_epochs},
 };
-
-/// The format of the data file that this program writes. It reads all before it, and none after.
-pub const FORMAT: u32 = 1;
 
 /// The one file of a data folder.
 const FILE: &str = "keybook.redb";
@@ -125,29 +122,14 @@ fn check(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// The format of an open file; `None` if it has none.
-pub(crate) fn read_format(database: &Database) -> Result<Option<u32>, StoreError> {
-    let meta = match database.begin_read()?.open_table(META) {
-        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
-        meta => meta?,
-    };
-    Ok(meta.get(&b"format"[..])?.map(|row| decode_u32(row.value())).transpose()?)
-}
-
 /// Brings the file to the current format, and begins the epoch. Each step is a durable transaction.
 fn start(database: &Database, new_id: u64, epoch: Epoch) -> Result<(u64, Vec<Epoch>), StoreError> {
-    let format = read_format(database)?.unwrap_or(0);
-    for (format, migrate) in (1..).zip(MIGRATIONS).skip(format as usize) {
-        let transaction = begin(database)?;
-        migrate(&transaction, new_id)?;
-        transaction.open_table(META)?.insert(&b"format"[..], &u32::to_be_bytes(format)[..])?;
-        transaction.commit()?;
-    }
+    migrations::migrate(database, new_id)?;
     let transaction = begin(database)?;
     let (id, starts) = {
         let mut meta = transaction.open_table(META)?;
         let id = meta.get(&b"store"[..])?.map(|row| decode_u64(row.value())).transpose()?;
-        let id = id.ok_or(tables::Corrupt { table: "meta" })?;
+        let id = id.ok_or(Corrupt { table: "meta" })?;
         let mut starts = match meta.get(&b"starts"[..])? {
             Some(row) => decode_epochs(row.value())?,
             None => Vec::new(),
@@ -158,18 +140,4 @@ fn start(database: &Database, new_id: u64, epoch: Epoch) -> Result<(u64, Vec<Epo
     };
     transaction.commit()?;
     Ok((id, starts))
-}
-
-type Migration = fn(&WriteTransaction, new_id: u64) -> Result<(), StoreError>;
-
-/// The migration at position n makes format n + 1 of format n. Those that were published never change.
-const MIGRATIONS: [Migration; FORMAT as usize] = [create_tables];
-
-/// Format 1: the tables as [`tables`] describes them, and the store's id.
-fn create_tables(transaction: &WriteTransaction, new_id: u64) -> Result<(), StoreError> {
-    for table in tables::ALL {
-        transaction.open_table(table)?;
-    }
-    transaction.open_table(META)?.insert(&b"store"[..], &new_id.to_be_bytes()[..])?;
-    Ok(())
 }

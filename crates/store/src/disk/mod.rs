@@ -1,0 +1,87 @@
+//! The engine on the disk: one file, which redb keeps. Nothing else of the project knows of redb.
+//!
+//! `tables.rs` describes the file byte by byte, `migrations/` how it came to be so. A commit is durable: a loss of power
+//! takes nothing of it.
+
+mod tables;
+
+mod migrations;
+
+mod probe;
+
+mod open;
+
+mod read;
+
+mod transaction;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use keybook_core::Epoch;
+use redb::{Database, Durability};
+
+pub use self::{
+    migrations::FORMAT,
+    open::OpenError,
+    tables::Corrupt,
+    transaction::{Rows, Tables, Transaction},
+};
+
+/// What redb may hold in memory. The entries of most dictionaries fit; the rest is in the page cache of the system.
+pub(crate) const CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// The dictionaries of a data folder.
+#[derive(Debug)]
+pub struct Store {
+    database: Database,
+    path: PathBuf,
+    /// Random, made with the file.
+    id: u64,
+    /// The epochs of the last starts, oldest first; the last is the current one. Never empty.
+    starts: Vec<Epoch>,
+}
+
+/// Why the store could not read or write.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A transaction did not begin.
+    #[error("the data file fails: {0}")]
+    Transaction(#[from] Box<redb::TransactionError>),
+    /// A table could not be opened.
+    #[error("the data file fails: {0}")]
+    Table(#[from] redb::TableError),
+    /// A row could not be read or written.
+    #[error("the data file fails: {0}")]
+    Storage(#[from] redb::StorageError),
+    /// A transaction did not end: what is on the disk is unknown.
+    #[error("the data file fails: {0}")]
+    Commit(#[from] redb::CommitError),
+    /// A row cannot be understood.
+    #[error("the data file is damaged: {0}")]
+    Corrupt(#[from] Corrupt),
+}
+
+impl From<redb::TransactionError> for StoreError {
+    fn from(error: redb::TransactionError) -> Self {
+        Self::Transaction(Box::new(error))
+    }
+}
+
+impl Store {
+    /// The data file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// All write transactions are alike: on the disk when they are committed, and quickly recovered after a crash.
+fn begin(database: &Database) -> Result<redb::WriteTransaction, StoreError> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate).expect("the transaction is new and has no savepoint");
+    transaction.set_quick_repair(true);
+    Ok(transaction)
+}

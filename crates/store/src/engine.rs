@@ -1,0 +1,156 @@
+//! What a store offers, whichever engine keeps the rows.
+//!
+//! One write transaction is open at a time. Readers see what is committed and nothing else, and each read sees one moment.
+
+use keybook_core::{
+    Author, AuthorId, AuthorName, DictionaryId, DictionaryName, Entry, Key, Lineage, Names, PastEpoch, Seq,
+    server::{CatchUp, Counters, Hub, Place, Rows},
+    wire::Change,
+};
+
+/// A store of dictionaries.
+pub trait Engine {
+    /// Why the store could not.
+    type Error;
+    /// A write transaction.
+    type Transaction<'a>: Transaction<Error = Self::Error>
+    where
+        Self: 'a;
+
+    /// Begins a write transaction; waits for the one before to end.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn begin(&self) -> Result<Self::Transaction<'_>, Self::Error>;
+
+    /// A dictionary; one that does not exist is empty. Writes nothing.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn summary(&self, name: &DictionaryName) -> Result<Summary, Self::Error>;
+
+    /// What changed after a cursor: whole batches by rising seq, and no further batch once `bytes` are reached. So the
+    /// changes are at most `bytes` and a batch. O(changes in the answer).
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn catch_up(&self, name: &DictionaryName, after: Seq, bytes: usize) -> Result<CatchUp, Self::Error>;
+
+    /// The first live entries, at most `count`. O(count + tombstones between them).
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn first_entries(&self, name: &DictionaryName, count: usize) -> Result<FirstEntries, Self::Error>;
+
+    /// The snapshot of a dictionary, as it is sent, and its seq. O(entries).
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn snapshot(&self, name: &DictionaryName) -> Result<(Seq, Vec<u8>), Self::Error>;
+}
+
+/// A write transaction over any number of dictionaries. Without [`Transaction::commit`] nothing of it remains.
+pub trait Transaction {
+    /// Why the store could not.
+    type Error;
+    /// The tables, open.
+    type Tables<'t>: Tables<Error = Self::Error>
+    where
+        Self: 't;
+
+    /// The tables, opened once for the whole transaction.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn tables(&mut self) -> Result<Self::Tables<'_>, Self::Error>;
+
+    /// Makes the transaction as durable as the engine can, and shows it to readers.
+    ///
+    /// # Errors
+    /// When the store fails. What is stored is then unknown: the store must not be used again.
+    fn commit(self) -> Result<(), Self::Error>;
+}
+
+/// The open tables of a [`Transaction`].
+pub trait Tables {
+    /// Why the store could not.
+    type Error;
+    /// The rows of one dictionary.
+    type Rows<'a>: Rows<Error = Self::Error>
+    where
+        Self: 'a;
+
+    /// The rows of a dictionary. One that does not exist is made when its counters are set.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn rows(&mut self, name: &DictionaryName) -> Result<Self::Rows<'_>, Self::Error>;
+}
+
+/// A dictionary without its rows, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Its identity; of one that does not exist yet, the identity that it will have.
+    pub id: DictionaryId,
+    /// Its epochs.
+    pub lineage: Lineage,
+    /// The epochs in which it was written, with its head at the end of each.
+    pub writes: Vec<PastEpoch>,
+    /// Its counters.
+    pub counters: Counters,
+}
+
+impl Summary {
+    /// The hub that continues the dictionary.
+    pub fn into_hub(self) -> Hub {
+        Hub::new(self.id, self.lineage, self.writes, self.counters)
+    }
+}
+
+/// The beginning of a dictionary, for a page that is readable without a script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstEntries {
+    /// The dictionary at the same moment: the cursor that continues the entries is its head, in its current epoch.
+    pub summary: Summary,
+    /// The first live entries in the order of their keys, with the names of their authors.
+    pub entries: Vec<(Key, Entry, AuthorName)>,
+}
+
+/// Above every place: no batch has so many changes.
+pub(crate) const LAST_PLACE: Place = Place { seq: Seq(u64::MAX), index: u16::MAX };
+
+/// The first place after a cursor. A cursor comes from a peer, and may be the last number.
+pub(crate) fn first_place(after: Seq) -> Place {
+    if after == LAST_PLACE.seq { LAST_PLACE } else { Place { seq: after.next(), index: 0 } }
+}
+
+/// Takes whole batches of `changes`, which come by rising seq from `after` on, until `bytes` are reached. `name` finds the
+/// name of an author.
+pub(crate) fn fill<E>(
+    after: Seq,
+    head: Seq,
+    bytes: usize,
+    changes: impl Iterator<Item = Result<Change, E>>,
+    mut name: impl FnMut(AuthorId) -> Result<AuthorName, E>,
+) -> Result<CatchUp, E> {
+    let mut filled = CatchUp { after, changes: Vec::new(), names: Names::new(), to: head, more: false };
+    let mut size = 0;
+    for change in changes {
+        let change = change?;
+        if let Some(last) = filled.changes.last().map(Change::seq)
+            && size >= bytes
+            && last < change.seq()
+        {
+            (filled.to, filled.more) = (last, true);
+            break;
+        }
+        size += change.bytes();
+        for id in change.authors() {
+            if filled.names.get(id).is_none() {
+                filled.names.insert(Author { id, name: name(id)? });
+            }
+        }
+        filled.changes.push(change);
+    }
+    Ok(filled)
+}

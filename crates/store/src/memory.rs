@@ -1,0 +1,315 @@
+//! The engine in memory: for the simulator, and for tests that need no file.
+//!
+//! A transaction works on a copy of each dictionary that it writes; its commit exchanges what readers see. A clone of a
+//! store is what a copy of a data folder is: another store with the same dictionaries. Nothing is on a disk.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+};
+
+use keybook_core::{
+    Author, AuthorId, AuthorName, Conflict, ConflictId, Dictionary, DictionaryId, DictionaryName, Epoch, Key, Lineage,
+    Names, PastEpoch, Seq, Side, Stamp,
+    server::{self, CatchUp, Counters, Place, Row},
+    wire::{
+        Change,
+        snapshot::{Header, encode_all},
+    },
+};
+
+use crate::{
+    dictionary_id,
+    engine::{self, Engine, FirstEntries, Summary, fill, first_place},
+};
+
+/// The dictionaries.
+#[derive(Debug)]
+pub struct Store {
+    /// What readers see.
+    committed: RwLock<State>,
+    /// Locked while a transaction is open.
+    writing: Mutex<()>,
+}
+
+#[derive(Clone, Debug)]
+struct State {
+    /// The store's id.
+    id: u64,
+    /// The epochs of the last starts, oldest first; the last is the current one.
+    starts: Vec<Epoch>,
+    dictionaries: BTreeMap<DictionaryName, Arc<Contents>>,
+    names: Names,
+}
+
+/// The rows of one dictionary.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    /// Since its first write.
+    id: Option<DictionaryId>,
+    writes: Vec<PastEpoch>,
+    /// Its counters.
+    pub counters: Counters,
+    /// Its entries, tombstones included.
+    pub entries: BTreeMap<Key, Row>,
+    by_seq: BTreeMap<Place, Changed>,
+    /// Values that an entry had once, or lost in a conflict.
+    pub versions: BTreeMap<(Key, Stamp), Side>,
+    /// Its conflict rows.
+    pub conflicts: BTreeMap<ConflictId, Conflict>,
+}
+
+/// What changed last at a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Changed {
+    Entry(Key),
+    Conflict(ConflictId),
+}
+
+impl Store {
+    /// A store without a dictionary, which has not been started.
+    pub fn new(id: u64) -> Self {
+        let state = State { id, starts: Vec::new(), dictionaries: BTreeMap::new(), names: Names::new() };
+        Self { committed: RwLock::new(state), writing: Mutex::default() }
+    }
+
+    /// Begins an epoch, as opening a data folder does.
+    pub fn start(&mut self, epoch: Epoch) {
+        let state = self.committed.get_mut().unwrap_or_else(PoisonError::into_inner);
+        Lineage::push_start(&mut state.starts, epoch);
+    }
+
+    /// The rows of a dictionary, as they are committed.
+    pub fn contents(&self, name: &DictionaryName) -> Arc<Contents> {
+        self.committed().dictionaries.get(name).cloned().unwrap_or_default()
+    }
+
+    fn committed(&self) -> RwLockReadGuard<'_, State> {
+        self.committed.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clone for Store {
+    fn clone(&self) -> Self {
+        Self { committed: RwLock::new(self.committed().clone()), writing: Mutex::default() }
+    }
+}
+
+impl Engine for Store {
+    type Error = Infallible;
+    type Transaction<'a> = Transaction<'a>;
+
+    fn begin(&self) -> Result<Transaction<'_>, Infallible> {
+        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Transaction { store: self, state: self.committed().clone(), _writing: writing })
+    }
+
+    fn summary(&self, name: &DictionaryName) -> Result<Summary, Infallible> {
+        Ok(self.committed().summary(name))
+    }
+
+    fn catch_up(&self, name: &DictionaryName, after: Seq, bytes: usize) -> Result<CatchUp, Infallible> {
+        let state = self.committed();
+        let contents = state.dictionaries.get(name).cloned().unwrap_or_default();
+        let changes = contents.by_seq.range(first_place(after)..).map(|(_, changed)| Ok(contents.change(changed)));
+        fill(after, contents.counters.head, bytes, changes, |author| Ok(state.name(author)))
+    }
+
+    fn first_entries(&self, name: &DictionaryName, count: usize) -> Result<FirstEntries, Infallible> {
+        let state = self.committed();
+        let contents = state.dictionaries.get(name).cloned().unwrap_or_default();
+        let live = contents.entries.iter().filter(|(_, row)| row.entry.is_live()).take(count);
+        let entries = live.map(|(key, row)| (key.clone(), row.entry.clone(), state.name(row.entry.author)));
+        Ok(FirstEntries { summary: state.summary(name), entries: entries.collect() })
+    }
+
+    fn snapshot(&self, name: &DictionaryName) -> Result<(Seq, Vec<u8>), Infallible> {
+        let state = self.committed();
+        let contents = state.dictionaries.get(name).cloned().unwrap_or_default();
+        let Summary { id, lineage, counters, .. } = state.summary(name);
+        let Counters { head, horizon, digest, .. } = counters;
+        let header = Header { dictionary: id, lineage, seq: head, horizon, digest };
+        let entries = contents.entries.iter().map(|(key, row)| (key, &row.entry));
+        Ok((head, encode_all(&header, &state.names, entries, contents.conflicts.values())))
+    }
+}
+
+impl State {
+    fn summary(&self, name: &DictionaryName) -> Summary {
+        let contents = self.dictionaries.get(name).cloned().unwrap_or_default();
+        let counters = contents.counters;
+        let mut writes = contents.writes.clone();
+        if let Some(last) = writes.last_mut() {
+            last.end = counters.head;
+        }
+        let id = contents.id.unwrap_or_else(|| dictionary_id(self.id, name, 0));
+        Summary { id, lineage: Lineage::of_store(&self.starts, &writes), writes, counters }
+    }
+
+    fn name(&self, id: AuthorId) -> AuthorName {
+        self.names.get(id).cloned().unwrap_or_else(|| AuthorName::generated(id))
+    }
+}
+
+impl Contents {
+    /// The entries alone, with their digest.
+    pub fn dictionary(&self) -> Dictionary {
+        let mut dictionary = Dictionary::new();
+        for (key, row) in &self.entries {
+            dictionary.replace(key.clone(), row.entry.clone());
+        }
+        dictionary
+    }
+
+    /// Checks that the tables agree with each other. O(rows).
+    ///
+    /// # Panics
+    /// When they do not.
+    pub fn assert_consistent(&self) {
+        let dictionary = self.dictionary();
+        assert_eq!(self.counters.digest, dictionary.recompute_digest());
+        assert_eq!((self.counters.live, self.counters.tombstones), (dictionary.live(), dictionary.tombstones()));
+        assert_eq!(self.counters.conflicts as usize, self.conflicts.len());
+        assert_eq!(self.by_seq.len(), self.entries.len() + self.conflicts.len());
+        for (key, row) in &self.entries {
+            assert_eq!(self.by_seq.get(&row.place()), Some(&Changed::Entry(key.clone())));
+            let versions = self.versions.range((key.clone(), Stamp::ZERO)..=(key.clone(), Stamp::MAX));
+            assert_eq!(versions.count(), usize::from(row.versions));
+        }
+        for (id, conflict) in &self.conflicts {
+            assert_eq!(self.by_seq.get(&conflict.place()), Some(&Changed::Conflict(*id)));
+        }
+    }
+
+    fn change(&self, changed: &Changed) -> Change {
+        match changed {
+            Changed::Entry(key) => Change::Entry(key.clone(), self.entries[key].entry.clone()),
+            Changed::Conflict(id) => Change::Conflict(self.conflicts[id].clone()),
+        }
+    }
+
+    fn move_place(&mut self, from: Option<Place>, to: Place, changed: Changed) {
+        if let Some(from) = from {
+            assert_eq!(self.by_seq.remove(&from).as_ref(), Some(&changed), "a row leaves its own place");
+        }
+        assert_eq!(self.by_seq.insert(to, changed), None, "a place is free");
+    }
+}
+
+/// A write transaction.
+#[derive(Debug)]
+pub struct Transaction<'a> {
+    store: &'a Store,
+    /// What will be committed.
+    state: State,
+    _writing: MutexGuard<'a, ()>,
+}
+
+impl engine::Transaction for Transaction<'_> {
+    type Error = Infallible;
+    type Tables<'t>
+        = Tables<'t>
+    where
+        Self: 't;
+
+    fn tables(&mut self) -> Result<Tables<'_>, Infallible> {
+        Ok(Tables(&mut self.state))
+    }
+
+    fn commit(self) -> Result<(), Infallible> {
+        *self.store.committed.write().unwrap_or_else(PoisonError::into_inner) = self.state;
+        Ok(())
+    }
+}
+
+/// The tables of a [`Transaction`].
+#[derive(Debug)]
+pub struct Tables<'t>(&'t mut State);
+
+impl engine::Tables for Tables<'_> {
+    type Error = Infallible;
+    type Rows<'a>
+        = Rows<'a>
+    where
+        Self: 'a;
+
+    fn rows(&mut self, name: &DictionaryName) -> Result<Rows<'_>, Infallible> {
+        let State { dictionaries, names, .. } = &mut *self.0;
+        let contents = Arc::make_mut(dictionaries.entry(name.clone()).or_default());
+        Ok(Rows { contents, names })
+    }
+}
+
+/// The rows of one dictionary.
+#[derive(Debug)]
+pub struct Rows<'a> {
+    contents: &'a mut Contents,
+    names: &'a mut Names,
+}
+
+impl server::Rows for Rows<'_> {
+    type Error = Infallible;
+
+    fn entry(&mut self, key: &Key) -> Result<Option<Row>, Infallible> {
+        Ok(self.contents.entries.get(key).cloned())
+    }
+
+    fn set_entry(&mut self, key: &Key, row: &Row, replaced: Option<Place>) -> Result<(), Infallible> {
+        self.contents.move_place(replaced, row.place(), Changed::Entry(key.clone()));
+        self.contents.entries.insert(key.clone(), row.clone());
+        Ok(())
+    }
+
+    fn has_version(&mut self, key: &Key, stamp: Stamp) -> Result<bool, Infallible> {
+        Ok(self.contents.versions.contains_key(&(key.clone(), stamp)))
+    }
+
+    fn add_version(&mut self, key: &Key, version: &Side, full: bool) -> Result<(), Infallible> {
+        let versions = &mut self.contents.versions;
+        if full {
+            let of_key = (key.clone(), Stamp::ZERO)..=(key.clone(), Stamp::MAX);
+            let lowest = versions.range(of_key).next().expect("a full key has versions").0.clone();
+            versions.remove(&lowest);
+        }
+        versions.insert((key.clone(), version.stamp), version.clone());
+        Ok(())
+    }
+
+    fn conflict(&mut self, id: ConflictId) -> Result<Option<Conflict>, Infallible> {
+        Ok(self.contents.conflicts.get(&id).cloned())
+    }
+
+    fn set_conflict(&mut self, conflict: &Conflict, replaced: Option<Place>) -> Result<(), Infallible> {
+        self.contents.move_place(replaced, conflict.place(), Changed::Conflict(conflict.id));
+        self.contents.conflicts.insert(conflict.id, conflict.clone());
+        Ok(())
+    }
+
+    fn drop_oldest_conflict(&mut self) -> Result<(), Infallible> {
+        let (_, conflict) = self.contents.conflicts.pop_first().expect("there is one");
+        self.contents.by_seq.remove(&conflict.place());
+        Ok(())
+    }
+
+    fn name(&mut self, id: AuthorId) -> Result<Option<AuthorName>, Infallible> {
+        Ok(self.names.get(id).cloned())
+    }
+
+    fn set_name(&mut self, author: &Author) -> Result<(), Infallible> {
+        self.names.insert(author.clone());
+        Ok(())
+    }
+
+    fn set_counters(&mut self, id: DictionaryId, counters: &Counters) -> Result<(), Infallible> {
+        assert_eq!(*self.contents.id.get_or_insert(id), id, "a dictionary keeps its identity");
+        assert!(counters.head > self.contents.counters.head, "seq rises strictly");
+        self.contents.counters = *counters;
+        Ok(())
+    }
+
+    fn set_writes(&mut self, writes: &[PastEpoch]) -> Result<(), Infallible> {
+        self.contents.writes = writes.to_vec();
+        Ok(())
+    }
+}
