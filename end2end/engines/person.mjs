@@ -97,7 +97,7 @@ export class Person {
       if (found.length === 1) return found[0];
       if (patience.aborted) assert.fail(`${found.length} of role ${role} are called "${name}":\n${await this.#describe()}`);
       // Engines tell screen readers of a change some time after it.
-      await this.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => resolve())));
+      await this.#frame();
     }
   }
 
@@ -106,8 +106,10 @@ export class Person {
     return this.evaluate(look);
   }
 
-  /** All keys and values that the page shows. */
+  /** All keys and values that the page shows, once it has drawn what it knows. */
   async entries() {
+    await this.#frame();
+    await this.#frame();
     const { rows } = await this.see();
     return Object.fromEntries(Object.entries(rows).map(([key, { value }]) => [key, value]));
   }
@@ -123,6 +125,14 @@ export class Person {
   /** Waits until a key has this value; undefined for none. */
   async says(key, value) {
     await this.until((seen, [key, value]) => (seen.rows[key]?.value ?? null) === value, [key, value ?? null]);
+  }
+
+  /** Waits until these are all keys and values. States may tell of an edit a frame before its row is there. */
+  async shows(entries) {
+    await this.until((seen, entries) => {
+      const keys = Object.keys(seen.rows);
+      return keys.length === Object.keys(entries).length && keys.every((key) => seen.rows[key].value === entries[key]);
+    }, entries);
   }
 
   /** Waits until the states say this. */
@@ -151,6 +161,11 @@ export class Person {
   async assertWell() {
     const problems = (await this.#tab.problems()).filter((problem) => !lostConnection.some((pattern) => pattern.test(problem)));
     assert.deepEqual(problems, [], "the page reported errors");
+  }
+
+  /** Waits until the page is about to be drawn. */
+  #frame() {
+    return this.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => resolve())));
   }
 
   async #begin() {
