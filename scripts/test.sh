@@ -55,7 +55,7 @@ check env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
 check cargo test --workspace --doc --quiet
 tests nextest "$nextest_counts" cargo nextest run --workspace --no-fail-fast
 tests mutants "$nextest_counts" env RUSTFLAGS='--cfg keybook_mutants' CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/mutants" \
-    cargo nextest run --package keybook-core --test mutants
+    cargo nextest run --package keybook-core --lib --test mutants
 # `make dev` builds the page by cargo-leptos, of the same options.
 check env LEPTOS_SITE_ROOT=target/leptos-site LEPTOS_HASH_FILES=false cargo leptos build --frontend-only
 check scripts/build.sh

@@ -1,4 +1,5 @@
-//! Tests the simulator: with each planted fault some world must fail. Needs `RUSTFLAGS='--cfg keybook_mutants'`.
+//! Tests the simulator: with each planted fault some world must fail. Needs `RUSTFLAGS='--cfg keybook_mutants'`. Faults of the
+//! device are tried on its stories too, and a few on these alone: see `src/device/stories.rs`.
 #![cfg(keybook_mutants)]
 
 mod support;
@@ -13,7 +14,7 @@ use support::{
 
 const SEEDS: u64 = 1000;
 
-const MUTANTS: [&str; 23] = [
+const MUTANTS: [&str; 30] = [
     "a cut forgets what was sent",
     "acks outlive their epoch",
     "a lost entry's remove leaves nothing",
@@ -37,6 +38,13 @@ const MUTANTS: [&str; 23] = [
     "a sibling's row leaves at once",
     "what a sibling told in between is not missed",
     "a cut forgets what was decided",
+    "a tab is told before it is kept",
+    "what was not taken is dropped",
+    "what was not taken is overtaken",
+    "room for the base is tried for ever",
+    "a refused store goes on",
+    "what was left is deleted unread",
+    "everybody who asks takes over",
 ];
 
 /// The first seed whose world fails, and how.

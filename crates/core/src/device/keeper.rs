@@ -12,6 +12,7 @@ use std::mem;
 use crate::{
     Key, ReplicaId,
     client::{Client, LocalChange},
+    mutants::mutant,
 };
 
 /// A change that the store did not take is tried again after this: a person may have made room meanwhile.
@@ -122,6 +123,9 @@ impl Keeper {
 
     /// Returns what was to be kept, and will not be.
     pub(super) fn handle_refused(&mut self, reason: String) -> Pending {
+        if mutant!("a refused store goes on") {
+            return Pending::default();
+        }
         match mem::take(&mut self.store) {
             Store::Refused { reason } => {
                 self.store = Store::Refused { reason };
@@ -133,6 +137,9 @@ impl Keeper {
             }
             Store::Keeping { pending, .. } | Store::NotTaken { pending, .. } => {
                 self.store = Store::Refused { reason };
+                if mutant!("what was under way to a closed store is told to nobody") {
+                    return Pending::default();
+                }
                 pending
             }
         }
@@ -154,6 +161,10 @@ impl Keeper {
 
     /// Returns whether the base is to be kept no more.
     pub(super) fn handle_unkept(&mut self, reason: String, now_ms: u64) -> bool {
+        if mutant!("what was not taken is dropped") {
+            self.store = Store::Idle;
+            return false;
+        }
         match mem::take(&mut self.store) {
             Store::Keeping { mut pending, .. } => {
                 let had_base = mem::take(&mut pending.has_base);
@@ -175,6 +186,9 @@ impl Keeper {
 
     /// The next change for the store, with the pages whose rows it brings in.
     pub(super) fn poll_change(&mut self, client: &mut Client, now_ms: u64) -> Option<(LocalChange, Vec<ReplicaId>)> {
+        if mutant!("what was not taken is overtaken") && matches!(self.store, Store::NotTaken { .. }) {
+            return self.next(client);
+        }
         match mem::take(&mut self.store) {
             Store::NotTaken { pending, again_at_ms, reason } if again_at_ms <= now_ms && !pending.is_empty() => {
                 let (outbox, steps) = (pending.outbox.clone(), pending.steps.clone());
@@ -198,9 +212,7 @@ impl Keeper {
             self.store = Store::Idle;
             return None;
         }
-        let (outbox, steps) = (change.outbox.clone(), change.steps.clone());
-        let pending = Pending { outbox, steps, adopted: adopted.clone(), has_base: change.base.is_some() };
-        self.store = Store::Keeping { pending, trouble: None };
+        self.store = Store::Keeping { pending: Pending::of(&change, &adopted), trouble: None };
         Some((change, adopted))
     }
 
@@ -223,6 +235,11 @@ impl Keeper {
 }
 
 impl Pending {
+    pub(super) fn of(change: &LocalChange, adopted: &[ReplicaId]) -> Self {
+        let (outbox, steps) = (change.outbox.clone(), change.steps.clone());
+        Self { outbox, steps, adopted: adopted.to_vec(), has_base: change.base.is_some() }
+    }
+
     fn is_empty(&self) -> bool {
         self.outbox.is_empty() && self.steps.is_none() && self.adopted.is_empty()
     }

@@ -19,6 +19,8 @@
 //! - A store that was refused is asked for nothing any more.
 
 mod keeper;
+#[cfg(test)]
+mod stories;
 mod tabs;
 
 use std::collections::VecDeque;
@@ -31,6 +33,7 @@ use tabs::{Met, Tabs};
 use crate::{
     Key, ReplicaId,
     client::{Client, LocalChange, Stored},
+    mutants::mutant,
 };
 
 /// A client with what its device keeps of it, among the other tabs of the device.
@@ -141,6 +144,9 @@ impl Device {
     pub fn handle_kept(&mut self, kept: Kept) {
         let Some(pending) = self.keeper.handle_kept() else { return };
         let is_offline_edit = self.client.outbox().active() > 0 && self.client.is_offline();
+        if mutant!("the browser is asked at each edit") {
+            self.has_asked = false;
+        }
         if is_offline_edit && !std::mem::replace(&mut self.has_asked, true) {
             self.effects.push_back(Effect::Persist);
         }
@@ -152,7 +158,11 @@ impl Device {
 
     /// Nothing of the change that was to be kept is on the disk, for this reason: there is no room, or the transaction broke off.
     pub fn handle_unkept(&mut self, reason: String, now_ms: u64) {
-        if self.keeper.handle_unkept(reason, now_ms) {
+        let is_without_base = self.keeper.handle_unkept(reason, now_ms);
+        if mutant!("room for the base is tried for ever") {
+            return;
+        }
+        if is_without_base {
             self.client.keep_no_base();
         }
     }
@@ -169,6 +179,9 @@ impl Device {
 
     /// A page that was to be watched has ended, and this one alone has its lock now.
     pub fn handle_ended(&mut self, replica: ReplicaId, now_ms: u64) {
+        if mutant!("what was left is deleted unread") {
+            self.keeper.adopt(replica);
+        }
         if self.keeper.is_open() {
             self.effects.push_back(Effect::ReadLeft(replica));
         } else {
@@ -204,6 +217,9 @@ impl Device {
             return Some(effect);
         }
         if let Some((change, adopted)) = self.keeper.poll_change(&mut self.client, now_ms) {
+            if mutant!("a tab is told before it is kept") {
+                self.tell(Pending::of(&change, &adopted));
+            }
             return Some(Effect::Keep { change, adopted });
         }
         if let Some((outbox, gone)) = self.keeper.poll_untold(&mut self.client) {

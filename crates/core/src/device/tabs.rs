@@ -8,7 +8,7 @@
 //! answers. A tab that is frozen does not answer; then its edits are sent twice, which is harmless but for those that the server
 //! refuses for their clock.
 
-use crate::ReplicaId;
+use crate::{ReplicaId, mutants::mutant};
 
 /// A tab that lives answers within this: it may be reading its store.
 pub const ANSWER_MS_MAX: u64 = 3000;
@@ -77,9 +77,8 @@ impl Tabs {
     pub(super) fn handle_timeout(&mut self, own: ReplicaId, now_ms: u64) -> Option<Vec<ReplicaId>> {
         self.ask_at_ms.filter(|at_ms| *at_ms <= now_ms)?;
         self.ask_at_ms = Some(now_ms + self.ask_every_ms());
-        let is_least = !self.known.iter().any(|tab| !tab.is_silent && tab.replica < own);
         let mut ended = Vec::new();
-        if is_least && self.lives == WhoLives::Asked {
+        if self.is_least(own) && self.lives == WhoLives::Asked {
             ended.extend(self.known.iter().filter(|tab| tab.is_silent).map(|tab| tab.replica));
             self.known.retain(|tab| !tab.is_silent);
         }
@@ -88,6 +87,14 @@ impl Tabs {
             self.ask_at_ms = None;
         }
         Some(ended)
+    }
+
+    /// Whether no page lives that has a lesser replica.
+    fn is_least(&self, own: ReplicaId) -> bool {
+        if mutant!("everybody who asks takes over") {
+            return true;
+        }
+        !self.known.iter().any(|tab| !tab.is_silent && tab.replica < own)
     }
 
     fn ask_every_ms(&self) -> u64 {

@@ -10,7 +10,8 @@ use keybook_core::{
     device::{Found, Kept, Left, Storage},
 };
 
-use super::World;
+use super::{World, peers::Peer};
+use crate::support::author;
 
 /// What an outbox holds, but for how far its rows have come, and what was decided about conflicts.
 pub(super) type Rows = (Vec<(Key, Stamp, Option<Value>)>, Vec<PendingResolution>);
@@ -179,6 +180,13 @@ impl LocalStore {
         self.told_unkept.contains(&(key.clone(), stamp))
     }
 
+    /// What a client shows that comes later and has no connection.
+    pub(super) fn base(&self) -> Dictionary {
+        let mut client = Client::opening(ReplicaId(0), author(0), 0);
+        client.handle_stored(&self.found().stored, 0);
+        client.base().clone()
+    }
+
     /// It holds what the client does.
     pub(super) fn assert_holds(&self, client: &Client) {
         let replica = client.replica();
@@ -229,13 +237,13 @@ impl World {
     pub(super) fn open_store(&mut self, index: usize) {
         let now_ms = self.local_ms(index);
         let fails = self.plan.store_faults && !self.calm && self.decisions.one_in(8);
-        let Some(tab) = self.peers[index].tab.as_mut() else { return };
+        let Peer { device, tab: Some(tab), .. } = &mut self.peers[index] else { return };
         let store = &self.stores[tab.store];
-        let device = &mut self.peers[index].device;
         if device.storage() != Storage::Opening {
             return;
         }
         if fails {
+            tab.is_closed = true;
             device.handle_refused("it cannot be opened".to_owned(), now_ms);
             self.tally.count("store never opened");
             return self.drive(index);
@@ -280,6 +288,7 @@ impl World {
                 Storage::NotKept { .. } => "store closed while without room",
             };
             self.tally.count(moment);
+            peer.tab.as_mut().expect("it has the store open").is_closed = true;
             peer.device.handle_refused("it was closed".to_owned(), now_ms);
             self.drive(index);
         }

@@ -233,6 +233,10 @@ impl World {
             assert_eq!(client.iter().count(), server.iter().count(), "client {index} has no other conflict row");
             let shown: Vec<Key> = dictionary.iter().map(|(key, _)| key.clone()).collect();
             assert_eq!(peer.client().keys(), shown);
+            if let Some(tab) = peer.tab.as_ref().filter(|tab| !tab.is_closed && !tab.keeps_no_base) {
+                let kept = self.stores[tab.store].base().digest();
+                assert_eq!(kept, dictionary.digest(), "the device of client {index} keeps what it shows");
+            }
             assert_eq!(peer.client().sibling_edits(), 0, "client {index} knows that no tab has edits");
         }
         for (key, stamp) in &self.acknowledged {

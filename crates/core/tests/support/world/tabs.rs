@@ -38,6 +38,8 @@ pub(super) struct Tab {
     pub(super) not_taken: Option<Transaction>,
     /// The store once had no room for the base.
     pub(super) keeps_no_base: bool,
+    /// It was never opened, or is closed.
+    pub(super) is_closed: bool,
     has_asked: bool,
 }
 
@@ -68,8 +70,7 @@ impl World {
         let store = &mut self.stores[tab.store];
         match effect {
             Effect::Keep { change, adopted } => {
-                let is_open = matches!(storage, Storage::Keeping | Storage::NotKept { .. });
-                assert!(is_open, "client {index} keeps nothing in a store that is closed");
+                assert!(!tab.is_closed, "client {index} keeps nothing in a store that is closed");
                 let has_read = adopted.iter().all(|replica| tab.taken_over.contains(replica));
                 assert!(has_read, "client {index} deletes what it has read alone");
                 assert!(change.base.is_none() || !tab.keeps_no_base, "client {index} has no room for the base");
@@ -203,7 +204,8 @@ impl World {
         let fails = self.plan.store_faults && !self.calm && self.decisions.one_in(40);
         let Peer { device, tab: Some(tab), .. } = &mut self.peers[index] else { return false };
         let Some(replica) = tab.reading.pop_front() else { return false };
-        if fails || matches!(device.storage(), Storage::Refused { .. }) {
+        if fails || tab.is_closed {
+            tab.is_closed = true;
             device.handle_refused("it cannot be read".to_owned(), now_ms);
             self.tally.count("store refused in the middle");
             self.drive(index);
@@ -255,19 +257,25 @@ impl World {
         peers.clone().for_each(|index| self.open_store(index));
         peers.clone().for_each(|index| self.ask(index));
         self.finish_with_stores();
-        while self.peers.iter().any(|peer| matches!(peer.device.storage(), Storage::NotKept { .. })) {
-            self.now_ms += KEEP_AGAIN_AFTER_MS;
-            self.timeouts();
-            self.finish_with_stores();
+        for _ in 0..3 {
+            if self.peers.iter().any(|peer| matches!(peer.device.storage(), Storage::NotKept { .. })) {
+                self.now_ms += KEEP_AGAIN_AFTER_MS;
+                self.timeouts();
+                self.finish_with_stores();
+            }
         }
         for _ in 0..if self.plan.asked { 3 } else { 0 } {
             self.now_ms += ANSWER_MS_MAX;
             self.timeouts();
             self.finish_with_stores();
         }
-        for peer in self.peers.iter().filter(|peer| peer.device.storage() == Storage::Kept) {
-            let tab = peer.tab.as_ref().expect("nobody else keeps something");
-            self.stores[tab.store].assert_holds(peer.client());
+        for (index, peer) in self.peers.iter().enumerate() {
+            let Some(tab) = &peer.tab else { continue };
+            match peer.device.storage() {
+                Storage::Refused { .. } => assert!(tab.is_closed, "client {index} keeps what it can"),
+                Storage::Kept => self.stores[tab.store].assert_holds(peer.client()),
+                storage => panic!("client {index} is {storage:?}, with room and time"),
+            }
         }
         self.calm = is_calm;
     }
