@@ -7,6 +7,9 @@
 //! one with the least replica takes over. There are no heartbeats: a browser slows down the timers of a hidden tab, but not its
 //! answers. A tab that is frozen does not answer; then its edits are sent twice, which is harmless but for those that the server
 //! refuses for their clock.
+//!
+//! A page that its browser keeps to go back to has ended too: it lets its lock go, and is loaded again, as another replica, if it
+//! comes back. Chromium keeps such a page for minutes.
 
 use crate::{ReplicaId, mutants::mutant};
 
