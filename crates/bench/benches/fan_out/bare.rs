@@ -124,15 +124,16 @@ fn welcome(seq: u64) -> Bytes {
 fn delta(prev: u64, to: u64, entries: &[Vec<u8>]) -> Vec<u8> {
     let author = Author { id: AuthorId(1), name: AuthorName::new("load") };
     let mut encoder =
-        Encoder::new(Vec::with_capacity(64 + entries.iter().map(|entry| entry.len() + 11).sum::<usize>()));
+        Encoder::new(Vec::with_capacity(64 + entries.iter().map(|entry| entry.len() + 12).sum::<usize>()));
     let written = (|| {
-        encoder.array(2)?.u8(17)?.array(6)?.u64(prev)?.u64(to)?.bool(false)?.array(entries.len() as u64)?;
+        encoder.array(2)?.u8(17)?.array(5)?.u64(prev)?.u64(to)?.bool(false)?.array(2 * entries.len() as u64)?;
         for entry in entries {
-            encoder.array(5)?;
+            // Kind 0, and its body.
+            encoder.u8(0)?.array(5)?;
             encoder.writer_mut().extend_from_slice(entry);
             encoder.u64(to)?.u8(0)?;
         }
-        encoder.array(1)?.encode(&author)?.array(0)?;
+        encoder.array(1)?.encode(&author)?;
         Ok::<_, minicbor::encode::Error<std::convert::Infallible>>(())
     })();
     written.expect("writing to memory does not fail");
