@@ -26,7 +26,8 @@ pub const SEEN_MAX: usize = 8;
 pub const ENTRIES_MAX: u64 = 1_000_000;
 /// Versions kept of a key.
 pub const VERSIONS_MAX: u8 = 100;
-/// Conflict rows kept of a dictionary, open or resolved; the oldest leave first, their values stay as versions.
+/// Conflict rows kept of a dictionary, open or resolved. The oldest leave first, on both ends by the same rule, so that no purge
+/// has to be replicated; their values stay as versions.
 pub const CONFLICTS_MAX: u32 = 1000;
 /// Epochs that a server remembers: its last 1024 starts.
 pub const LINEAGE_MAX: usize = 1024;

@@ -5,7 +5,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{AuthorId, Entry, Key, Seq, Stamp, Value, cbor_array, limits::CONFLICTS_MAX};
 
-/// A conflict's name: the batch in which it arose, and its number in the batch.
+/// A conflict's name: the batch in which it arose, and its number in the batch, for a batch may bring several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConflictId {
     /// The batch.

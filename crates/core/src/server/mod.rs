@@ -1,4 +1,5 @@
-//! The server's end of a dictionary: what a store has to offer, what decides, and what follows a connection.
+//! The server's end of a dictionary: the rows that a store offers, the records that change them, the decisions, and the sessions
+//! that follow.
 
 mod rows;
 

@@ -19,18 +19,18 @@ pub trait Rows {
     /// # Errors
     /// When the store cannot read.
     fn entry(&mut self, key: &Key) -> Result<Option<Row>, Self::Error>;
-    /// Sets the row of a key and moves it in `by_seq` from `replaced`'s place to its own.
+    /// Sets the row of a key, and moves it in `by_seq` from the place `replaced` to its own.
     ///
     /// # Errors
     /// When the store cannot write.
     fn set_entry(&mut self, key: &Key, row: &Row, replaced: Option<Place>) -> Result<(), Self::Error>;
 
-    /// Whether a key once had the value of this stamp, or lost it in a conflict.
+    /// Whether a key has a version of this stamp: a value that it once had, or that lost a conflict.
     ///
     /// # Errors
     /// When the store cannot read.
     fn has_version(&mut self, key: &Key, stamp: Stamp) -> Result<bool, Self::Error>;
-    /// Adds a version. If `full`, the key has as many as it may, and the one of the lowest stamp leaves.
+    /// Adds a version. If `full`, the key has as many versions as it may have, and the one of the lowest stamp leaves.
     ///
     /// # Errors
     /// When the store cannot write.
@@ -112,7 +112,7 @@ impl Row {
     }
 }
 
-/// The counters of a dictionary, which change with every commit.
+/// The counters of a dictionary. They change with every commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// The seq of the newest batch.

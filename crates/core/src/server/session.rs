@@ -1,8 +1,8 @@
-//! The server's end of one connection: what it has been sent, what it still lacks, and when it is given up.
+//! The server's end of one connection: what the client has been sent, what it still lacks, and when the server gives it up.
 //!
-//! A session follows commits as they come while it keeps up. When it has missed one, because it is new, was away or reads
-//! slowly, it asks for pages of what changed since its cursor, in which overwritten keys appear once. So a slow reader
-//! costs no memory, and is never disconnected for being slow.
+//! While a session keeps up, it passes commits on as they come. When it has missed one, because its client is new, was away or
+//! reads slowly, it asks for pages of what changed since its cursor, in which a key that was written twice appears once. So a
+//! slow reader costs no memory, and nobody is disconnected for being slow.
 //!
 //! It does no I/O. What has to be done outside is a [`Request`]. While one waits to be taken, the driver reads no further frame:
 //! that is the backpressure.

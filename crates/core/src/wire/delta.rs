@@ -38,7 +38,7 @@ impl Change {
         std::iter::once(first).chain(second)
     }
 
-    /// About what it takes in a frame, never less.
+    /// At least the bytes that it takes in a frame, and not much more.
     pub fn bytes(&self) -> usize {
         let value = |value: &Option<Value>| value.as_ref().map_or(0, |v| v.as_str().len());
         let author = 96;
@@ -51,14 +51,14 @@ impl Change {
     }
 }
 
-/// The state of what changed in `prev..=to`, the same bytes for everyone.
+/// What changed above `prev` and up to `to`, each entry and row in its newest state. Everyone gets the same bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delta {
     /// The cursor that it continues.
     pub prev: Seq,
     /// The cursor after it. Equals `prev` in the middle of a batch that fills several frames.
     pub to: Seq,
-    /// Whether another follows at once; until then the client's state is of no single moment.
+    /// Whether another Delta follows at once; until it has come, the client's state is that of no single moment.
     pub more: bool,
     /// The changes, by rising seq.
     pub changes: WireChanges,
@@ -166,10 +166,11 @@ pub struct WireConflict {
 cbor_array!(WireConflict { id, seq, key, winner, loser, resolution });
 
 impl Delta {
-    /// Packs changes into frames of at most `frame_bytes`, the first continuing `prev`, the last ending at `to`; `more` is
-    /// of the last, all before it have it set. The changes are by rising seq, above `prev` and up to `to`.
+    /// Packs changes into frames of at most `frame_bytes`, or of one change that takes more. The first frame continues `prev`, the
+    /// last ends at `to` and has `more` as given; all before it have it set. The changes must be by rising seq, above `prev`
+    /// and up to `to`.
     ///
-    /// At least one frame. A frame that ends within a batch has the end of the batch before as its `to`.
+    /// There is at least one frame. One that ends in the middle of a batch has the end of the batch before as its `to`.
     pub fn pack(changes: &[Change], prev: Seq, to: Seq, more: bool, names: &Names, frame_bytes: usize) -> Vec<Delta> {
         let mut frames = Vec::new();
         let mut prev = prev;
@@ -294,7 +295,7 @@ pub struct AuthorTable {
 }
 
 impl AuthorTable {
-    /// The position of an author, who is added at the first call; one whose name is unknown is called by a generated one.
+    /// The position of an author, who is added by the first call. An author whose name is unknown gets a generated one.
     pub fn position(&mut self, id: AuthorId, names: &Names) -> u32 {
         let (position, is_new) = self.positions.of(id.0);
         if is_new {
@@ -310,8 +311,8 @@ impl AuthorTable {
     }
 }
 
-/// Ids by the order in which they came first. A sorted list: there are few in a frame or a chunk, and most rows are of the
-/// one before.
+/// Numbers ids in the order in which they come first. It is a sorted list, because a frame or a chunk has few ids, and most
+/// rows have the same id as the row before.
 #[derive(Debug, Default)]
 pub(crate) struct Positions {
     sorted: Vec<(u64, u32)>,

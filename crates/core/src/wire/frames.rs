@@ -1,4 +1,6 @@
 //! The frames, in the order of their numbers, and what they carry.
+//!
+//! Delta, Check and Horizon hold their fields in one array inside the frame, because core passes each as one value.
 
 use minicbor::{Decode, Decoder, Encode, bytes::ByteVec};
 
@@ -14,25 +16,25 @@ pub const SUBPROTOCOL: &str = "keybook.v1";
 /// The version in Hello and Welcome.
 pub const VERSION: u32 = 1;
 
-/// Why a frame cannot be read. The connection ends with a Bye that carries the message.
+/// Why a frame cannot be read. The server ends the connection with a Bye that carries this message.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireError {
-    /// Not a frame, or one that this end does not take.
+    /// The number is of no frame, or of one that only the other end may send.
     #[error("unknown frame {0}")]
     UnknownFrame(u64),
     /// Not what docs/protocol.md describes.
     #[error("frame does not decode: {0}")]
     Malformed(#[from] minicbor::decode::Error),
-    /// Bytes behind the frame.
+    /// The message goes on behind the frame.
     #[error("frame ends at byte {end} of {bytes}")]
     Trailing {
-        /// Where it ends.
+        /// Where the frame ends.
         end: usize,
-        /// What came.
+        /// How long the message is.
         bytes: usize,
     },
-    /// A list or a text over its limit.
+    /// A list or a text is longer than its limit.
     #[error("{what} has {actual} elements, limit is {limit}")]
     TooMany {
         /// What it is.
@@ -44,7 +46,7 @@ pub enum WireError {
     },
 }
 
-/// An operation, as a client pushes it. Key and value are not checked yet: a bad one is refused by name in the Ack.
+/// An operation, as a client pushes it. Its key and its value are not checked while it is decoded: the Ack says if one is bad.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Op {
     /// The key.
@@ -56,9 +58,9 @@ pub struct Op {
     /// First the stamp of the confirmed entry that was shown when editing began (zero if none), then the stamps of the
     /// unacknowledged operations on the key that this one replaces. At most [`SEEN_MAX`].
     pub seen: Vec<Stamp>,
-    /// Who wrote it; none is the author of Hello.
+    /// Who wrote it; none stands for the author in Hello.
     pub author: Option<Author>,
-    /// For an operation that was confirmed once, above a fork of history: the fork.
+    /// The seq of the fork, if the operation was confirmed above it before a rollback, and now comes back.
     pub recovered: Option<Seq>,
 }
 
@@ -71,38 +73,38 @@ pub enum ClientFrame {
     Hello {
         /// [`VERSION`].
         version: u32,
-        /// The right to read or write, where one is needed.
+        /// Grants the right to read or to write, where one is needed.
         token: Option<String>,
-        /// Who speaks.
+        /// The replica that speaks.
         replica: ReplicaId,
-        /// What the client's entries are of, if it has any.
+        /// The dictionary that the client's entries belong to, if it has any.
         dictionary: Option<DictionaryId>,
         /// The epoch of its cursor.
         epoch: Option<Epoch>,
         /// The epochs before it that the client knows.
         lineage: Vec<PastEpoch>,
-        /// What it has seen; zero is nothing.
+        /// The client has seen everything up to here; zero means that it has seen nothing.
         cursor: Seq,
-        /// Its clock.
+        /// The client's clock.
         client_ms: u64,
-        /// Who writes.
+        /// The person who writes.
         author: Author,
         /// A bit set; none is defined.
         capabilities: u32,
     },
     /// Operations.
     Push {
-        /// The connection's own number, which the Ack repeats.
+        /// A number of the client's own, which the Ack repeats.
         batch: u64,
         /// At most [`PUSH_OPS_MAX`].
         ops: Vec<Op>,
     },
     /// Asks for a Pong.
     Ping {
-        /// Its clock, which the Pong repeats.
+        /// The client's clock, which the Pong repeats.
         client_ms: u64,
     },
-    /// Something that others may show for as long as the connection lives.
+    /// Tells the other connections something, which they may show for as long as this connection lives.
     Presence {
         /// At most [`PRESENCE_BYTES_MAX`].
         blob: ByteVec,
@@ -116,9 +118,9 @@ pub enum ClientFrame {
     },
     /// Resolves a conflict.
     Resolve {
-        /// Which.
+        /// The conflict.
         id: ConflictId,
-        /// How.
+        /// What has become of it.
         resolution: Resolution,
     },
     /// Asks for a Check.
@@ -173,7 +175,7 @@ cbor_array!(Horizon { seq, time_ms });
 /// The answer to an operation that was not simply applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exception {
-    /// Position in the Push.
+    /// The operation's position in the Push.
     pub index: u32,
     /// What happened.
     pub code: AckCode,
@@ -183,23 +185,24 @@ pub struct Exception {
 
 cbor_array!(Exception { index, code, data });
 
-/// The classes of acks: up to 9 it is done, 10 to 19 try again, from 20 on it is held on the device for its user.
+/// What happened to an operation that was not simply applied. Codes up to 9 mean that it is done, those from 10 to 19 that the
+/// client tries again, and those from 20 on that the device holds it for its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum AckCode {
-    /// Done: a greater write was there. If they conflicted, the value is in a conflict row.
+    /// Done: a greater write was there. If the two conflicted, the lesser value is in a conflict row.
     #[n(0)]
     Superseded,
-    /// Done: it was known, or changes nothing.
+    /// Done: the server had it already, or it changes nothing.
     #[n(1)]
     Duplicate,
     /// Retry after `data` milliseconds.
     #[n(10)]
     Busy,
-    /// Retry with a new stamp: the stamp is too far ahead of the server's clock, which is `data`.
+    /// Retry with a new stamp: the stamp is too far ahead of the server's clock, which is in `data`.
     #[n(11)]
     ClockAhead,
-    /// Held: older than the horizon, on a key without an entry.
+    /// Held: it is older than the horizon, and its key has no entry.
     #[n(20)]
     Parked,
     /// Held: this connection may not write.
@@ -208,13 +211,13 @@ pub enum AckCode {
     /// Held: the value has `data` bytes, over the limit.
     #[n(22)]
     TooLarge,
-    /// Held: not a key.
+    /// Held: its key is no key.
     #[n(23)]
     BadKey,
-    /// Held: the dictionary has as many entries as it may, `data`.
+    /// Held: the dictionary has as many entries as it may have, `data`.
     #[n(24)]
     Full,
-    /// Held: the value is no compact JSON text, or too deep.
+    /// Held: the value is no compact JSON text, or nests too deep.
     #[n(25)]
     BadValue,
 }
@@ -276,7 +279,7 @@ pub enum ServerFrame {
         version: u32,
         /// What the client may do.
         role: Role,
-        /// What the entries are of.
+        /// The dictionary that the entries belong to.
         dictionary: DictionaryId,
         /// The current epoch.
         epoch: Epoch,
@@ -295,7 +298,7 @@ pub enum ServerFrame {
     },
     /// What changed.
     Delta(Delta),
-    /// The answer to a Push, after it is on disk.
+    /// The answer to a Push, sent when the operations are on the disk.
     Ack {
         /// The Push's number.
         batch: u64,
@@ -304,13 +307,13 @@ pub enum ServerFrame {
         /// The operations that were not simply applied, by rising index.
         exceptions: Vec<Exception>,
     },
-    /// What a replica at this seq holds.
+    /// What a replica holds whose cursor is at this seq.
     Check(Check),
     /// Tombstones have been purged.
     Horizon(Horizon),
     /// The answer to a Ping, and unasked while the server is not reading.
     Pong {
-        /// The Ping's; zero when unasked.
+        /// The clock in the Ping; zero in an unasked Pong.
         client_ms: u64,
         /// The server's clock.
         server_ms: u64,
@@ -319,18 +322,18 @@ pub enum ServerFrame {
     Bye {
         /// Why.
         code: ByeCode,
-        /// For a log; carries the value and the limit.
+        /// Says what happened, for a log: it has the value and the limit.
         message: String,
-        /// When to come back.
+        /// How long to stay away.
         retry_after_ms: u64,
     },
     /// Another connection's presence.
     Presence {
-        /// The server's number of it.
+        /// The number that the server gave to it.
         connection: u64,
-        /// Who it is.
+        /// The person behind it.
         author: Author,
-        /// What it said; none when it has gone.
+        /// What it said; none when it has ended.
         blob: Option<ByteVec>,
     },
 }
@@ -349,11 +352,11 @@ frames!(ServerFrame {
 /// The digest and counts of a dictionary at a seq.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// When.
+    /// The seq.
     pub seq: Seq,
-    /// Of the live entries.
+    /// The digest of the live entries.
     pub digest: Digest,
-    /// How many.
+    /// How many entries have a value.
     pub live: u64,
     /// How many entries are tombstones.
     pub tombstones: u64,

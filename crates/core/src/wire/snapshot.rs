@@ -76,15 +76,16 @@ struct WireHeader {
 
 cbor_array!(WireHeader { dictionary, epoch, lineage, seq, horizon, digest });
 
-/// Columns of a chunk, one number or run of bytes an entry. The one without entries is the end, and has the conflict rows.
+/// The columns of a chunk: one number or run of bytes for each entry. A chunk without entries is the end of the snapshot, and has the
+/// conflict rows.
 #[derive(Debug, Default)]
 struct Columns {
     count: u32,
     replicas: Vec<ReplicaId>,
     authors: Vec<Author>,
-    /// How many bytes the key shares with the one before it, how many follow, and those.
+    /// How many bytes the key shares with the key before it, how many bytes follow, and those bytes.
     keys: Bytes,
-    /// Zero for a tombstone, or the length plus one and the text.
+    /// Zero for a tombstone; otherwise the length plus one, and the text.
     values: Bytes,
     /// Milliseconds less those of the entry before.
     times: Bytes,
@@ -145,7 +146,7 @@ impl<'a> Encoder<'a> {
         (Self { names, chunk: Chunk::default() }, header.encode())
     }
 
-    /// Adds the next entry in key order. Returns the bytes of the chunk that it does not fit in any more, if so.
+    /// Adds the next entry in key order. If it does not fit into the open chunk, that chunk ends, and its bytes are returned.
     pub fn entry(&mut self, key: &Key, entry: &Entry) -> Option<Vec<u8>> {
         if mutant!("snapshots have no tombstones") && !entry.is_live() {
             return None;
@@ -219,7 +220,7 @@ struct Chunk {
     replicas: Positions,
     authors: AuthorTable,
     last: Option<(Key, Stamp, Seq)>,
-    /// At most what the columns take.
+    /// At least the bytes that the columns take.
     bytes: usize,
 }
 
