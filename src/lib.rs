@@ -15,7 +15,7 @@ pub mod browser;
 pub mod cli;
 pub mod model;
 #[cfg(feature = "ssr")]
-pub mod server;
+pub mod pages;
 
 /// Brings the page that the server rendered to life. The document calls it once the WebAssembly is loaded.
 #[cfg(feature = "hydrate")]

@@ -1,5 +1,7 @@
 //! The program is killed while it writes: what it acknowledged, and what it showed to others, is there when it is back.
 
+mod process;
+#[path = "../crates/server/tests/support/mod.rs"]
 mod support;
 
 use std::{
@@ -12,7 +14,8 @@ use keybook_core::{
     Seq, Value,
     wire::{ClientFrame, Delta, ServerFrame},
 };
-use support::{Raw, process::Process, soon};
+use process::Process;
+use support::{Raw, soon};
 use tokio::sync::mpsc;
 
 const KILLS: usize = 50;

@@ -3,6 +3,8 @@
 //!
 //! What is sent follows from a seed; `KEYBOOK_SEED=n` sends that of another.
 
+mod process;
+#[path = "../crates/server/tests/support/mod.rs"]
 mod support;
 
 use std::net::SocketAddr;
@@ -12,7 +14,8 @@ use keybook_core::{
     Author, AuthorId, AuthorName, ConflictId, Epoch, ReplicaId, Resolution, Seq, Stamp,
     wire::{ClientFrame, Mode, Op, VERSION},
 };
-use support::{Raw, now_ms, op, past, process::Process, soon};
+use process::Process;
+use support::{Raw, now_ms, op, past, soon};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

@@ -10,6 +10,7 @@ use js_sys::Reflect;
 use keybook_core::{
     Key, ReplicaId, Seq,
     client::{Action, Client, Event, LocalChange, Phase},
+    paths,
     wire::ByeCode,
 };
 use wasm_bindgen::{JsCast, closure::Closure};
@@ -612,8 +613,7 @@ impl Addresses {
         let location = window().location();
         let host = location.host().expect("the page came from a host");
         let secure = if location.protocol().is_ok_and(|protocol| protocol == "https:") { "s" } else { "" };
-        let path = format!("/api/v1/dictionaries/{name}");
-        let name = name.to_owned();
-        Self { name, socket: format!("ws{secure}://{host}{path}/socket"), snapshot: format!("{path}/snapshot") }
+        let socket = format!("ws{secure}://{host}{}", paths::socket(name));
+        Self { name: name.to_owned(), socket, snapshot: paths::snapshot(name) }
     }
 }

@@ -18,9 +18,10 @@ mod timer;
 
 use std::rc::Rc;
 
+use keybook_core::paths;
 use wasm_bindgen::{JsCast, JsValue};
 
-use crate::model::{FirstPage, MAIN, OnChange, OpenReplica, Replica};
+use crate::model::{FirstPage, OnChange, OpenReplica, Replica};
 
 /// How the page opens a replica here.
 pub const OPEN: OpenReplica = OpenReplica(open);
@@ -36,7 +37,7 @@ fn open(mut first: FirstPage, on_change: OnChange) -> Rc<dyn Replica> {
 /// The name of the dictionary that the page's address is of. The worker opens the shell at no other address.
 fn name_of_address() -> String {
     let path = window().location().pathname().unwrap_or_default();
-    path.strip_prefix("/d/").unwrap_or(MAIN).to_owned()
+    paths::name_of_page(&path).unwrap_or(paths::MAIN).to_owned()
 }
 
 /// Tells the document's script that the server can be reached, perhaps another build of it.

@@ -10,7 +10,9 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
-use crate::server::{self, Config};
+use keybook_server::Config;
+
+use crate::pages::PAGES;
 
 /// The options of `keybook serve`.
 #[derive(Args)]
@@ -56,7 +58,8 @@ impl Serve {
             let listener =
                 TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {}", self.listen))?;
             let shutdown = stop_signal().context("cannot wait for signals")?;
-            server::run(listener, Config { hosts: self.hosts, ..Config::new(self.data) }, shutdown).await?;
+            keybook_server::run(listener, Config { hosts: self.hosts, ..Config::new(self.data) }, PAGES, shutdown)
+                .await?;
             Ok(())
         })
     }

@@ -9,9 +9,6 @@ use keybook_core::{AuthorName, DictionaryName, Entry, Epoch, Key, Seq, Stamp, Va
 
 use super::row::{EntryState, Row, ValueText};
 
-/// The dictionary that the address `/` shows.
-pub const MAIN: &str = "main";
-
 /// Entries in a document: more than a screen shows, few enough that the document stays small.
 pub const FIRST_ROWS_MAX: usize = 100;
 

@@ -16,7 +16,7 @@ mod window;
 pub use self::{
     comparison::{Comparison, Written},
     comparisons::{changes, conflicts, is_own},
-    first_page::{FIRST_ROWS_MAX, FirstPage, FirstPageError, FirstRow, MAIN},
+    first_page::{FIRST_ROWS_MAX, FirstPage, FirstPageError, FirstRow},
     held::{HeldEdit, held_reason},
     listing::Listing,
     replica::{Connection, OnChange, OpenReplica, Replica, Room, Status, Sync},

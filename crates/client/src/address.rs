@@ -2,11 +2,8 @@
 
 use std::fmt;
 
-use keybook_core::{DictionaryName, NameError};
+use keybook_core::{DictionaryName, NameError, paths};
 use tokio_tungstenite::tungstenite::http::{Uri, uri::InvalidUri};
-
-/// The dictionary of the page at `/`.
-const MAIN: &str = "main";
 
 /// A dictionary on a server, as the address of its page: `http://host:port/d/name`, or `http://host:port/` for `main`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,10 +41,7 @@ impl Address {
         let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(AddressError::Scheme(url.to_owned()));
         };
-        let name = match uri.path() {
-            "/" => MAIN,
-            path => path.strip_prefix("/d/").ok_or_else(|| AddressError::Path(url.to_owned()))?,
-        };
+        let name = paths::name_of_page(uri.path()).ok_or_else(|| AddressError::Path(url.to_owned()))?;
         let authority = match authority.port() {
             Some(_) => authority.to_string(),
             None => format!("{authority}:80"),
@@ -60,15 +54,15 @@ impl Address {
         &self.authority
     }
 
-    /// What to ask for, below the dictionary: `socket` or `snapshot`.
-    pub(crate) fn path(&self, what: &str) -> String {
-        format!("/api/v1/dictionaries/{}/{what}", self.name)
+    /// The name of the dictionary there.
+    pub(crate) fn name(&self) -> &str {
+        self.name.as_str()
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}/d/{}", self.authority, self.name)
+        write!(f, "http://{}{}", self.authority, paths::page(self.name()))
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt, Sink, Stream};
-use keybook_core::wire::SUBPROTOCOL;
+use keybook_core::{paths, wire::SUBPROTOCOL};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
@@ -73,7 +73,8 @@ impl Connection {
         let stream = TcpStream::connect(address.authority()).await?;
         // A frame is a whole thought: nothing is gained by waiting for more of it.
         stream.set_nodelay(true)?;
-        let mut request = format!("ws://{}{}", address.authority(), address.path("socket")).into_client_request()?;
+        let mut request =
+            format!("ws://{}{}", address.authority(), paths::socket(address.name())).into_client_request()?;
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
         let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
         let (socket, _) = client_async_with_config(request, stream, Some(config)).await?;

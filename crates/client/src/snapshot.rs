@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty};
 use hyper::{Request, StatusCode, body::Incoming, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
+use keybook_core::paths;
 use tokio::{
     net::TcpStream,
     time::{error::Elapsed, timeout},
@@ -34,7 +35,7 @@ pub(crate) enum FetchError {
 pub(crate) async fn fetch(address: Address) -> Result<Bytes, FetchError> {
     let stream = timeout(STALL_MAX, TcpStream::connect(address.authority())).await??;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get(address.path("snapshot"))
+    let request = Request::get(paths::snapshot(address.name()))
         .header(header::HOST, address.authority())
         .body(Empty::<Bytes>::new())
         .expect("a dictionary's name is good in a path");

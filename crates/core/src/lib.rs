@@ -12,6 +12,8 @@ pub mod codec;
 
 pub mod limits;
 
+pub mod paths;
+
 mod data;
 
 pub mod wire;

@@ -5,7 +5,7 @@ use std::{error::Error, time::Instant};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use keybook_core::{
-    Author, AuthorId, AuthorName, ReplicaId, Seq,
+    Author, AuthorId, AuthorName, ReplicaId, Seq, paths,
     wire::{ClientFrame, Delta, SUBPROTOCOL, ServerFrame},
 };
 use tokio::net::TcpStream;
@@ -41,7 +41,7 @@ impl Connection {
         let address = url.strip_prefix("http://").ok_or("no address")?;
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let mut request = format!("ws://{address}/api/v1/dictionaries/{dictionary}/socket").into_client_request()?;
+        let mut request = format!("ws://{address}{}", paths::socket(dictionary)).into_client_request()?;
         request.headers_mut().insert("sec-websocket-protocol", SUBPROTOCOL.parse()?);
         let (socket, _) = client_async(request, stream).await?;
         let mut connection = Self { socket, others: Vec::new() };

@@ -7,6 +7,7 @@ use std::{
 };
 
 use keybook_bench::server::{Server, program};
+use keybook_core::paths;
 use serde::Deserialize;
 
 use crate::Outcome;
@@ -54,7 +55,11 @@ impl Load {
     pub(crate) fn run(&self, server: &Server, dictionary: &str, batch: Option<u32>) -> Outcome<Run> {
         let before = server.processor_time()?;
         let mut command = Command::new(program()?);
-        command.arg("load").arg(format!("{}/d/{dictionary}", server.url)).args(["--json", "--writers", "10"]);
+        command.arg("load").arg(format!("{}{}", server.url, paths::page(dictionary))).args([
+            "--json",
+            "--writers",
+            "10",
+        ]);
         let numbers = [("--connections", self.connections), ("--window", self.window), ("--seconds", self.seconds)];
         for (option, number) in numbers
             .into_iter()

@@ -1,0 +1,69 @@
+//! What a server is told when it starts.
+
+use std::{path::PathBuf, time::Duration};
+
+use keybook_core::{limits::Limits, server};
+
+use crate::limits;
+
+/// The configuration of a server.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The folder that holds the data. Made when it is missing.
+    pub data: PathBuf,
+    /// The names, besides this machine's own, under which people reach the server: in a Host or an Origin, without port.
+    pub hosts: Vec<String>,
+    /// What a dictionary may hold.
+    pub limits: Limits,
+    /// Writes are refused while the disk has fewer free bytes than this.
+    pub disk_reserve_bytes: u64,
+    /// Commits and presences of a dictionary that are kept for those who read slowly; who is further behind reads again from
+    /// the store.
+    pub feed_events: usize,
+    /// How long the server waits for the other end of a socket.
+    pub timeouts: Timeouts,
+}
+
+/// How long the server waits for the other end of a socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// What a session waits for.
+    pub session: server::Deadlines,
+    /// A send that makes no room for the next frame in this time ends the connection: the client does not read.
+    pub stall: Duration,
+    /// While the server does not read a socket, it says that it lives this often.
+    pub keepalive: Duration,
+    /// After Bye the other end has this long to close, so that Bye is not lost to a reset.
+    pub linger: Duration,
+    /// When the server stops, clients are asked to stay away for this long.
+    pub retry_after: Duration,
+    /// How long connections and requests under way may take to end when the server stops.
+    pub stop: Duration,
+}
+
+impl Config {
+    /// The defaults over a data folder.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            hosts: Vec::new(),
+            limits: Limits::default(),
+            disk_reserve_bytes: limits::DISK_RESERVE_BYTES,
+            feed_events: limits::FEED_EVENTS,
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            session: server::Deadlines::default(),
+            stall: limits::STALL,
+            keepalive: limits::KEEPALIVE,
+            linger: limits::LINGER,
+            retry_after: limits::RETRY_AFTER,
+            stop: limits::STOP,
+        }
+    }
+}

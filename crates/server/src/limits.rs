@@ -1,0 +1,45 @@
+//! Every limit of the server, with its reason. What travels has its limits in [`keybook_core::limits`], and what a deployment
+//! may change is in [`Config`](crate::Config), whose defaults are here.
+
+use std::time::Duration;
+
+/// Writes that wait for the writer. Who brings another one waits too, and does not read its socket meanwhile.
+pub(crate) const QUEUED_WRITES_MAX: usize = 256;
+/// A transaction takes no further write when it has so many operations: it bounds how long the first one waits.
+pub(crate) const TRANSACTION_OPS_MAX: usize = 1024;
+/// Likewise, bytes of keys and values.
+pub(crate) const TRANSACTION_BYTES_MAX: usize = 1024 * 1024;
+/// Hubs that are kept between transactions: one costs a few reads to make again.
+pub(crate) const IDLE_HUBS_MAX: usize = 256;
+/// What a client whose write was turned away for want of disk space waits before it tries again.
+pub(crate) const DISK_RETRY_MS: u64 = 10_000;
+
+/// A page of changes. It is far smaller than a frame may be, so that a slow line sees a whole frame now and then: a send has
+/// [`STALL`] for a frame, and the client takes silence for death.
+pub(crate) const CATCH_UP_BYTES: usize = 64 * 1024;
+/// What the system is asked for at once: most frames of a client are small.
+pub(crate) const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// Frames are gathered up to this before they go out together.
+pub(crate) const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+
+/// What all kept snapshots may take; the one that was asked for longest ago leaves first.
+pub(crate) const SNAPSHOTS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// A snapshot so many batches old is made again.
+pub(crate) const SNAPSHOT_BATCHES_MAX: u64 = 1000;
+
+/// The default of [`Config::disk_reserve_bytes`](crate::Config::disk_reserve_bytes): room for redb to grow a file, and for
+/// an operator to do something about it.
+pub(crate) const DISK_RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+/// The default of [`Config::feed_events`](crate::Config::feed_events): a few seconds of a busy dictionary.
+pub(crate) const FEED_EVENTS: usize = 256;
+/// The default of [`Timeouts::stall`](crate::Timeouts::stall).
+pub(crate) const STALL: Duration = Duration::from_secs(15);
+/// The default of [`Timeouts::keepalive`](crate::Timeouts::keepalive): clients take 10 s of silence for death.
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(5);
+/// The default of [`Timeouts::linger`](crate::Timeouts::linger).
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
+/// The default of [`Timeouts::retry_after`](crate::Timeouts::retry_after): about what a restart takes.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The default of [`Timeouts::stop`](crate::Timeouts::stop). Whoever supervises the server kills it soon after: systemd in
+/// 90 s, Kubernetes in 30 s.
+pub(crate) const STOP: Duration = Duration::from_secs(10);

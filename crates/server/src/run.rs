@@ -1,0 +1,110 @@
+//! The life of a server: it opens the store, serves until it is told to stop or cannot write any more, and ends in order.
+
+use std::{
+    future::{Future, IntoFuture},
+    io,
+    pin::pin,
+};
+
+use axum::serve::ListenerExt;
+use keybook_core::Epoch;
+use keybook_store::{OpenError, Store, StoreError};
+use tokio::{net::TcpListener, task::spawn_blocking, time::timeout};
+use tracing::{debug, info, warn};
+
+use crate::{
+    Config, Pages, http,
+    shared::{Shared, Stop},
+};
+
+/// Serves on `listener` until `shutdown` completes. Then it accepts no more, commits and answers what it has taken, says
+/// Bye to the sockets, and lets requests under way end.
+///
+/// Logs its address once it accepts connections.
+///
+/// # Errors
+///
+/// [`RunError`] says what could not be used. What was acknowledged before is on the disk in any case.
+pub async fn run(
+    listener: TcpListener,
+    config: Config,
+    pages: Pages,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RunError> {
+    let store = Store::open(&config.data, random(), Epoch(random()))?;
+    serve(listener, config, pages, store, shutdown).await
+}
+
+/// Serves what is in an open store.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    config: Config,
+    pages: Pages,
+    store: Store,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let address = listener.local_addr().map_err(RunError::Listener)?;
+    let (file, stop_timeout) = (store.path().to_owned(), config.timeouts.stop);
+    let (shared, thread) = Shared::new(config, store)?;
+
+    let mut stopping = shared.stop.subscribe();
+    let stopped = async move {
+        // An error: nobody is left who could stop.
+        let _ = stopping.wait_for(|&stop| stop != Stop::No).await;
+    };
+    // A frame is a whole thought: nothing is gained by waiting for more of it.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!("a connection answers late: {error}");
+        }
+    });
+    let server = axum::serve(listener, http::router(shared.clone(), pages)).with_graceful_shutdown(stopped);
+    let mut server = pin!(server.into_future());
+    info!("serving {} at http://{address}", file.display());
+    let reason = tokio::select! {
+        served = &mut server => return served.map_err(RunError::Listener),
+        () = shutdown => Stop::Shutdown,
+        () = shared.writer.failed() => Stop::Failed,
+    };
+
+    info!("stopping");
+    shared.stop.send_replace(reason);
+    let ended = async {
+        let served = server.await;
+        // Upgraded connections are the server's no more.
+        shared.stop.closed().await;
+        served
+    };
+    match timeout(stop_timeout, ended).await {
+        Ok(served) => served.map_err(RunError::Listener)?,
+        Err(_) => warn!("stopped with connections still open after {stop_timeout:?}"),
+    }
+    shared.writer.stop().await;
+    spawn_blocking(|| thread.join()).await.map_err(|_| RunError::WriterPanicked)?.map_err(RunError::Writer)
+}
+
+/// A random number of the system's.
+fn random() -> u64 {
+    getrandom::u64().expect("every system that runs this has random numbers")
+}
+
+/// Why the server could not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The data folder cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The listener failed.
+    #[error("cannot accept connections")]
+    Listener(#[source] io::Error),
+    /// The system has no thread to give.
+    #[error("cannot start the writer's thread")]
+    Thread(#[source] io::Error),
+    /// A commit failed. What was acknowledged is on the disk; what was not may be.
+    #[error("cannot write")]
+    Writer(#[source] StoreError),
+    /// A fault in the program ended the writer.
+    #[error("the writer broke: the fault is ours")]
+    WriterPanicked,
+}

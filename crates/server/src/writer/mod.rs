@@ -1,0 +1,303 @@
+//! The writer: one thread that makes everything durable.
+//!
+//! It takes the first write that waits, and with it those that wait behind it, up to a limit. It applies them in their order in
+//! one transaction over all dictionaries concerned, and commits. Only then it answers, and tells the followers. So what anyone
+//! has seen is on the disk, and the slower the disk is, the more writes share one sync. There is no artificial delay.
+//!
+//! Here each command becomes a [`Record`]: the writer gives it its seq, its time and its limits.
+//!
+//! When a commit fails, what the disk holds is unknown. The writer ends, and the server with it: it never tries again.
+
+#[cfg(test)]
+mod power_loss;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use keybook_core::{
+    DictionaryName,
+    limits::Limits,
+    server::{Actor, Broadcast, Command, Commit, Context, Hub, Receipt, Record},
+    wire::AckCode,
+};
+use keybook_store::{Engine, Store, StoreError, Tables, Transaction};
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+
+use crate::{
+    clock::now_ms,
+    disk,
+    feeds::{Event, Feeds},
+    limits::{DISK_RETRY_MS, IDLE_HUBS_MAX, QUEUED_WRITES_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_OPS_MAX},
+};
+
+/// What the writer is told.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Apply a command, and answer when it is on the disk.
+    Write(Write),
+    /// Do what came before, and end.
+    Stop,
+}
+
+/// A command that waits for its place.
+#[derive(Debug)]
+pub(crate) struct Write {
+    pub(crate) dictionary: DictionaryName,
+    pub(crate) actor: Actor,
+    pub(crate) command: Command,
+    /// Where the answer goes, if anybody waits for one.
+    pub(crate) reply: Option<Reply>,
+}
+
+/// Where an answer goes.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// The number to repeat.
+    pub(crate) batch: u64,
+    /// Has room for an answer to each command that waits for one.
+    pub(crate) to: mpsc::Sender<Answer>,
+}
+
+/// The answer to a command.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) batch: u64,
+    pub(crate) receipt: Receipt,
+}
+
+/// How the writer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    Working,
+    Stopped,
+    Failed,
+}
+
+/// The way to the writer. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer {
+    orders: mpsc::Sender<Order>,
+    health: watch::Receiver<Health>,
+}
+
+/// The writer's thread.
+#[derive(Debug)]
+pub(crate) struct WriterThread(JoinHandle<Result<(), StoreError>>);
+
+impl Writer {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub(crate) fn start(
+        store: Arc<Store>,
+        feeds: Arc<Feeds>,
+        limits: Limits,
+        disk_reserve_bytes: u64,
+    ) -> io::Result<(Self, WriterThread)> {
+        let (orders, waiting) = mpsc::channel(QUEUED_WRITES_MAX);
+        let (health, watched) = watch::channel(Health::Working);
+        let hubs = HashMap::new();
+        let worker = Worker { store, feeds, limits, disk_reserve_bytes, is_disk_full: false, waiting, hubs };
+        let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            // Dropped without a word by a panic, which counts as failed.
+            let ended = worker.run();
+            health.send_replace(if ended.is_ok() { Health::Stopped } else { Health::Failed });
+            ended
+        })?;
+        Ok((Self { orders, health: watched }, WriterThread(thread)))
+    }
+
+    /// Waits for room in the queue. Cancel safe. `None` when the writer has ended.
+    pub(crate) async fn reserve(&self) -> Option<mpsc::Permit<'_, Order>> {
+        self.orders.reserve().await.ok()
+    }
+
+    /// Whether it still writes.
+    pub(crate) fn is_working(&self) -> bool {
+        *self.health.borrow() == Health::Working && self.health.has_changed().is_ok()
+    }
+
+    /// Waits until it has failed.
+    pub(crate) async fn failed(&self) {
+        let mut health = self.health.clone();
+        // An error: the thread panicked.
+        if health.wait_for(|&health| health != Health::Working).await.is_ok_and(|health| *health == Health::Stopped) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Ends it after what waits has been done.
+    pub(crate) async fn stop(&self) {
+        // It fails when the writer has ended already.
+        let _ = self.orders.send(Order::Stop).await;
+    }
+}
+
+impl WriterThread {
+    /// Waits for the end of the thread.
+    ///
+    /// # Errors
+    /// When it failed.
+    ///
+    /// # Panics
+    /// When it panicked.
+    pub(crate) fn join(self) -> Result<(), StoreError> {
+        self.0.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// What the thread owns.
+struct Worker {
+    store: Arc<Store>,
+    feeds: Arc<Feeds>,
+    limits: Limits,
+    disk_reserve_bytes: u64,
+    /// Said in the log once, not with each refusal.
+    is_disk_full: bool,
+    waiting: mpsc::Receiver<Order>,
+    /// The dictionaries that are being written.
+    hubs: HashMap<DictionaryName, Hub>,
+}
+
+impl Worker {
+    fn run(mut self) -> Result<(), StoreError> {
+        while let Some(first) = self.waiting.blocking_recv() {
+            let (writes, stop) = self.drain(first);
+            if let Err(error) = self.write(writes) {
+                error!("writing ends: {error}. What was acknowledged is on the disk.");
+                return Err(error);
+            }
+            if stop {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The writes of a transaction, and whether to end after it.
+    fn drain(&mut self, first: Order) -> (Vec<Write>, bool) {
+        let (mut writes, mut ops, mut bytes) = (Vec::new(), 0, 0);
+        let mut next = Some(first);
+        while let Some(order) = next {
+            let Order::Write(write) = order else { return (writes, true) };
+            ops += write.command.operations();
+            bytes += write.command.bytes();
+            writes.push(write);
+            let room = ops < TRANSACTION_OPS_MAX && bytes < TRANSACTION_BYTES_MAX;
+            next = room.then(|| self.waiting.try_recv().ok()).flatten();
+        }
+        (writes, false)
+    }
+
+    /// One transaction.
+    fn write(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {
+        if self.check_disk() {
+            turn_away(writes);
+            return Ok(());
+        }
+        let (now_ms, limits) = (now_ms(), self.limits);
+        let mut transaction = self.store.begin()?;
+        let (mut answers, mut commits) = (Vec::new(), Vec::new());
+        {
+            let mut tables = transaction.tables()?;
+            let mut concerned: Vec<DictionaryName> = Vec::new();
+            for Write { dictionary, actor, command, reply } in writes {
+                let hub = hub(&mut self.hubs, &self.store, &dictionary)?;
+                let context = Context { now_ms, limits, actor };
+                let record = Record { at: hub.counters().head.next(), context, command };
+                let receipt = hub.apply(&mut tables.rows(&dictionary)?, &record)?;
+                answers.extend(reply.map(|reply| (reply, receipt)));
+                if !concerned.contains(&dictionary) {
+                    concerned.push(dictionary);
+                }
+            }
+            for dictionary in concerned {
+                let hub = self.hubs.get_mut(&dictionary).expect("it was used above");
+                if let Some(commit) = hub.finish(&mut tables.rows(&dictionary)?)? {
+                    commits.push((dictionary, commit));
+                }
+            }
+        }
+        if !commits.is_empty() {
+            transaction.commit()?;
+        }
+        for (reply, receipt) in answers {
+            answer(&reply, receipt);
+        }
+        for (dictionary, commit) in &commits {
+            self.publish(dictionary, commit);
+        }
+        self.forget_idle_hubs(&commits);
+        Ok(())
+    }
+
+    fn publish(&self, dictionary: &DictionaryName, commit: &Commit) {
+        self.feeds.publish(dictionary, || Event::Commit(Arc::new(Broadcast::new(commit, &self.limits))));
+    }
+
+    fn forget_idle_hubs(&mut self, written: &[(DictionaryName, Commit)]) {
+        if self.hubs.len() > IDLE_HUBS_MAX {
+            self.hubs.retain(|name, _| written.iter().any(|(written, _)| written == name));
+        }
+    }
+
+    /// Whether the disk has less room than is kept in reserve.
+    fn check_disk(&mut self) -> bool {
+        let is_full = match disk::free_bytes(self.store.path()) {
+            Ok(free) => free < self.disk_reserve_bytes,
+            Err(error) => {
+                // The commit will tell.
+                warn!("cannot find out how much room the disk has: {error}");
+                false
+            }
+        };
+        if is_full != std::mem::replace(&mut self.is_disk_full, is_full) {
+            let reserve = self.disk_reserve_bytes;
+            match is_full {
+                true => warn!("writes are refused: the disk has less than the reserve of {reserve} bytes left"),
+                false => info!("writes are taken again: the disk has more than the reserve of {reserve} bytes left"),
+            }
+        }
+        is_full
+    }
+}
+
+/// The hub of a dictionary, made if there is none. The store's readers see what is committed, and this transaction has
+/// not changed a dictionary without a hub.
+fn hub<'a>(
+    hubs: &'a mut HashMap<DictionaryName, Hub>,
+    store: &Store,
+    name: &DictionaryName,
+) -> Result<&'a mut Hub, StoreError> {
+    if !hubs.contains_key(name) {
+        hubs.insert(name.clone(), store.summary(name)?.into_hub());
+    }
+    Ok(hubs.get_mut(name).expect("it has just been made"))
+}
+
+/// Answers every write with Busy.
+fn turn_away(writes: Vec<Write>) {
+    for Write { command, reply, .. } in writes {
+        if let Some(reply) = reply {
+            answer(&reply, Receipt::turned_away(&command, AckCode::Busy, DISK_RETRY_MS));
+        }
+    }
+}
+
+fn answer(Reply { batch, to }: &Reply, receipt: Receipt) {
+    match to.try_send(Answer { batch: *batch, receipt }) {
+        // Closed: who asked has gone, and will find out when it is back.
+        Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
+        Err(mpsc::error::TrySendError::Full(answer)) => {
+            unreachable!("a connection waits for more answers than it has room for: {answer:?}")
+        }
+    }
+}
