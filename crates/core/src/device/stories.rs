@@ -350,6 +350,17 @@ fn where_tabs_are_asked_the_least_of_those_that_live_takes_over() {
 }
 
 #[test]
+fn a_tab_that_has_outlived_all_others_asks_nobody() {
+    let found = Found { replicas: vec![ReplicaId(9)], ..Found::default() };
+    let (mut device, _) = opened(1, WhoLives::Asked, found);
+    let later_ms = NOW_MS + ANSWER_MS_MAX;
+    device.handle_timeout(later_ms);
+    assert!(effects(&mut device, later_ms).contains(&Effect::ReadLeft(ReplicaId(9))));
+    device.handle_timeout(later_ms + ANSWER_MS_MAX);
+    assert_eq!(effects(&mut device, later_ms + ANSWER_MS_MAX), []);
+}
+
+#[test]
 fn with_locks_tabs_are_asked_now_and_then_and_watched_once() {
     let (mut device, mut other) = (opened_empty(1), opened_empty(2));
     device.client_mut().ask_siblings();
