@@ -30,8 +30,6 @@ use super::{
 };
 use crate::model::{Connection, EntryState, FirstPage, OnChange, Room, Rows};
 
-/// The digest is compared this long after a change, so that a flood of changes is one comparison.
-const VERIFY_AFTER_MS: u64 = 2000;
 /// Why a store is closed that was open.
 const CLOSED: &str = "another tab has deleted what is kept here, or is of a newer version";
 const FORGOTTEN: &str = "it was forgotten here; reload the page to keep it again";
@@ -68,9 +66,6 @@ pub(super) struct State {
     frame: Option<Frame>,
     /// No connection has come to life since the last one failed.
     has_failed: bool,
-    verify_at_ms: Option<u64>,
-    /// The cursor at the last comparison of digests that was asked for here.
-    compared: Option<Seq>,
 }
 
 /// The rows of keys of the outbox; none where nothing waits any more.
@@ -126,8 +121,6 @@ impl Driver {
             timer: None,
             frame: None,
             has_failed: false,
-            verify_at_ms: None,
-            compared: None,
         };
         let driver = Rc::new_cyclic(|this| Self { this: this.clone(), state: RefCell::new(state), on_change });
         driver.listen();
@@ -336,14 +329,7 @@ impl Driver {
 
     fn handle_timeout(&self) {
         let now_ms = now_ms();
-        {
-            let state = &mut *self.state.borrow_mut();
-            state.timer = None;
-            if state.verify_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
-                (state.verify_at_ms, state.compared) = (None, Some(state.client.cursor()));
-                state.client.verify(now_ms);
-            }
-        }
+        self.state.borrow_mut().timer = None;
         let ended = {
             let state = &mut *self.state.borrow_mut();
             let ended = state.tabs.handle_timeout(state.client.replica(), now_ms);
@@ -572,15 +558,12 @@ impl State {
 
     /// Sets the timer to what comes next.
     fn schedule(&mut self, driver: &Weak<Driver>) {
-        let (now_ms, cursor) = (now_ms(), self.client.cursor());
-        let is_due =
-            self.client.is_settled() && self.client.verified() != Some(cursor) && self.compared != Some(cursor);
-        self.verify_at_ms = is_due.then(|| self.verify_at_ms.unwrap_or(now_ms + VERIFY_AFTER_MS));
+        let now_ms = now_ms();
         let again_at_ms = match &self.device {
             Device::Open { unkept: Some(unkept), is_keeping: false, .. } => Some(unkept.again_at_ms),
             _ => None,
         };
-        let others = self.verify_at_ms.into_iter().chain(self.tabs.poll_timeout()).chain(again_at_ms);
+        let others = self.tabs.poll_timeout().into_iter().chain(again_at_ms);
         let Some(next_ms) = self.client.poll_timeout().into_iter().chain(others).min() else {
             self.timer = None;
             return;

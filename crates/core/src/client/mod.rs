@@ -60,7 +60,7 @@ use timers::{Timer, TimerTable};
 pub use user::EditError;
 use user::User;
 pub use verifier::HEAL_MS_MIN;
-use verifier::{Finding, Verifier};
+use verifier::{Finding, VERIFY_AFTER_MS, Verifier};
 pub use view::Shown;
 use view::View;
 
@@ -315,6 +315,9 @@ impl Client {
                 self.ask_digest();
             }
         }
+        if self.timers.expire(Timer::Verify, now_ms) {
+            self.ask_digest();
+        }
         self.timers.expire(Timer::Siblings, now_ms);
         self.sender.outbox_mut().wake(now_ms, Timer::Resend.latest_ms(now_ms));
         self.evaluate(now_ms);
@@ -356,10 +359,7 @@ impl Client {
         self.compare(now_ms);
         self.send();
         self.say();
-        match self.outbox().wakes_at() {
-            Some(wakes_at_ms) => self.timers.set(Timer::Resend, wakes_at_ms),
-            None => self.timers.stop(Timer::Resend),
-        }
+        self.set_timers(now_ms);
     }
 
     fn release(&mut self) {
@@ -434,8 +434,21 @@ impl Client {
         self.output.say_status(status);
     }
 
+    fn set_timers(&mut self, now_ms: u64) {
+        match self.outbox().wakes_at() {
+            Some(wakes_at_ms) => self.timers.set(Timer::Resend, wakes_at_ms),
+            None => self.timers.stop(Timer::Resend),
+        }
+        if self.is_settled() && self.verifier.is_behind(self.cursor()) {
+            self.timers.start(Timer::Verify, now_ms + VERIFY_AFTER_MS);
+        } else {
+            self.timers.stop(Timer::Verify);
+        }
+    }
+
     fn ask_digest(&mut self) {
         if self.link.is_welcome() {
+            self.verifier.handle_asked(self.base.cursor());
             self.output.transmit(&ClientFrame::Check);
         }
     }

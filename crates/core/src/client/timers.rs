@@ -7,6 +7,7 @@ use super::{
     link::{ANSWER_MS_MAX, BACKOFF_MS_MAX, PING_MS},
     outbox::WAIT_MS_MAX,
     siblings::SIBLINGS_FIRST_MS,
+    verifier::VERIFY_AFTER_MS,
 };
 
 /// What a client waits for.
@@ -22,10 +23,12 @@ pub(super) enum Timer {
     Resend,
     /// The end of the time in which writes of siblings go first.
     Siblings,
+    /// The next comparison of digests after a change.
+    Verify,
 }
 
 impl Timer {
-    const ALL: [Self; 5] = [Self::Connect, Self::Ping, Self::Answer, Self::Resend, Self::Siblings];
+    const ALL: [Self; 6] = [Self::Connect, Self::Ping, Self::Answer, Self::Resend, Self::Siblings, Self::Verify];
 
     /// The longest that this timer ever waits.
     fn wait_ms_max(self) -> u64 {
@@ -35,6 +38,7 @@ impl Timer {
             Self::Answer => ANSWER_MS_MAX,
             Self::Resend => WAIT_MS_MAX,
             Self::Siblings => SIBLINGS_FIRST_MS,
+            Self::Verify => VERIFY_AFTER_MS,
         }
     }
 

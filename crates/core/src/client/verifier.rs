@@ -1,7 +1,7 @@
 //! The verifier: whether the base is what the server has, which the digests of both say.
 //!
-//! The server is asked for its digest after each catch-up and with each ping that finds something unverified. Its answer is compared
-//! when the base has come to the seq of the answer. The base is fetched anew if the digests differ, but not again and again: a
+//! The server is asked for its digest after each catch-up, [`VERIFY_AFTER_MS`] after a change, and with each ping that finds
+//! something unverified. Its answer is compared when the base has come to the seq of the answer. The base is fetched anew if the digests differ, but not again and again: a
 //! fault that a snapshot does not mend would otherwise fetch one after the other.
 //!
 //! It sends nothing and fetches nothing: the client does, by what is found here.
@@ -10,6 +10,9 @@ use crate::{Dictionary, Seq, wire::Check};
 
 /// At most one snapshot in this time mends a base whose digest differs.
 pub const HEAL_MS_MIN: u64 = 600_000;
+
+/// The server is asked for its digest this long after a change, so that a flood of changes is one comparison.
+pub(super) const VERIFY_AFTER_MS: u64 = 2000;
 
 /// What a comparison has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub(super) struct Verifier {
     check: Option<Check>,
     /// Where the digests were last the same.
     verified: Option<Seq>,
+    /// The cursor at which the server was last asked over this connection.
+    asked: Option<Seq>,
     /// The server has not been asked since the base was last brought up to date as a whole.
     is_due: bool,
     healed_at_ms: Option<u64>,
@@ -64,7 +69,17 @@ impl Verifier {
     }
 
     pub(super) fn handle_disconnected(&mut self) {
-        self.check = None;
+        (self.check, self.asked) = (None, None);
+    }
+
+    /// The server is asked while the base is at `cursor`.
+    pub(super) fn handle_asked(&mut self, cursor: Seq) {
+        self.asked = Some(cursor);
+    }
+
+    /// Whether a settled base at `cursor` is another one than was last verified or asked about.
+    pub(super) fn is_behind(&self, cursor: Seq) -> bool {
+        self.verified != Some(cursor) && self.asked != Some(cursor)
     }
 
     /// The server has said what its digest is.
@@ -136,6 +151,20 @@ mod tests {
         assert_eq!(differs(1000 + HEAL_MS_MIN - 1), Some(Finding::DiffersStill));
         assert_eq!(differs(1000 + HEAL_MS_MIN), Some(Finding::Differs));
         assert_eq!((verifier.divergences(), verifier.verified()), (3, None));
+    }
+
+    #[test]
+    fn each_change_is_asked_about_once() {
+        let (mut verifier, base) = (Verifier::default(), Dictionary::new());
+        assert!(verifier.is_behind(Seq(1)));
+        verifier.handle_asked(Seq(1));
+        assert!(!verifier.is_behind(Seq(1)) && verifier.is_behind(Seq(2)));
+        verifier.handle_check(check(2, 0));
+        verifier.compare(&base, Seq(2), 0);
+        assert!(!verifier.is_behind(Seq(2)), "it is verified");
+        verifier.handle_asked(Seq(3));
+        verifier.handle_disconnected();
+        assert!(verifier.is_behind(Seq(3)), "no answer can come any more");
     }
 
     #[test]
