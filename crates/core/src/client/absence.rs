@@ -10,7 +10,7 @@ use std::mem;
 
 use crate::{Entry, Key, Seq, Value};
 
-/// Who has heard nothing for this long was away: longer than a line is down that its person waits for.
+/// Who has heard nothing for this long was away: nobody sits and waits for so long until a line is up again.
 pub const ABSENCE_MS_MIN: u64 = 300_000;
 /// Changes that are noted with what was before: more than a person reads.
 const CHANGES_MAX: usize = 200;

@@ -11,7 +11,8 @@ use crate::{
     wire::{WireError, snapshot::Header},
 };
 
-/// Deltas are kept beside a snapshot up to this, or half of what the snapshot takes; then a new one takes the place of all.
+/// Deltas are kept beside a snapshot until together they take more than this, and more than half of what the snapshot takes.
+/// Then a new snapshot replaces them all.
 const DELTAS_BYTES_MAX: usize = 256 * 1024;
 
 /// How the base has changed.
@@ -32,7 +33,7 @@ pub struct BaseChange {
 pub enum Verdict {
     /// Keep it.
     Keep,
-    /// Leave the store as it is: it is as far.
+    /// Leave the store as it is: it has come as far, or farther.
     Leave,
     /// The store lacks what came before: see [`Client::keep_whole`](super::Client::keep_whole).
     Gap,
@@ -65,7 +66,7 @@ pub(super) struct Journal {
     after: Seq,
     news: News,
     room: Room,
-    /// What the Deltas take that were kept or handed out since the last snapshot.
+    /// Bytes of the Deltas since the last snapshot.
     deltas_bytes: usize,
     snapshot_bytes: usize,
 }
@@ -75,7 +76,7 @@ pub(super) struct Journal {
 enum News {
     /// These Deltas, in their order.
     Deltas(Vec<Vec<u8>>),
-    /// All of the base: it has changed in a way that no Delta says, or has become too long a list of Deltas.
+    /// All of the base: it has changed in a way that no Delta says, or the Deltas have become too many.
     Whole,
 }
 

@@ -1,5 +1,5 @@
-//! What of a client outlives it and what its siblings are told: both are the rows of its outbox, key by key, with what was
-//! decided about the conflicts of that key.
+//! What a local store keeps of a client, and what its siblings are told. Of the outbox both get the same: the rows of each
+//! key, with what was decided about the conflicts of that key.
 //!
 //! A store writes a [`LocalChange`] in one transaction, and the changes in their order. Then whatever suffix of them a crash
 //! takes, what is left is a client's state of some moment: a row that has left the outbox is in the base.
@@ -116,7 +116,8 @@ impl Client {
         LocalChange { outbox, base, steps: self.steps.take_change() }
     }
 
-    /// How the outbox has changed since the last call, where nothing is kept and only siblings are told.
+    /// How the outbox has changed since the last call. To be called in place of [`Client::take_local_change`] where nothing is
+    /// kept, and only siblings are told.
     pub fn take_outbox_change(&mut self) -> Vec<(Key, Option<Vec<u8>>)> {
         let mut changed = self.sender.outbox_mut().take_changed();
         changed.extend(self.decisions.take_changed());
@@ -183,8 +184,8 @@ impl Client {
         }
     }
 
-    /// A sibling's message came. Returns who it is. One that cannot be read is of another version of this program, which goes its
-    /// own way.
+    /// A sibling's message came. Returns who it is. A message that cannot be read comes from another version of this program, and
+    /// is not heard.
     pub fn handle_told(&mut self, message: &[u8], now_ms: u64) -> Option<ReplicaId> {
         let told: Told = minicbor::decode(message).ok()?;
         let (replica, own) = (told.replica, self.replica());

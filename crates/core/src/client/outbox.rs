@@ -1,8 +1,10 @@
 //! The outbox: what this replica wrote and the server has not confirmed.
 //!
-//! One row a (replica, key) is on its way: a newer write of the same replica to the same key takes the older's place. A row
-//! leaves when its stamp is acknowledged **and** the base has reached the ack's seq, so that the shown state never goes back.
-//! Rows that the server refused for good stay beside it until their user lets them go.
+//! Of each replica and key one row is on its way: a newer write replaces an older one. A row leaves when its stamp is
+//! acknowledged **and** the base has reached the ack's seq, so that the shown state never goes back.
+//!
+//! Rows that the server refused for good stay beside it until their user lets them go. With one row in all, a refused value hid
+//! an entry that a fork had taken back, and a later edit threw that entry away.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +20,7 @@ pub(super) const WAIT_MS_MAX: u64 = 600_000;
 /// An unconfirmed write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxRow {
-    /// The value; none removes.
+    /// The value; none if it is a remove.
     pub value: Option<Value>,
     /// When and by which replica.
     pub stamp: Stamp,
@@ -90,18 +92,19 @@ impl OutboxRow {
     }
 }
 
-/// Rows in the order of their turns. Of one type, whatever the number means: each type of set is code of its own in the page.
+/// Rows in the order of a number. The three sets have one type, although their numbers mean different things: each further
+/// type of set would bring its own code into the page.
 type Turns = BTreeSet<(u64, Stamp, Key)>;
 
 /// The unconfirmed writes by key.
 #[derive(Clone, Debug, Default)]
 pub struct Outbox {
     rows: BTreeMap<Key, Vec<OutboxRow>>,
-    /// At 0.
+    /// By 0: it is the turn of all.
     queued: Turns,
-    /// At the time that they wait for.
+    /// By the time that they wait for.
     waiting: Turns,
-    /// At the seq that the base has to reach.
+    /// By the seq that the base has to reach.
     acked: Turns,
     active: usize,
     inactive: usize,
@@ -109,8 +112,8 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Adds a row. One that is on its way takes the place of the one of the same replica and key that is, unless that has a
-    /// greater stamp. Rows that wait for their user stay beside it.
+    /// Adds a row. If it is on its way, it replaces the row of the same replica and key that is on its way too, unless that one
+    /// has a greater stamp. Rows that wait for their user stay beside it.
     pub fn insert(&mut self, key: Key, row: OutboxRow) {
         if let Some(old) = self.row_of(&key, row.stamp).map(|old| old.stamp).filter(|_| row.state.is_active()) {
             if old > row.stamp {
@@ -218,8 +221,8 @@ impl Outbox {
         std::mem::take(&mut self.changed)
     }
 
-    /// The next operations to send in the order of their stamps, at least one and at most a Push's worth, which are now
-    /// sent. Empty if nothing is queued that may go.
+    /// The next operations to send, in the order of their stamps, and at most as many as one Push may have. From now on they
+    /// count as sent. Empty if nothing that is queued may go.
     pub fn take_push(&mut self, may_go: &dyn Fn(&Key, &OutboxRow) -> bool) -> Vec<(Key, Op)> {
         let (mut ops, mut bytes) = (Vec::new(), 0);
         for (_, stamp, key) in &self.queued {
@@ -298,8 +301,9 @@ impl Outbox {
     }
 }
 
-/// What an operation of a replica has seen when editing began at `began`: that, and what it replaces of what waits on this
-/// device: `rows` are the key's rows in the outbox and of the siblings. `confirmed` is the replica's entry in the base.
+/// What an operation of a replica has seen: first `began`, what was shown when editing began, then what it replaces of what
+/// waits on this device. `rows` are the key's rows in the outbox and of the siblings. `confirmed` is the stamp of the base's
+/// entry, if this replica wrote that.
 pub(super) fn seen<'a>(
     began: Stamp,
     confirmed: Option<Stamp>,

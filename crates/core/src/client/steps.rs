@@ -13,7 +13,7 @@ use crate::{AuthorId, Key, Stamp, Value, cbor_array, wire::encode};
 
 /// The last steps are kept.
 const STEPS_MAX: usize = 100;
-/// Of those, no more than together take this, but one always.
+/// Of those, as many as take no more than this together, and always one.
 const STEPS_BYTES_MAX: usize = 256 * 1024;
 
 /// A write that can be taken back.

@@ -99,8 +99,8 @@ pub struct Author {
 
 cbor_array!(Author { id, name });
 
-/// The names of the authors that a replica has met, by their ids. Bounded by people, not by page loads: few enough for a sorted
-/// list, which is a tenth of a tree's code in the page.
+/// The names of the authors that a replica has met, by their ids. There is one for each person, not for each page load: few
+/// enough for a sorted list, which in the page is a tenth of a tree's code.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names(Vec<Author>);
 

@@ -65,8 +65,9 @@ pub struct Conflict {
     pub resolution: Resolution,
 }
 
-/// The newest conflict rows of a dictionary in the order of their names. At most [`CONFLICTS_MAX`]: when a newer one comes,
-/// the oldest leaves, on the server and on every client alike.
+/// The newest conflict rows of a dictionary in the order of their names. At most [`CONFLICTS_MAX`], open or resolved: when a
+/// newer one comes, the oldest leaves. The rule is the same on the server and on every client, so no server has to tell which
+/// rows have left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conflicts(Vec<Conflict>);
 

@@ -1,4 +1,4 @@
-//! The last-write-wins element dictionary: one entry a key, merged by [`Entry::beats`].
+//! The last-write-wins element dictionary: one entry for each key, merged by [`Entry::beats`].
 //!
 //! Merge is commutative, associative and idempotent, so replicas that have seen the same writes hold the same entries,
 //! whatever the order. It is the two-set LWW element set with an add bias, in half the state (Shapiro et al., *A
@@ -27,7 +27,7 @@ pub struct Dictionary {
     tally: Tally,
 }
 
-/// What is kept of the live entries while they change.
+/// The digest and the number of the live entries, brought up to date with each change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Tally {
     digest: Digest,
@@ -136,8 +136,8 @@ impl Dictionary {
     }
 }
 
-/// Of two entries of a key the later stays. O(n log n). One by one: the tree's own way sorts, with code that is a fiftieth of the
-/// page.
+/// If a key comes twice, the entry that comes later stays. O(n log n). They are put in one by one: the tree's own way sorts them
+/// first, and the code for that would be a fiftieth of the page.
 impl FromIterator<(Key, Entry)> for Dictionary {
     fn from_iter<I: IntoIterator<Item = (Key, Entry)>>(entries: I) -> Self {
         let mut dictionary = Self::new();
@@ -149,7 +149,7 @@ impl FromIterator<(Key, Entry)> for Dictionary {
 }
 
 impl Tally {
-    /// Fills a slot; finding it was the walk down the tree. Returns what was there.
+    /// Fills a slot that a walk down the tree has found. Returns what was there.
     fn set(&mut self, slot: Slot<'_, Key, Entry>, entry: Entry) -> Option<Entry> {
         self.add(slot.key(), &entry);
         match slot {

@@ -18,8 +18,8 @@ use crate::limits::{KEY_BYTES_MAX, NAME_BYTES_MAX};
 /// browser, and would double the size of the page if they were here.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key {
-    /// The first 8 bytes, big-endian, zeros behind a shorter text, which has none itself: where two differ they order as the
-    /// texts, without a visit to either's memory. A walk down a tree is mostly such visits.
+    /// The first 8 bytes, big-endian, filled up with zeros, of which no key has one. If the heads of two keys differ, so do the
+    /// texts, in the same order, and neither text's memory is read. A walk down a tree is mostly such reads.
     head: u64,
     text: Arc<str>,
 }
@@ -85,7 +85,7 @@ impl PartialOrd for Key {
     }
 }
 
-/// As `str` does, which a key can be looked up by.
+/// The hash of the `str`, by which a key can be looked up.
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.text.hash(state);

@@ -77,8 +77,11 @@ impl Lineage {
         let known = std::iter::once((self.current, cursor)).chain(self.past.iter().rev().map(|p| (p.epoch, p.end)));
         known
             .filter_map(|(epoch, end)| {
-                let shared = end.min(server.end(epoch, head)?);
-                Some(if mutant!("the fork is where the client is") { end } else { shared })
+                let mut shared = end.min(server.end(epoch, head)?);
+                if mutant!("the fork is where the client is") {
+                    shared = end;
+                }
+                Some(shared)
             })
             .next()
             .map(|fork| fork.min(cursor))

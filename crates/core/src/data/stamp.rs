@@ -10,7 +10,8 @@
 //! | 64 | replica | makes two replicas' stamps differ |
 //!
 //! The clock is the one of Kulkarni et al., *Logical Physical Clocks* (2014), reduced to what a last-write-wins element
-//! needs: monotone a key, not causal over the whole dictionary. It reads no clock itself; wall time is an argument.
+//! needs: the stamps of one key rise, and those of different keys say nothing about cause and effect. It reads no clock
+//! itself; wall time is an argument.
 
 use std::fmt;
 
@@ -42,7 +43,7 @@ impl HybridTime {
         Self(millis.min(Self::MAX >> Self::COUNTER_BITS) << Self::COUNTER_BITS)
     }
 
-    /// A time of its parts. Milliseconds beyond 48 bits saturate, and of the counter the low 15 bits count.
+    /// The time that these parts make. Milliseconds beyond 48 bits saturate, and of the counter the low 15 bits count.
     pub fn new(millis: u64, counter: u16) -> Self {
         Self(Self::from_millis(millis).0 | u64::from(counter) & ((1 << Self::COUNTER_BITS) - 1))
     }
@@ -78,7 +79,7 @@ impl Stamp {
     /// Above or equal to every stamp.
     pub const MAX: Stamp = Stamp(u128::MAX);
 
-    /// Composes a stamp of its parts.
+    /// The stamp that these parts make.
     pub fn new(time: HybridTime, put: bool, replica: ReplicaId) -> Self {
         Self(u128::from((time.0 << 1) | u64::from(put)) << 64 | u128::from(replica.0))
     }
@@ -93,7 +94,7 @@ impl Stamp {
         self.time().millis()
     }
 
-    /// Whether it belongs to a put; a remove's stamp says so itself.
+    /// Whether the write was a put, and not a remove.
     pub fn is_put(self) -> bool {
         (self.0 >> 64) & 1 == 1
     }
@@ -143,7 +144,7 @@ impl<'b, C> Decode<'b, C> for Stamp {
     }
 }
 
-/// A replica's clock: each stamp is above all that it made before and above the one it replaces.
+/// A replica's clock: each stamp is above all that it made before, and above the one that its write replaces.
 #[derive(Clone, Debug)]
 pub struct Clock {
     replica: ReplicaId,
@@ -163,8 +164,10 @@ impl Clock {
 
     /// The next stamp: at `now_ms` (the best estimate of the server's time), or one step above `replaced`, or one step
     /// above this clock's last, whichever is latest.
-    pub fn stamp(&mut self, now_ms: u64, replaced: Stamp, put: bool) -> Stamp {
-        let replaced = if mutant!("a clock ignores what it replaces") { Stamp::ZERO } else { replaced };
+    pub fn stamp(&mut self, now_ms: u64, mut replaced: Stamp, put: bool) -> Stamp {
+        if mutant!("a clock ignores what it replaces") {
+            replaced = Stamp::ZERO;
+        }
         self.last = HybridTime::from_millis(now_ms).max(replaced.time().next()).max(self.last.next());
         Stamp::new(self.last, put, self.replica)
     }

@@ -35,7 +35,7 @@ pub enum ValueError {
         /// What is allowed.
         limit: u32,
     },
-    /// From a peer that should have removed it.
+    /// Whitespace outside strings, from a peer that should have removed it.
     #[error("value has whitespace outside strings at byte {0}")]
     Whitespace(usize),
 }
