@@ -180,3 +180,63 @@ impl Client {
         Ok(Undone::Written(key.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Author, AuthorId, AuthorName, ReplicaId};
+
+    fn key(name: &str) -> Key {
+        Key::parse(name).unwrap()
+    }
+
+    /// A client that has written `a` and `b` in one step, in place of these values.
+    fn client(replaced: [Option<Value>; 2]) -> Client {
+        let author = Author { id: AuthorId(1), name: AuthorName::new("Ada") };
+        let mut client = Client::opening(ReplicaId(1), author, 0);
+        let step = [key("a"), key("b")].into_iter().zip(replaced).map(|(key, value)| {
+            let stamp = client.put(&key, Value::from_text("new"), Stamp::ZERO, 0).unwrap();
+            Write { key, stamp, replaced: Stamp::ZERO, value }
+        });
+        let step = step.collect();
+        client.steps.record(step);
+        client
+    }
+
+    fn values(client: &Client) -> [Option<String>; 2] {
+        ["a", "b"].map(|name| client.get(&key(name)).map(|value| value.as_str().to_owned()))
+    }
+
+    #[test]
+    fn a_step_is_taken_back_and_done_again_as_a_whole() {
+        let mut client = client([None, Some(Value::from_text("old"))]);
+        assert_eq!(client.undo(Some(&key("b")), 0), Ok(Undone::Written(key("a"))));
+        assert_eq!((values(&client), client.undoable()), ([None, Some("\"old\"".to_owned())], (0, 1)));
+        assert_eq!(client.redo(0), Ok(Undone::Written(key("a"))));
+        assert_eq!((values(&client), client.undoable()), (["a", "b"].map(|_| Some("\"new\"".to_owned())), (1, 0)));
+        assert_eq!(client.undo(None, 0), Ok(Undone::Written(key("a"))));
+        assert_eq!(client.undo(None, 0), Ok(Undone::Nothing));
+    }
+
+    #[test]
+    fn of_a_step_what_is_still_ones_own_is_taken_back() {
+        let mut client = client([None, None]);
+        client.put(&key("a"), Value::from_text("newer"), Stamp::ZERO, 0).unwrap();
+        assert_eq!(client.undo(None, 0), Ok(Undone::Written(key("b"))));
+        assert_eq!(values(&client), [Some("\"newer\"".to_owned()), None]);
+        assert_eq!(client.redo(0), Ok(Undone::Written(key("b"))));
+        client.put(&key("b"), Value::from_text("newer"), Stamp::ZERO, 0).unwrap();
+        let author = Some(AuthorId(1));
+        assert_eq!(client.undo(None, 0), Ok(Undone::Overtaken { key: key("b"), author }), "the step is of b alone now");
+    }
+
+    #[test]
+    fn what_is_refused_of_a_step_can_be_tried_again() {
+        let large = Value::from_text(&"x".repeat(70_000));
+        let mut client = client([None, Some(large)]);
+        assert!(matches!(client.undo(None, 0), Err(EditError::Value(_))));
+        assert_eq!((values(&client), client.undoable()), ([None, Some("\"new\"".to_owned())], (1, 1)));
+        assert!(matches!(client.undo(None, 0), Err(EditError::Value(_))));
+        assert_eq!(client.undoable(), (1, 1));
+    }
+}

@@ -287,10 +287,20 @@ impl Outbox {
 
     /// Lets the rows that match wait for something else.
     pub(super) fn transition(&mut self, of: &dyn Fn(&OutboxRow) -> bool, to: RowState) {
-        let rows: Vec<_> = self.iter().filter(|(_, row)| of(row)).map(|(key, row)| (key.clone(), row.stamp)).collect();
-        for (key, stamp) in rows {
+        for (key, stamp) in self.of(of) {
             self.set_state(&key, stamp, to);
         }
+    }
+
+    /// Takes out the rows that match.
+    pub(super) fn remove_all(&mut self, of: &dyn Fn(&OutboxRow) -> bool) {
+        for (key, stamp) in self.of(of) {
+            self.remove(&key, stamp);
+        }
+    }
+
+    fn of(&self, of: &dyn Fn(&OutboxRow) -> bool) -> Vec<(Key, Stamp)> {
+        self.iter().filter(|(_, row)| of(row)).map(|(key, row)| (key.clone(), row.stamp)).collect()
     }
 
     /// Lowers the forks of recovered rows: more of the shared history is gone.

@@ -8,7 +8,7 @@
 //! clock may have been the wrong one. An adopted write that is stamped anew stays its own replica's: with the name of the replica
 //! that has adopted it, it could undo without a conflict row what that one had written meanwhile without knowing of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::{
     Outbox, OutboxRow, RowState,
@@ -47,15 +47,45 @@ struct Batch {
     ops: Vec<(Key, Stamp)>,
 }
 
+/// Of each key the greatest own write that was sent over a connection which ended before its ack: the server may get it yet.
+/// Sorted by the keys. There are as many as were on their way when a connection ended, for which a list is fast enough, and a
+/// tree of its own type would be a hundredth of the page.
+#[derive(Clone, Debug, Default)]
+struct Unanswered(Vec<(Key, Stamp)>);
+
+impl Unanswered {
+    fn get(&self, key: &Key) -> Option<Stamp> {
+        self.position(key).ok().map(|position| self.0[position].1)
+    }
+
+    fn add(&mut self, key: Key, stamp: Stamp) {
+        match self.position(&key) {
+            Ok(position) => self.0[position].1 = stamp.max(self.0[position].1),
+            Err(position) => self.0.insert(position, (key, stamp)),
+        }
+    }
+
+    /// A write was answered: it cannot come late any more, nor can what it replaced.
+    fn forget(&mut self, key: &Key, stamp: Stamp) {
+        if let Ok(position) = self.position(key)
+            && self.0[position].1 <= stamp
+        {
+            self.0.remove(position);
+        }
+    }
+
+    fn position(&self, key: &Key) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| known.cmp(key))
+    }
+}
+
 /// The writes that the server has not confirmed, and how they get there.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sender {
     outbox: Outbox,
     in_flight: VecDeque<Batch>,
     next_batch: u64,
-    /// Of each key the greatest own write that was sent over a connection which ended before its ack: the server may get it
-    /// yet.
-    unanswered: BTreeMap<Key, Stamp>,
+    unanswered: Unanswered,
 }
 
 impl Sender {
@@ -71,8 +101,7 @@ impl Sender {
     pub(super) fn handle_disconnected(&mut self, own: ReplicaId) {
         for (key, stamp) in self.in_flight.drain(..).flat_map(|batch| batch.ops) {
             if stamp.replica() == own {
-                let sent = self.unanswered.entry(key).or_default();
-                *sent = stamp.max(*sent);
+                self.unanswered.add(key, stamp);
             }
         }
         if mutant!("a cut forgets what was sent") {
@@ -142,9 +171,8 @@ impl Sender {
             state = RowState::Queued;
         }
         self.outbox.set_state(key, stamp, state);
-        let is_done = matches!(state, RowState::Acked(_));
-        if is_done && self.unanswered.get(key).is_some_and(|&sent| sent <= stamp) {
-            self.unanswered.remove(key);
+        if matches!(state, RowState::Acked(_)) {
+            self.unanswered.forget(key, stamp);
         }
         if state.is_active() { Answered::Goes } else { Answered::Held }
     }
@@ -160,7 +188,7 @@ impl Sender {
         // The page that wrote an adopted row may have sent it.
         let adopted = (stamp.replica() != own).then_some(stamp);
         // An old connection may bring it, or what it replaces, when the server's clock has come so far.
-        let sent = self.unanswered.get(key).copied().max(adopted)?;
+        let sent = self.unanswered.get(key).max(adopted)?;
         Some(early_ms(sent)).filter(|early_ms| (1..=LATE_MS_MAX).contains(early_ms))
     }
 
@@ -183,7 +211,7 @@ impl Sender {
             return None;
         }
         let admitted = latest(server_ms).max(confirmed.time().plus_millis(1));
-        let late = self.unanswered.get(key).copied();
+        let late = self.unanswered.get(key);
         let below = row.seen.iter().copied().chain(active().map(|row| row.stamp)).chain(late);
         let replaced = below.filter(|stamp| stamp.time() <= admitted).fold(confirmed, Stamp::max);
         let is_put = row.value.is_some();
@@ -267,7 +295,7 @@ mod tests {
         assert_eq!(sender.outbox().row(&key(), first).unwrap().state, RowState::Waiting { until_ms });
         // Once it is done, nothing of it comes late.
         assert_eq!(answer(&mut sender, first, None), Answered::Goes);
-        assert!(sender.unanswered.is_empty());
+        assert_eq!(sender.unanswered.get(&key()), None);
     }
 
     #[test]

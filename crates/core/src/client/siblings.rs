@@ -265,11 +265,7 @@ impl Siblings {
     /// Shows what waits with a sibling no more.
     fn withdraw(&mut self, replica: ReplicaId) {
         let sibling = self.of(replica);
-        let waits = |(key, row): (&Key, &OutboxRow)| {
-            (!matches!(row.state, RowState::Left(_))).then(|| (key.clone(), row.stamp))
-        };
-        let waiting: Vec<_> = sibling.rows.iter().filter_map(waits).collect();
-        waiting.iter().for_each(|(key, stamp)| _ = sibling.rows.remove(key, *stamp));
+        sibling.rows.remove_all(&|row| !matches!(row.state, RowState::Left(_)));
         let changed = sibling.rows.take_changed();
         self.changed.extend(changed);
         self.heard.retain(|sibling| sibling.replica != replica || sibling.rows.active() > 0);
