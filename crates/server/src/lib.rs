@@ -3,8 +3,8 @@
 //! It takes its listener, its stop signal and its [`Pages`], so that a test runs it on port 0, ends it when it likes, and needs
 //! no page. It knows of no command line, no environment, and nothing that renders.
 //!
-//! A write goes from a socket through the queue of the [`writer`] into the store. When it is on the disk, an answer goes back, and
-//! the [`feeds`] tell everyone who follows the dictionary.
+//! A write goes from a socket through the queue of the `writer` into the store. When it is on the disk, an answer goes back, and
+//! the `feeds` tell everyone who follows the dictionary.
 
 mod run;
 
