@@ -1,4 +1,5 @@
-//! The page's own files: its WebAssembly, style and icon, as `cargo leptos build` left them in the site folder.
+//! The page's own files: its WebAssembly, style and icon, as scripts/page.mjs, or `cargo leptos watch`, left them in the site
+//! folder.
 //!
 //! A release binary carries them in itself and runs from any directory; a debug build reads them from the folder, so
 //! that `cargo leptos watch` need not build the server again for a new style. Without a site folder (plain `cargo test`)
@@ -22,7 +23,7 @@ pub(super) static OPTIONS: LazyLock<LeptosOptions> = LazyLock::new(|| {
 /// How a file may be encoded, the best first: its name in HTTP, and the suffix that precompression gives a file.
 const ENCODINGS: [(&str, &str); 2] = [("br", "br"), ("gzip", "gz")];
 
-/// The length of the MD5 in base64 that `cargo leptos` puts into a file's name.
+/// The length of the hash that scripts/page.mjs puts into a file's name.
 const HASH_LENGTH: usize = 22;
 
 #[derive(RustEmbed)]
