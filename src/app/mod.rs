@@ -1,50 +1,43 @@
 //! The page, compiled twice: on the server into HTML, in the browser into what brings that HTML to life.
 //!
-//! The first render is the same at both ends: the entries that the server found. Then a replica is attached, and the page
-//! shows what that has. Nothing here knows how the server stores or how the browser connects; see [`model`](crate::model).
+//! The first render is the same at both ends: the entries that the server found. Then the model gets a device, and the page
+//! shows what that has. Components read the [`model`](crate::model) and run [`Act`](crate::model::Act)s; nothing here knows how
+//! the server stores or how the browser connects.
+//!
+//! The shell, which a device keeps to open any dictionary without a server, is such a document too, without entries and without a
+//! name: the page takes that from its address. So it is painted before the WebAssembly is there, and every page comes to life in
+//! one way.
 
 // Of a component, the macro makes items that are public in a private module.
 #![allow(unreachable_pub)]
 
 mod page;
-mod state;
+mod ui;
 
-mod author;
-mod device;
 mod form;
-mod status;
-
-mod cursor;
-mod edit;
 mod grid;
-mod row;
-mod search;
-
-mod compare;
-mod conflicts;
-
-mod held;
-mod plain_http;
-mod toast;
-mod undo;
+mod notices;
+mod side;
+mod status;
+mod tools;
 
 use leptos::prelude::*;
 
-use self::{page::Page, state::PageState};
+use self::{page::Page, ui::Ui};
 use crate::model::FirstPage;
 
 /// The whole application, everything inside `<body>`. On the server the context holds a [`FirstPage`], in the browser an
-/// [`OpenReplica`](crate::model::OpenReplica).
+/// [`OpenBrowser`](crate::model::OpenBrowser).
 #[component]
 pub fn App() -> impl IntoView {
     let first = SharedValue::new_str(|| expect_context::<FirstPage>());
-    let page = PageState::new(first.into_inner());
-    provide_context(page);
+    let ui = Ui::new(first.into_inner());
+    provide_context(ui);
     // Effects run in the browser alone, after it has taken over the server's HTML.
-    Effect::new(move |_| {
-        page.attach();
+    Ui::effect(Box::new(move || {
+        ui.attach();
         mark_hydrated();
-    });
+    }));
     view! { <Page /> }
 }
 

@@ -20,7 +20,7 @@ const STALL_MAX: Duration = Duration::from_secs(30);
 pub(super) struct Fetch(AbortController);
 
 /// Calls a request off that has stalled.
-struct Patience {
+struct Stall {
     controller: AbortController,
     timeout: RefCell<Option<Timeout>>,
     is_over: Rc<Cell<bool>>,
@@ -31,10 +31,10 @@ impl Fetch {
     pub(super) fn start(url: String, done: impl FnOnce(Result<Vec<u8>, String>) + 'static) -> Self {
         let controller = AbortController::new().expect("every browser with WebAssembly has it");
         let signal = controller.signal();
-        let patience = Patience { controller: controller.clone(), timeout: RefCell::default(), is_over: Rc::default() };
+        let stall = Stall { controller: controller.clone(), timeout: RefCell::default(), is_over: Rc::default() };
         spawn_local(async move {
-            let body = get(&url, &signal, &patience).await.unwrap_or_else(|error| Err(reason(&error)));
-            if patience.is_over.get() {
+            let body = get(&url, &signal, &stall).await.unwrap_or_else(|error| Err(reason(&error)));
+            if stall.is_over.get() {
                 done(Err(format!("nothing came for {} s", STALL_MAX.as_secs())));
             } else if !signal.aborted() {
                 done(body);
@@ -50,7 +50,7 @@ impl Drop for Fetch {
     }
 }
 
-impl Patience {
+impl Stall {
     /// Something has come, or is about to.
     fn renew(&self) {
         let (controller, is_over) = (self.controller.clone(), self.is_over.clone());
@@ -62,10 +62,10 @@ impl Patience {
     }
 }
 
-async fn get(url: &str, signal: &AbortSignal, patience: &Patience) -> Result<Result<Vec<u8>, String>, JsValue> {
+async fn get(url: &str, signal: &AbortSignal, stall: &Stall) -> Result<Result<Vec<u8>, String>, JsValue> {
     let options = RequestInit::new();
     options.set_signal(Some(signal));
-    patience.renew();
+    stall.renew();
     let response: Response = JsFuture::from(window().fetch_with_str_and_init(url, &options)).await?.dyn_into()?;
     if !response.ok() {
         return Ok(Err(format!("the server answers {}", response.status())));
@@ -74,7 +74,7 @@ async fn get(url: &str, signal: &AbortSignal, patience: &Patience) -> Result<Res
     let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
     let mut bytes = Vec::new();
     loop {
-        patience.renew();
+        stall.renew();
         let read = JsFuture::from(reader.read()).await?;
         if js_sys::Reflect::get(&read, &"done".into())?.is_truthy() {
             return Ok(Ok(bytes));

@@ -3,7 +3,7 @@
 //! | object store | key | value |
 //! | --- | --- | --- |
 //! | `base` | 0, 1, 2, … | the Deltas since the snapshot, in order |
-//! | | `header`, `snapshot` | see [`Stored`] |
+//! | | `header`, `snapshot` | see [`keybook_core::client::Stored`] |
 //! | `outbox` | replica (16 hexadecimal digits), a space, key of an entry | that replica's outbox, with its decisions about conflicts |
 //! | `undo` | replica | what can be undone and redone there |
 //!
@@ -17,7 +17,8 @@
 use js_sys::{Array, Object, Promise, Reflect, Uint8Array};
 use keybook_core::{
     Key, ReplicaId,
-    client::{BaseChange, LocalChange, Stored, Verdict},
+    client::{BaseChange, LocalChange, Verdict},
+    device::{Found, Kept, Left},
 };
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
@@ -50,23 +51,6 @@ extern "C" {
 pub(super) struct LocalStore {
     database: IdbDatabase,
     replica: ReplicaId,
-}
-
-/// What was found in a database.
-#[derive(Default)]
-pub(super) struct Found {
-    /// The base.
-    pub(super) stored: Stored,
-    /// The pages that keep something of their own: gone, or still open.
-    pub(super) replicas: Vec<ReplicaId>,
-}
-
-/// What a page that is gone has left.
-pub(super) struct Left {
-    /// The rows of each key.
-    pub(super) outbox: Vec<(Key, Vec<u8>)>,
-    /// What can be undone and redone.
-    pub(super) steps: Vec<u8>,
 }
 
 impl LocalStore {
@@ -138,12 +122,12 @@ impl LocalStore {
         let steps = transaction.object_store(UNDO)?.get(&replica.to_string().into())?;
         let (keys, rows) = (list(&requests[0]).await?, list(&requests[1]).await?);
         let rows = keys.iter().zip(rows.iter()).filter_map(|(key, rows)| Some((parse_key(&key)?, bytes(&rows))));
-        Ok(Left { outbox: rows.collect(), steps: bytes_or_none(&done(&steps).await?) })
+        let steps = done(&steps).await?;
+        Ok(Left { outbox: rows.collect(), steps: (!steps.is_undefined()).then(|| bytes(&steps)) })
     }
 
-    /// Keeps a change, and forgets what pages have left and is part of it. Returns whether the store lacks something
-    /// of the base that is in no change.
-    pub(super) async fn keep(&self, change: &LocalChange, forget: &[ReplicaId]) -> Result<bool, JsValue> {
+    /// Keeps a change, and forgets what pages have left and is part of it.
+    pub(super) async fn keep(&self, change: &LocalChange, forget: &[ReplicaId]) -> Result<Kept, JsValue> {
         let options = Object::new();
         Reflect::set(&options, &"durability".into(), &"strict".into())?;
         let transaction =
@@ -158,10 +142,10 @@ impl LocalStore {
             let _ = transaction.abort();
         }
         let completed = JsFuture::from(completed).await;
-        let lacks = written?;
+        let kept = written?;
         // What is thrown is the event.
         completed.map_err(|_| thrown(transaction.error()))?;
-        Ok(lacks)
+        Ok(kept)
     }
 
     async fn write(
@@ -169,7 +153,7 @@ impl LocalStore {
         transaction: &IdbTransaction,
         change: &LocalChange,
         forget: &[ReplicaId],
-    ) -> Result<bool, JsValue> {
+    ) -> Result<Kept, JsValue> {
         let (outbox, undo) = (transaction.object_store(OUTBOX)?, transaction.object_store(UNDO)?);
         for (key, rows) in &change.outbox {
             let key = JsValue::from(outbox_key(self.replica, key.as_str()));
@@ -185,14 +169,14 @@ impl LocalStore {
         if let Some(steps) = &change.steps {
             undo.put_with_key(&Uint8Array::from(&steps[..]), &self.replica.to_string().into())?;
         }
-        let Some(change) = &change.base else { return Ok(false) };
+        let Some(change) = &change.base else { return Ok(Kept::Whole) };
         let base = transaction.object_store(BASE)?;
         let stored = done(&base.get(&"header".into())?).await?;
         let verdict = change.onto(&bytes_or_none(&stored));
         if verdict == Verdict::Keep {
             keep_base(&base, change).await?;
         }
-        Ok(verdict == Verdict::Gap)
+        Ok(if verdict == Verdict::Gap { Kept::Gap } else { Kept::Whole })
     }
 }
 

@@ -1,4 +1,7 @@
-//! Web Locks: how a page knows that another of this browser is gone. Plain HTTP at another host than localhost has none.
+//! Web Locks: how a page knows that another of this browser has ended. Plain HTTP at another host than localhost has none.
+//!
+//! A page in the back-forward cache has ended as a replica: Chromium keeps such a page for minutes, with its locks, so it lets
+//! them go when it is left. If it comes back it is loaded again, since other tabs may have taken over what it had.
 
 use js_sys::{Function, Promise, Reflect};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
@@ -18,8 +21,7 @@ pub(super) fn are_there() -> bool {
     !manager().is_undefined()
 }
 
-/// Takes a lock once nobody has it, calls `granted`, and holds it until the page is left: one in the browser's back-forward cache
-/// has left its edits too, and comes back as another replica.
+/// Takes a lock once nobody has it, calls `granted`, and holds it until the page is left.
 pub(super) fn take(name: &str, granted: impl FnOnce() + 'static) {
     if !are_there() {
         return;

@@ -1,9 +1,10 @@
-//! The browser's part: it drives the replica of keybook-core with a socket, a clock and randomness, and shows its rows to
-//! the page through [`Replica`]. Nothing else names web-sys.
+//! The browser's part: it drives the page's model with a socket, a clock, randomness, a store and the other tabs. It decides
+//! nothing. Nothing else names web-sys.
 //!
 //! The page is told of changes at most once a frame, whatever comes in. There is no signal a key: rows are read for the
 //! visible window alone.
 
+mod channel;
 mod download;
 mod driver;
 mod fetch;
@@ -11,9 +12,7 @@ mod identity;
 mod local_store;
 mod locks;
 mod quota;
-mod replica;
 mod socket;
-mod tabs;
 mod timer;
 
 use std::rc::Rc;
@@ -21,17 +20,19 @@ use std::rc::Rc;
 use keybook_core::paths;
 use wasm_bindgen::{JsCast, JsValue};
 
-use crate::model::{FirstPage, OnChange, OpenReplica, Replica};
+use crate::model::{OnChange, OpenBrowser, Run, SharedModel};
 
-/// How the page opens a replica here.
-pub const OPEN: OpenReplica = OpenReplica(open);
+/// How the page comes to life here.
+pub const OPEN: OpenBrowser = OpenBrowser(open);
 
-fn open(mut first: FirstPage, on_change: OnChange) -> Rc<dyn Replica> {
-    if first.is_shell() {
-        first.name = name_of_address();
-        document().set_title(&format!("{} · Keybook", first.name));
-    }
-    driver::Driver::start(first, on_change)
+fn open(model: SharedModel, on_change: OnChange) -> Run {
+    let name = model.read(|model| model.name().map(str::to_owned)).unwrap_or_else(|| {
+        let name = name_of_address();
+        document().set_title(&format!("{name} · Keybook"));
+        name
+    });
+    let driver = driver::Driver::start(name, model, on_change);
+    Rc::new(move |act| driver.act(act))
 }
 
 /// The name of the dictionary that the page's address is of. The worker opens the shell at no other address.
@@ -40,7 +41,8 @@ fn name_of_address() -> String {
     paths::name_of_page(&path).unwrap_or(paths::MAIN).to_owned()
 }
 
-/// Tells the document's script that the server can be reached, perhaps another build of it.
+/// Tells the document's script that the server can be reached, perhaps another build of it: a new build begins with a restart,
+/// which ends all sockets. So the script looks for a new worker whenever a socket opens.
 fn announce_connection() {
     let event = web_sys::Event::new("keybook-connected").expect("any name will do");
     // It fails only while the same event is under way.

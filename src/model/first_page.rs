@@ -18,8 +18,8 @@ pub const FIRST_ROWS_MAX: usize = 100;
 /// it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirstPage {
-    /// The dictionary's name; empty in the shell.
-    pub name: String,
+    /// The dictionary's name; none in the shell.
+    pub name: Option<String>,
     /// The epoch of `seq`.
     pub epoch: Epoch,
     /// The moment.
@@ -68,17 +68,17 @@ impl FirstPage {
             })
         });
         let rows = rows.take(FIRST_ROWS_MAX).collect();
-        Self { name: name.as_str().to_owned(), epoch, seq, live, rows }
+        Self { name: Some(name.as_str().to_owned()), epoch, seq, live, rows }
     }
 
     /// Of the shell: a document of no dictionary in particular, which a device keeps to open any of them.
     pub fn shell() -> Self {
-        Self { name: String::new(), epoch: Epoch(0), seq: Seq(0), live: 0, rows: Vec::new() }
+        Self { name: None, epoch: Epoch(0), seq: Seq(0), live: 0, rows: Vec::new() }
     }
 
     /// Whether this is the shell's, and so says nothing of its dictionary.
     pub fn is_shell(&self) -> bool {
-        self.name.is_empty()
+        self.name.is_none()
     }
 
     /// The row of a key, if it is among the first. O(log n).

@@ -1,6 +1,10 @@
 //! Edits that the server refused for good: they wait on this page for the person who made them.
 
-use keybook_core::{Key, Stamp, client::RowState, wire::AckCode};
+use keybook_core::{
+    Key, Stamp,
+    client::{Client, RowState},
+    wire::AckCode,
+};
 
 use super::row::ValueText;
 
@@ -17,8 +21,20 @@ pub struct HeldEdit {
     pub reason: String,
 }
 
+/// The edits that wait for their user, in the order of their keys.
+pub(super) fn held(client: &Client) -> Vec<HeldEdit> {
+    if client.outbox().inactive() == 0 {
+        return Vec::new();
+    }
+    let held = client.outbox().iter().filter_map(|(key, row)| {
+        let reason = held_reason(row.state)?;
+        Some(HeldEdit { key: key.clone(), value: row.value.as_ref().map(ValueText::new), stamp: row.stamp, reason })
+    });
+    held.collect()
+}
+
 /// Why an outbox row waits for its user; none if it does not.
-pub fn held_reason(state: RowState) -> Option<String> {
+pub(super) fn held_reason(state: RowState) -> Option<String> {
     let (code, data) = match state {
         RowState::Held { code, data } => (code, data),
         RowState::Orphaned => return Some("it was made in a dictionary that is gone".to_owned()),

@@ -1,4 +1,4 @@
-//! The keys that are shown, in order, and those among them that a search finds.
+//! The keys that are shown, in order: all of them, or those that a search finds.
 //!
 //! A listing holds no values and no signals: rows are read for the visible window alone.
 
@@ -6,135 +6,117 @@ use std::{collections::BTreeSet, ops::Range};
 
 use keybook_core::Key;
 
+use super::{
+    search::{Fold, Search},
+    sorted::Sorted,
+};
+
 /// From so many changed keys on, a pass over the whole list is cheaper than an insertion for each.
-const MERGE_MIN: usize = 64;
+const REBUILD_MIN: usize = 4096;
 
 /// Sorted keys.
-#[derive(Clone, Debug, Default)]
-pub struct Listing {
-    all: Vec<Key>,
-    search: Search,
-    /// Those that the search finds; unused while it is empty.
-    found: Vec<Key>,
+#[derive(Clone, Debug)]
+pub(super) struct Listing {
+    fold: Fold,
+    all: Sorted<Key>,
+    search: Option<Search>,
 }
 
 impl Listing {
-    /// A listing of sorted keys.
-    pub fn new(keys: Vec<Key>) -> Self {
-        debug_assert!(keys.is_sorted());
-        Self { all: keys, ..Self::default() }
+    /// A listing of sorted keys, which is searched by this folding.
+    pub(super) fn new(keys: Vec<Key>, fold: Fold) -> Self {
+        Self { fold, all: Sorted::new(keys), search: None }
     }
 
-    /// Takes other keys, under the same search. `value` is the JSON of a key's value. O(size of the dictionary).
-    pub fn reset<'a>(&mut self, keys: Vec<Key>, value: impl Fn(&Key) -> &'a str) {
-        debug_assert!(keys.is_sorted());
-        self.all = keys;
-        self.found = self.search.filter(&self.all, value);
+    /// Searches by this folding from now on.
+    pub(super) fn set_fold(&mut self, fold: Fold) {
+        self.fold = fold;
+    }
+
+    /// Takes other keys, sorted, and looks for the same text among them. O(size of the dictionary).
+    pub(super) fn reset(&mut self, keys: Vec<Key>) {
+        self.all = Sorted::new(keys);
+        if let Some(search) = &mut self.search {
+            search.start_over();
+        }
     }
 
     /// Takes changed keys in, each with the JSON of its value, or nothing if it has none any more.
     ///
-    /// O(n) for all of them, and far less for a few.
-    pub fn update<'a>(&mut self, changed: &BTreeSet<Key>, value: impl Fn(&Key) -> Option<&'a str>) {
-        merge(&mut self.all, changed, |key| value(key).is_some());
-        if !self.search.is_empty() {
-            merge(&mut self.found, changed, |key| value(key).is_some_and(|value| self.search.finds(key, value)));
+    /// A few cost what [`Sorted`] says for each, many O(size of the dictionary) for all of them.
+    pub(super) fn update<'a>(&mut self, changed: &BTreeSet<Key>, value: impl Fn(&Key) -> Option<&'a str>) {
+        let are_many = changed.len() >= REBUILD_MIN;
+        if are_many {
+            self.rebuild(changed, &value);
+        }
+        for key in changed {
+            let value = value(key);
+            match value {
+                _ if are_many => {}
+                Some(_) => self.all.insert(key.clone()),
+                None => self.all.remove(key),
+            }
+            if let Some(search) = &mut self.search {
+                search.update(key, value);
+            }
         }
     }
 
-    /// Looks for a text in keys and values. O(size of the dictionary), or of what was found if the text has only grown.
-    pub fn search<'a>(&mut self, text: &str, value: impl Fn(&Key) -> &'a str) {
-        let search = Search::new(text);
-        let grown = !self.search.is_empty() && search.0.starts_with(&self.search.0);
-        self.found = search.filter(if grown { &self.found } else { &self.all }, value);
-        self.search = search;
+    /// Begins to look for a text; an empty one shows all. The rest is done by [`Listing::step`].
+    pub(super) fn search(&mut self, text: &str) {
+        self.search = Search::begin(text, self.fold, self.search.take());
+    }
+
+    /// Goes on with the search, until so many bytes are examined. Returns whether there was one under way.
+    pub(super) fn step<'a>(&mut self, value: impl Fn(&Key) -> Option<&'a str>, budget_bytes: usize) -> bool {
+        let Some(search) = self.search.as_mut().filter(|search| !search.is_done()) else { return false };
+        search.step(&self.all, value, budget_bytes);
+        true
+    }
+
+    /// Whether a search is under way: keys that it finds may follow those that are shown.
+    pub(super) fn is_searching(&self) -> bool {
+        self.search.as_ref().is_some_and(|search| !search.is_done())
     }
 
     /// How many keys are shown.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.shown().len()
     }
 
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.shown().is_empty()
-    }
-
     /// How many keys there are, found or not.
-    pub fn total(&self) -> usize {
+    pub(super) fn total(&self) -> usize {
         self.all.len()
     }
 
     /// A part of the keys that are shown, cut at the end of the list.
-    pub fn keys(&self, range: Range<usize>) -> &[Key] {
-        let shown = self.shown();
-        let end = range.end.min(shown.len());
-        &shown[range.start.min(end)..end]
+    pub(super) fn keys(&self, range: Range<usize>) -> impl Iterator<Item = &Key> {
+        self.shown().range(range)
     }
 
     /// Where a key is, or would be. O(log n).
-    pub fn position(&self, key: &Key) -> usize {
-        self.shown().binary_search(key).unwrap_or_else(|place| place)
+    pub(super) fn position(&self, key: &Key) -> usize {
+        self.shown().position(key)
     }
 
-    fn shown(&self) -> &Vec<Key> {
-        if self.search.is_empty() { &self.all } else { &self.found }
+    fn shown(&self) -> &Sorted<Key> {
+        self.search.as_ref().map_or(&self.all, Search::found)
     }
-}
 
-fn merge(keys: &mut Vec<Key>, changed: &BTreeSet<Key>, is_shown: impl Fn(&Key) -> bool) {
-    if changed.len() < MERGE_MIN {
+    /// Brings changed keys into the list of all.
+    fn rebuild<'a>(&mut self, changed: &BTreeSet<Key>, value: &impl Fn(&Key) -> Option<&'a str>) {
+        let old = std::mem::take(&mut self.all);
+        let mut old = old.iter().peekable();
         for key in changed {
-            match (keys.binary_search(key), is_shown(key)) {
-                (Err(place), true) => keys.insert(place, key.clone()),
-                (Ok(place), false) => drop(keys.remove(place)),
-                _ => {}
+            while let Some(before) = old.next_if(|old| *old < key) {
+                self.all.push(before.clone());
+            }
+            old.next_if(|old| *old == key);
+            if value(key).is_some() {
+                self.all.push(key.clone());
             }
         }
-        return;
-    }
-    let mut merged = Vec::with_capacity(keys.len() + changed.len());
-    let mut old = std::mem::take(keys).into_iter().peekable();
-    for key in changed {
-        while let Some(before) = old.next_if(|old| old < key) {
-            merged.push(before);
-        }
-        old.next_if_eq(key);
-        if is_shown(key) {
-            merged.push(key.clone());
-        }
-    }
-    merged.extend(old);
-    *keys = merged;
-}
-
-/// A text to look for, the letters A to Z in either case.
-#[derive(Clone, Debug, Default)]
-struct Search(Vec<u8>);
-
-impl Search {
-    fn new(text: &str) -> Self {
-        Self(text.to_ascii_lowercase().into_bytes())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn finds(&self, key: &Key, value: &str) -> bool {
-        self.is_in(key.as_str()) || self.is_in(value)
-    }
-
-    /// Bytes that look alike in UTF-8 are alike: no character begins in the middle of another.
-    fn is_in(&self, text: &str) -> bool {
-        text.as_bytes().windows(self.0.len()).any(|part| part.eq_ignore_ascii_case(&self.0))
-    }
-
-    fn filter<'a>(&self, keys: &[Key], value: impl Fn(&Key) -> &'a str) -> Vec<Key> {
-        if self.is_empty() {
-            return Vec::new();
-        }
-        keys.iter().filter(|key| self.finds(key, value(key))).cloned().collect()
+        old.for_each(|key| self.all.push(key.clone()));
     }
 }
 
@@ -142,29 +124,50 @@ impl Search {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::*;
+    use super::{super::search::fold_ascii, *};
+
+    type Values = BTreeMap<Key, String>;
 
     fn key(number: usize) -> Key {
-        Key::parse(&format!("Key {number:04}")).unwrap()
+        Key::parse(&format!("Key {number:05}")).unwrap()
     }
 
-    fn check(listing: &Listing, values: &BTreeMap<Key, String>, search: &str) {
-        let found = |(key, value): &(&Key, &String)| key.as_str().contains(search) || value.contains(search);
-        let expected: Vec<Key> = values.iter().filter(found).map(|(key, _)| key.clone()).collect();
-        assert_eq!(listing.keys(0..usize::MAX), expected, "{search:?}");
-        assert_eq!(listing.total(), values.len());
+    fn values(numbers: Range<usize>) -> Values {
+        numbers.map(|n| (key(n), format!("v{n}"))).collect()
+    }
+
+    fn listing(values: &Values) -> Listing {
+        Listing::new(values.keys().cloned().collect(), fold_ascii)
+    }
+
+    /// Searches to the end.
+    fn finish(listing: &mut Listing, values: &Values) {
+        while listing.step(|key| values.get(key).map(String::as_str), 10_000) {}
+    }
+
+    fn check(listing: &mut Listing, values: &Values, search: &str) {
+        finish(listing, values);
+        let found = |(key, value): &(&Key, &String)| {
+            key.as_str().to_ascii_lowercase().contains(search) || value.contains(search)
+        };
+        let expected: Vec<&Key> = values.iter().filter(found).map(|(key, _)| key).collect();
+        assert!(listing.keys(0..usize::MAX).eq(expected.iter().copied()), "{search:?}");
+        assert_eq!((listing.len(), listing.total()), (expected.len(), values.len()));
+        for at in [0, expected.len() / 2] {
+            assert!(expected.get(at).is_none_or(|key| listing.position(key) == at), "{search:?}");
+        }
     }
 
     #[test]
     fn few_and_many_changes_leave_what_a_new_listing_has() {
         for step in [1, 7, 500] {
             for search in ["", "7", "v1"] {
-                let mut values: BTreeMap<Key, String> = (0..1000).map(|n| (key(n), format!("v{n}"))).collect();
-                let mut listing = Listing::new(values.keys().cloned().collect());
-                listing.search(search, |key| &values[key]);
-                check(&listing, &values, search);
+                let mut values = values(0..5000);
+                let mut listing = listing(&values);
+                listing.search(search);
+                check(&mut listing, &values, search);
 
-                let changed: BTreeSet<Key> = (0..2000).step_by(step).map(key).collect();
+                let changed: BTreeSet<Key> = (0..10_000).step_by(step).map(key).collect();
                 for (n, key) in changed.iter().enumerate() {
                     match n % 3 {
                         0 => drop(values.remove(key)),
@@ -172,21 +175,61 @@ mod tests {
                     }
                 }
                 listing.update(&changed, |key| values.get(key).map(String::as_str));
-                check(&listing, &values, search);
+                check(&mut listing, &values, search);
             }
         }
     }
 
     #[test]
     fn a_search_grows_and_shrinks() {
-        let values: BTreeMap<Key, String> = (0..300).map(|n| (key(n), format!("v{n}"))).collect();
-        let mut listing = Listing::new(values.keys().cloned().collect());
+        let values = values(0..3000);
+        let mut listing = listing(&values);
         for search in ["v", "v2", "v29", "v2", "", "nothing"] {
-            listing.search(search, |key| &values[key]);
-            check(&listing, &values, search);
+            listing.search(search);
+            check(&mut listing, &values, search);
         }
-        listing.search("kEY 0012", |key| &values[key]);
-        assert_eq!(listing.keys(0..9), [key(12)]);
+        listing.search("kEY 00012");
+        finish(&mut listing, &values);
+        assert!(listing.keys(0..9).eq(&[key(12)]));
         assert_eq!((listing.position(&key(11)), listing.position(&key(13))), (0, 1));
+    }
+
+    /// What changes while a search is under way, before and behind the place where it is, is found as it is in the end.
+    #[test]
+    fn a_search_meets_changes() {
+        for seed in 0..30 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let value = |n: usize| format!("v{n}");
+            let mut values: Values = (0..1500).map(|n| (key(n * 2), value(n))).collect();
+            let mut listing = listing(&values);
+            let mut slices = 0;
+            for search in ["v", "v1", "v12", "v"] {
+                listing.search(search);
+                while listing.is_searching() {
+                    listing.step(|key| values.get(key).map(String::as_str), 10_000);
+                    slices += 1;
+                    let changed: BTreeSet<Key> = (0..20).map(|_| key(random.usize(0..3200))).collect();
+                    for key in &changed {
+                        match random.bool() {
+                            true => drop(values.remove(key)),
+                            false => drop(values.insert(key.clone(), value(random.usize(0..3000)))),
+                        }
+                    }
+                    listing.update(&changed, |key| values.get(key).map(String::as_str));
+                }
+                check(&mut listing, &values, search);
+            }
+            assert!(slices > 30, "seed {seed}: {slices} slices");
+        }
+    }
+
+    #[test]
+    fn a_search_starts_over_among_other_keys() {
+        let (few, many) = (values(0..10), values(0..3000));
+        let mut listing = listing(&few);
+        listing.search("v2");
+        check(&mut listing, &few, "v2");
+        listing.reset(many.keys().cloned().collect());
+        check(&mut listing, &many, "v2");
     }
 }

@@ -1,27 +1,55 @@
-//! What the page shows and asks for, free of browser types: the components read it, `browser` provides it.
+//! The page's model: what the page shows and what can be done there. Both ends compile it, and native tests reach all of it.
 //!
-//! Everything here is pure, so it is tested natively.
+//! [`Model`] owns the device, and so the client. What a person does comes in as an [`Act`], what the browser reports by
+//! `handle_*`, and once a frame [`Model::frame`] brings what is shown up to date. What the browser has to do comes out by
+//! [`Model::poll_effect`]. There is no leptos here and no web-sys.
+//!
+//! An edit goes from the form's [`Act::Set`] to [`Model::act`] and to `Client::put`; a delta goes from `Client::handle_message` to
+//! the rows by [`Model::frame`].
 
-mod comparison;
-mod comparisons;
+mod machine;
+mod shared;
+mod view;
+
+mod act;
+mod areas;
+mod effect;
+
+mod status;
+mod sync;
+
 mod first_page;
-mod held;
+mod grid;
 mod listing;
-mod replica;
 mod row;
 mod rows;
-mod time;
+mod search;
+mod sorted;
 mod window;
 
+mod comparison;
+mod form;
+mod held;
+mod time;
+
+#[cfg(test)]
+mod tests;
+
 pub use self::{
-    comparison::{Comparison, Written},
-    comparisons::{changes, conflicts, is_own},
+    act::{Act, Compared, Focus, Step},
+    areas::Areas,
+    comparison::{Comparison, Writer, Written},
+    effect::{Effect, OnChange, OpenBrowser, Opened, Room, Run},
     first_page::{FIRST_ROWS_MAX, FirstPage, FirstPageError, FirstRow},
-    held::{HeldEdit, held_reason},
-    listing::Listing,
-    replica::{Connection, OnChange, OpenReplica, Replica, Room, Status, Sync},
+    form::{Editor, Form, FormNote},
+    grid::{COLUMNS, Grid},
+    held::HeldEdit,
+    machine::Model,
     row::{EntryState, Row, ValueText},
-    rows::Rows,
+    search::{Fold, fold_ascii},
+    shared::SharedModel,
+    status::Status,
+    sync::{Connection, Sync},
     time::{age, duration, iso_time, readable_time},
     window::{Viewport, Window},
 };

@@ -7,10 +7,17 @@ use keybook_core::{
     client::{Client, RowState},
 };
 
-use super::{EntryState, FirstPage, FirstRow, Listing, Row, ValueText, held_reason};
+use super::{
+    first_page::{FirstPage, FirstRow},
+    held::held_reason,
+    listing::Listing,
+    row::{EntryState, Row, ValueText},
+    search::{Fold, SLICE_BYTES},
+};
 
 /// Which rows are shown, in which order.
-pub struct Rows {
+#[derive(Clone, Debug)]
+pub(super) struct Rows {
     first: Option<FirstPage>,
     listing: Listing,
     /// Since the last refresh.
@@ -20,13 +27,18 @@ pub struct Rows {
 
 impl Rows {
     /// Of a first page, which is shown until the client knows more.
-    pub fn new(first: FirstPage) -> Self {
+    pub(super) fn new(first: FirstPage, fold: Fold) -> Self {
         let keys = first.rows.iter().map(|row| row.key.clone()).collect();
-        Self { first: Some(first), listing: Listing::new(keys), changed: BTreeSet::new(), is_reset: false }
+        Self { first: Some(first), listing: Listing::new(keys, fold), changed: BTreeSet::new(), is_reset: false }
+    }
+
+    /// Searches by this folding from now on.
+    pub(super) fn set_fold(&mut self, fold: Fold) {
+        self.listing.set_fold(fold);
     }
 
     /// These keys' rows have changed.
-    pub fn handle_changed(&mut self, keys: BTreeSet<Key>) {
+    pub(super) fn handle_changed(&mut self, keys: BTreeSet<Key>) {
         if self.changed.is_empty() {
             self.changed = keys;
         } else {
@@ -35,67 +47,77 @@ impl Rows {
     }
 
     /// Any row may have changed: the replica has read the dictionary.
-    pub fn handle_reset(&mut self) {
+    pub(super) fn handle_reset(&mut self) {
         self.first = None;
         self.is_reset = true;
         self.changed.clear();
     }
 
     /// Whether the first page is all that is known.
-    pub fn is_first(&self) -> bool {
+    pub(super) fn is_first(&self) -> bool {
         self.first.is_some()
     }
 
     /// Whether the first page is all that is shown, and newer than what the client has.
-    pub fn is_ahead_of(&self, client: &Client) -> bool {
+    pub(super) fn is_ahead_of(&self, client: &Client) -> bool {
         self.first.as_ref().is_some_and(|first| first.seq > client.cursor()) && !client.is_settled()
     }
 
     /// Brings the order up to date.
-    pub fn refresh(&mut self, client: &Client) {
+    pub(super) fn refresh(&mut self, client: &Client) {
         let Self { first, listing, .. } = self;
         let changed = std::mem::take(&mut self.changed);
         if std::mem::take(&mut self.is_reset) {
-            listing.reset(client.keys(), |key| json(client, None, key).unwrap_or_default());
+            listing.reset(client.keys());
         } else {
             listing.update(&changed, |key| json(client, first.as_ref(), key));
         }
     }
 
-    /// Shows the rows that contain a text; all if it is empty. O(size of the dictionary).
-    pub fn search(&mut self, text: &str, client: &Client) {
-        let Self { first, listing, .. } = self;
-        listing.search(text, |key| json(client, first.as_ref(), key).unwrap_or_default());
+    /// Begins to look for a text, and finds the first of it.
+    pub(super) fn search(&mut self, text: &str, client: &Client) {
+        self.listing.search(text);
+        self.go_on(client);
     }
 
-    /// How many rows there are.
-    pub fn len(&self) -> usize {
+    /// Goes on with the search, for a slice of it. Returns whether there was one under way.
+    pub(super) fn go_on(&mut self, client: &Client) -> bool {
+        let Self { first, listing, .. } = self;
+        listing.step(|key| json(client, first.as_ref(), key), SLICE_BYTES)
+    }
+
+    /// Whether a search is under way.
+    pub(super) fn is_searching(&self) -> bool {
+        self.listing.is_searching()
+    }
+
+    pub(super) fn len(&self) -> usize {
         self.listing.len()
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// How many entries there are, found or not.
-    pub fn live(&self) -> u64 {
+    pub(super) fn live(&self) -> u64 {
         let listed = self.listing.total() as u64;
         self.first.as_ref().map_or(listed, |first| first.live.max(listed))
     }
 
     /// The keys of some rows; fewer if the range ends behind the last.
-    pub fn keys(&self, range: Range<usize>) -> Vec<Key> {
-        self.listing.keys(range).to_vec()
+    pub(super) fn keys(&self, range: Range<usize>) -> impl Iterator<Item = &Key> {
+        self.listing.keys(range)
     }
 
     /// Where a key is, or would be. O(log n).
-    pub fn position(&self, key: &Key) -> usize {
+    pub(super) fn position(&self, key: &Key) -> usize {
         self.listing.position(key)
     }
 
+    /// A key's row, before there is a client.
+    pub(super) fn first_row(&self, key: &Key) -> Option<Row> {
+        self.first.as_ref()?.row(key.as_str()).map(FirstRow::to_row)
+    }
+
     /// A key's row. `unsaved` is what is said of an edit that the server does not have.
-    pub fn row(&self, key: &Key, client: &Client, unsaved: EntryState) -> Option<Row> {
+    pub(super) fn row(&self, key: &Key, client: &Client, unsaved: &EntryState) -> Option<Row> {
         if let Some(first) = first_row(self.first.as_ref(), client, key) {
             return Some(first.to_row());
         }
@@ -104,7 +126,7 @@ impl Rows {
         let state = match (held, shown.pending) {
             (Some(reason), _) => EntryState::Held(reason),
             (None, None | Some(RowState::Acked(_) | RowState::Left(_))) => EntryState::Saved,
-            (None, Some(_)) => unsaved,
+            (None, Some(_)) => unsaved.clone(),
         };
         Some(Row {
             key: key.clone(),
@@ -117,7 +139,7 @@ impl Rows {
     }
 
     /// The whole value of a key; none while only its beginning is known. O(log n).
-    pub fn value(&self, key: &Key, client: &Client) -> Option<Value> {
+    pub(super) fn value(&self, key: &Key, client: &Client) -> Option<Value> {
         match first_row(self.first.as_ref(), client, key) {
             Some(first) => first.value(),
             None => client.shown(key)?.value.cloned(),
@@ -125,7 +147,7 @@ impl Rows {
     }
 
     /// What an edit of a key that begins now will have seen.
-    pub fn begin(&self, key: &Key, client: &Client) -> Stamp {
+    pub(super) fn begin(&self, key: &Key, client: &Client) -> Stamp {
         first_row(self.first.as_ref(), client, key).map_or_else(|| client.begin(key), |first| first.stamp)
     }
 }

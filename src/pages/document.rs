@@ -42,7 +42,7 @@ fn set_headers() {
 }
 
 fn title(first: &FirstPage) -> String {
-    if first.is_shell() { "Keybook".to_owned() } else { format!("{} · Keybook", first.name) }
+    first.name.as_ref().map_or_else(|| "Keybook".to_owned(), |name| format!("{name} · Keybook"))
 }
 
 fn document(title: String, build: Option<&'static str>) -> impl IntoView + use<> {

@@ -2,26 +2,25 @@
 
 use leptos::prelude::*;
 
-use super::state::PageState;
+use crate::{
+    app::ui::Ui,
+    model::{Act, Areas},
+};
 
 /// Says what was removed, and brings it back.
 #[component]
-pub(super) fn Toast() -> impl IntoView {
-    let page = expect_context::<PageState>();
-    let text = page.text(|state| match &state.removed[..] {
+pub(in crate::app) fn Toast() -> impl IntoView {
+    let ui = expect_context::<Ui>();
+    let text = ui.text(Areas::SIDE, |model| match model.removed() {
         [] => String::new(),
         [key] => format!("Removed {key}"),
         many => format!("Removed {} entries", many.len()),
     });
-    let undo = move |_| {
-        page.undo_remove();
-        page.focus_grid();
-    };
     view! {
         <div class="toasts" aria-live="polite">
-            <p class="toast" hidden=page.is(|state| state.removed.is_empty())>
+            <p class="toast" hidden=ui.is(Areas::SIDE, |model| model.removed().is_empty())>
                 <span>{text}</span>
-                <button class="plain" aria-label="Undo the removal" on:click=undo>
+                <button class="plain" aria-label="Undo the removal" on:click=move |_| ui.act(Act::UndoRemoval)>
                     "Undo"
                 </button>
             </p>

@@ -2,12 +2,15 @@
 
 use leptos::prelude::*;
 
-use super::state::PageState;
+use crate::{
+    app::ui::Ui,
+    model::{Act, Areas},
+};
 
 /// The searchbox: each letter narrows the rows at once.
 #[component]
 pub(super) fn SearchBox() -> impl IntoView {
-    let page = expect_context::<PageState>();
+    let ui = expect_context::<Ui>();
     view! {
         <input
             type="search"
@@ -16,7 +19,8 @@ pub(super) fn SearchBox() -> impl IntoView {
             placeholder="Search keys and values"
             autocapitalize="none"
             spellcheck="false"
-            on:input:target=move |event| page.search_for(event.target().value())
+            node_ref=ui.search_field
+            on:input:target=move |event| ui.act(Act::Search(event.target().value()))
         />
     }
 }
@@ -24,17 +28,17 @@ pub(super) fn SearchBox() -> impl IntoView {
 /// How many entries there are, and how many of them are found.
 #[component]
 pub(super) fn Found() -> impl IntoView {
-    let page = expect_context::<PageState>();
-    let text = page.text(|state| {
-        let live = state.status().live;
+    let ui = expect_context::<Ui>();
+    let text = ui.text(Areas::ROWS | Areas::STATUS, |model| {
+        let live = model.status().live;
         let entries = if live == 1 { "entry" } else { "entries" };
-        if state.search.is_empty() {
+        if model.search().is_empty() {
             format!("{} {entries}", grouped(live))
         } else {
-            format!("{} of {} {entries}", grouped(state.len() as u64), grouped(live))
+            format!("{} of {} {entries}", grouped(model.len() as u64), grouped(live))
         }
     });
-    let is_unknown = page.is(|state| !state.is_here());
+    let is_unknown = ui.is(Areas::STATUS, |model| !model.is_here());
     view! { <p class="count" aria-live="polite" hidden=is_unknown>{text}</p> }
 }
 

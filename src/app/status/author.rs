@@ -2,17 +2,20 @@
 
 use leptos::{ev, html, prelude::*};
 
-use super::state::PageState;
+use crate::{
+    app::ui::Ui,
+    model::{Act, Areas},
+};
 
 /// "You are Amber Finch"; a click edits the name.
 #[component]
-pub(super) fn AuthorButton() -> impl IntoView {
-    let page = expect_context::<PageState>();
-    let name = page.text(|state| state.status().author);
+pub(in crate::app) fn AuthorButton() -> impl IntoView {
+    let ui = expect_context::<Ui>();
+    let name = ui.text(Areas::STATUS, |model| model.status().author.clone().unwrap_or_default());
     let field = NodeRef::<html::Input>::new();
 
     let edit = move |_| {
-        page.change(|state| state.is_renaming = true);
+        ui.act(Act::BeginRename);
         // A hidden field takes no focus: it is shown first.
         request_animation_frame(move || {
             if let Some(field) = field.get_untracked() {
@@ -28,19 +31,17 @@ pub(super) fn AuthorButton() -> impl IntoView {
         if event.is_composing() || !matches!(&*key, "Enter" | "Escape") {
             return;
         }
-        if let (true, Some(replica), Some(field)) = (key == "Enter", page.replica(), field.get_untracked())
-            && !field.value().trim().is_empty()
-        {
-            replica.rename(&field.value());
+        match field.get_untracked() {
+            Some(field) if key == "Enter" => ui.act(Act::Rename(field.value())),
+            _ => ui.act(Act::EndRename),
         }
-        page.change(|state| state.is_renaming = false);
     };
     view! {
         <div class="author needs-script">
             <button
                 class="plain"
                 title="Change your name"
-                hidden=page.is(|state| state.is_renaming || state.status().author.is_empty())
+                hidden=ui.is(Areas::STATUS | Areas::SIDE, |model| model.is_renaming() || model.status().author.is_none())
                 on:click=edit
             >
                 "You are "
@@ -50,10 +51,10 @@ pub(super) fn AuthorButton() -> impl IntoView {
                 aria-label="Your name"
                 maxlength="64"
                 autocomplete="nickname"
-                hidden=page.is(|state| !state.is_renaming)
+                hidden=ui.is(Areas::SIDE, |model| !model.is_renaming())
                 node_ref=field
                 on:keydown=on_key
-                on:blur=move |_| page.change(|state| state.is_renaming = false)
+                on:blur=move |_| ui.act(Act::EndRename)
             />
         </div>
     }

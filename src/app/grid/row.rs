@@ -7,8 +7,11 @@ use std::rc::Rc;
 use keybook_core::Key;
 use leptos::{ev, prelude::*};
 
-use super::{compare::Compared, edit::ValueEditor, state::PageState};
-use crate::model::{EntryState, Row, ValueText, age, iso_time, readable_time};
+use super::editor::ValueEditor;
+use crate::{
+    app::ui::Ui,
+    model::{Act, Areas, Compared, EntryState, Model, Row, ValueText, age, iso_time, readable_time},
+};
 
 /// Where `aria-activedescendant` finds the cell under the cursor.
 pub(super) const CURSOR_ID: &str = "cursor";
@@ -16,7 +19,7 @@ pub(super) const CURSOR_ID: &str = "cursor";
 /// An entry.
 #[component]
 pub(super) fn EntryRow(key: Key) -> impl IntoView {
-    let page = expect_context::<PageState>();
+    let ui = expect_context::<Ui>();
     let key = StoredValue::new(key);
     let name = key.with_value(Key::to_string);
     let (label, title) = (name.clone(), name.clone());
@@ -24,23 +27,25 @@ pub(super) fn EntryRow(key: Key) -> impl IntoView {
 
     // A row whose entry is gone shows it for as long as it takes to take the row away.
     let row = Memo::new(move |last: Option<&Option<Row>>| {
-        key.with_value(|key| page.read(|state| state.row(key))).or_else(|| last.cloned().flatten())
+        key.with_value(|key| ui.read(Areas::ROWS, |model| model.row(key))).or_else(|| last.cloned().flatten())
     });
-    let has_cursor = Memo::new(move |_| key.with_value(|key| page.read(|state| state.cursor.as_ref() == Some(key))));
-    let is_edited = Memo::new(move |_| key.with_value(|key| page.read(|state| state.is_edited(key))));
+    let has_cursor =
+        Memo::new(move |_| key.with_value(|key| ui.read(Areas::ROWS, |model| model.grid().cursor() == Some(key))));
+    let is_edited = Memo::new(move |_| key.with_value(|key| ui.read(Areas::EDITOR, |model| model.is_edited(key))));
     // The header is row 1.
     let row_index = Signal::derive(move || {
-        let row = key.with_value(|key| page.read(|state| state.position(key)));
+        let row = key.with_value(|key| ui.read(Areas::ROWS, |model| model.position(key)));
         (row + 2).to_string()
     });
     let cursor_id = |column| {
         Signal::derive(move || {
-            (has_cursor.get() && page.read(|state| state.column == column)).then(|| CURSOR_ID.to_owned())
+            (has_cursor.get() && ui.read(Areas::ROWS, |model| model.grid().column() == column))
+                .then(|| CURSOR_ID.to_owned())
         })
     };
     let edited = Signal::derive(move || {
         let millis = row.with(|row| row.as_ref().map_or(0, |row| row.stamp.millis()));
-        let now_ms = page.read(|state| state.now_ms);
+        let now_ms = ui.read(Areas::ROWS, Model::now_ms);
         now_ms.and_then(|now_ms| age(millis, now_ms)).unwrap_or_else(|| readable_time(millis))
     });
 
@@ -50,22 +55,16 @@ pub(super) fn EntryRow(key: Key) -> impl IntoView {
         was_touched.set_value(event.pointer_type() == "touch" && has_cursor.get_untracked());
     };
     let on_click = move |_| {
-        key.with_value(|key| {
-            if was_touched.get_value() {
-                page.begin_edit(key);
-            } else {
-                page.change(|state| state.cursor = Some(key.clone()));
-            }
-        });
+        let act = if was_touched.get_value() { Act::Edit } else { Act::Point };
+        ui.act(act(key.get_value()));
     };
     let on_mark = move |event: ev::MouseEvent| {
         event.stop_propagation();
-        page.compare(Compared::Conflicts);
+        ui.act(Act::Compare(Compared::Conflicts));
     };
     let on_remove = move |event: ev::MouseEvent| {
         event.stop_propagation();
-        key.with_value(|key| page.remove(key));
-        page.focus_grid();
+        ui.act(Act::Remove(key.get_value()));
     };
     view! {
         <div
@@ -76,7 +75,7 @@ pub(super) fn EntryRow(key: Key) -> impl IntoView {
             aria-rowindex=row_index
             on:pointerdown=on_pointer_down
             on:click=on_click
-            on:dblclick=move |_| key.with_value(|key| page.begin_edit(key))
+            on:dblclick=move |_| ui.act(Act::Edit(key.get_value()))
         >
             <div role="rowheader" class="cell key" id=cursor_id(0) title=title>
                 {name}
@@ -111,7 +110,7 @@ fn part(row: Memo<Option<Row>>, text: fn(&Row) -> String) -> Signal<String> {
 }
 
 /// How a value looks.
-pub(super) fn value_class(value: &ValueText) -> String {
+pub(in crate::app) fn value_class(value: &ValueText) -> String {
     let kind = match value {
         value if value.text.is_empty() => "empty",
         value if value.is_plain => "plain",

@@ -2,24 +2,22 @@
 
 use leptos::prelude::*;
 
-use super::state::PageState;
+use crate::{
+    app::ui::Ui,
+    model::{Act, Areas},
+};
 
 /// The note, until it is closed.
 #[component]
 pub(super) fn PlainHttp() -> impl IntoView {
-    let page = expect_context::<PageState>();
-    let close = move |_| {
-        if let Some(replica) = page.replica() {
-            replica.accept_plain_http();
-        }
-    };
+    let ui = expect_context::<Ui>();
     view! {
-        <p class="banner note" role="note" hidden=page.is(|state| !state.status().is_plain_http)>
+        <p class="banner note" role="note" hidden=ui.is(Areas::STATUS, |model| !model.is_plain_http())>
             <span>
                 "Over plain HTTP this page does not open without its server, and tabs need seconds to notice that another "
                 "was closed. Edits are kept on this device all the same."
             </span>
-            <button class="plain" on:click=close>"Close"</button>
+            <button class="plain" on:click=move |_| ui.act(Act::AcceptPlainHttp)>"Close"</button>
         </p>
     }
 }

@@ -2,8 +2,10 @@
 
 use leptos::prelude::*;
 
-use super::state::{PageState, State};
-use crate::model::{Connection, Room, Status, Sync, duration};
+use crate::{
+    app::ui::Ui,
+    model::{Act, Areas, Connection, Model, Room, Status, duration},
+};
 
 /// A clock that is off by less is as right as most.
 const CLOCK_OFF_MS_MIN: u64 = 60_000;
@@ -12,16 +14,10 @@ const HALF_A_MINUTE_MS: u64 = 30_000;
 
 /// A button that opens the panel. The browser closes it on Escape and on a click beside it, and gives the focus back.
 #[component]
-pub(super) fn DeviceButton() -> impl IntoView {
-    let page = expect_context::<PageState>();
-    let look = move |_| {
-        page.change(|state| state.is_forgetting = false);
-        if let Some(replica) = page.replica() {
-            replica.look();
-        }
-    };
+pub(in crate::app) fn DeviceButton() -> impl IntoView {
+    let ui = expect_context::<Ui>();
     view! {
-        <button class="quiet" popovertarget="device" on:click=look>
+        <button class="quiet" popovertarget="device" on:click=move |_| ui.act(Act::OpenDevicePanel)>
             "This device"
         </button>
     }
@@ -29,31 +25,23 @@ pub(super) fn DeviceButton() -> impl IntoView {
 
 /// The panel.
 #[component]
-pub(super) fn DevicePanel() -> impl IntoView {
-    let page = expect_context::<PageState>();
-    let entries = page.text(|state| describe_entries(&state.status()));
-    let room = page.text(|state| describe_room(&state.status()));
-    let clock = page.text(|state| describe_clock(&state.status()));
-    let forget = page.text(|state| match unsaved(state) {
-        edits if state.is_forgetting => format!("Forget {edits} unsaved too"),
+pub(in crate::app) fn DevicePanel() -> impl IntoView {
+    let ui = expect_context::<Ui>();
+    let entries = ui.text(Areas::STATUS, |model| describe_entries(model.status()));
+    let room = ui.text(Areas::STATUS | Areas::SIDE, describe_room);
+    let clock = ui.text(Areas::STATUS, |model| describe_clock(model.status()));
+    let forget = ui.text(Areas::STATUS | Areas::SIDE, |model| match model.status().unsaved() {
+        edits if model.is_forgetting() => format!("Forget {edits} unsaved too"),
         _ => "Forget this dictionary on this device".to_owned(),
     });
-    let forget_it = move |_| {
-        if page.peek(unsaved) > 0 && !page.peek(|state| state.is_forgetting) {
-            page.change(|state| state.is_forgetting = true);
-        } else if let Some(replica) = page.replica() {
-            page.change(|state| state.is_forgetting = false);
-            replica.forget();
-        }
-    };
     view! {
         <section id="device" popover="auto" class="panel" aria-label="This device">
             <h2>"Entries"</h2>
             <p>{entries}</p>
             <button
                 class="quiet"
-                disabled=page.is(|state| state.status().connection != Connection::Live)
-                on:click=move |_| act(page, |replica| replica.check())
+                disabled=ui.is(Areas::STATUS, |model| model.status().connection != Connection::Live)
+                on:click=move |_| ui.act(Act::Check)
             >
                 "Check now"
             </button>
@@ -61,47 +49,19 @@ pub(super) fn DevicePanel() -> impl IntoView {
             <p>{room}</p>
             <button
                 class="quiet"
-                hidden=page.is(|state| unsaved(state) == 0)
-                on:click=move |_| act(page, |replica| replica.export())
+                hidden=ui.is(Areas::STATUS, |model| model.status().unsaved() == 0)
+                on:click=move |_| ui.act(Act::Export)
             >
                 "Export unsaved edits"
             </button>
-            <button class="quiet" on:click=forget_it>{forget}</button>
-            <p class="note error" hidden=page.is(|state| !state.is_forgetting)>
+            <button class="quiet" on:click=move |_| ui.act(Act::Forget)>{forget}</button>
+            <p class="note error" hidden=ui.is(Areas::SIDE, |model| !model.is_forgetting())>
                 "Nobody else has them: they would be lost. Press again to forget them."
             </p>
             <h2>"Clock"</h2>
             <p>{clock}</p>
         </section>
     }
-}
-
-/// Says so when this device's clock is far off.
-#[component]
-pub(super) fn ClockStatus() -> impl IntoView {
-    let page = expect_context::<PageState>();
-    let is_right = page.is(|state| state.status().clock_ahead_ms.unsigned_abs() < CLOCK_OFF_MS_MIN);
-    let text = page.text(|state| {
-        let status = state.status();
-        format!("Clock {} {}", clock_is_off(&status), if status.clock_ahead_ms > 0 { "ahead" } else { "behind" })
-    });
-    let title = page.text(|state| describe_clock(&state.status()));
-    view! { <span class="state clock" hidden=is_right title=title>{text}</span> }
-}
-
-fn act(page: PageState, act: fn(&dyn crate::model::Replica)) {
-    if let Some(replica) = page.replica() {
-        act(&*replica);
-    }
-}
-
-/// How many edits the server does not have.
-pub(super) fn unsaved(state: &State) -> usize {
-    let status = state.status();
-    let (Sync::Saving(edits) | Sync::OnDevice(edits) | Sync::NotSaved(edits)) = status.sync else {
-        return status.held.len();
-    };
-    edits + status.held.len()
 }
 
 fn describe_entries(status: &Status) -> String {
@@ -119,12 +79,12 @@ fn describe_entries(status: &Status) -> String {
     }
 }
 
-fn describe_room(status: &Status) -> String {
-    if !status.trouble.is_empty() {
-        return format!("Nothing is kept here: {}.", status.trouble);
+fn describe_room(model: &Model) -> String {
+    if let Some(trouble) = &model.status().trouble {
+        return format!("Nothing is kept here: {trouble}.");
     }
     let kept = "Entries and edits are kept on this device, and stay when you close the page.";
-    match status.room {
+    match model.room() {
         None => {
             format!("{kept} This browser does not say how much room there is, nor whether it may delete what is kept.")
         }
@@ -140,15 +100,20 @@ fn describe_room(status: &Status) -> String {
     }
 }
 
-fn describe_clock(status: &Status) -> String {
-    if status.clock_ahead_ms.unsigned_abs() < CLOCK_OFF_MS_MIN {
+pub(in crate::app) fn is_clock_right(status: &Status) -> bool {
+    status.clock_ahead_ms.unsigned_abs() < CLOCK_OFF_MS_MIN
+}
+
+pub(in crate::app) fn describe_clock(status: &Status) -> String {
+    if is_clock_right(status) {
         return "It agrees with the server's.".to_owned();
     }
     let side = if status.clock_ahead_ms > 0 { "ahead of" } else { "behind" };
     format!("This device's clock is {} {side} the server's. Edits follow the server's.", clock_is_off(status))
 }
 
-fn clock_is_off(status: &Status) -> String {
+/// How far it is off.
+pub(in crate::app) fn clock_is_off(status: &Status) -> String {
     duration(status.clock_ahead_ms.unsigned_abs() + HALF_A_MINUTE_MS)
 }
 

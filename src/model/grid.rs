@@ -1,0 +1,123 @@
+//! Where the person is in the grid: the window of rows that is rendered, and the cursor.
+
+use keybook_core::Key;
+
+use super::{
+    act::Step,
+    rows::Rows,
+    window::{Viewport, Window},
+};
+
+/// Key, value, edited, state.
+pub const COLUMNS: usize = 4;
+
+/// A place in the grid.
+#[derive(Clone, Debug, Default)]
+pub struct Grid {
+    /// Measured once the page is alive; until then all rows that there are are rendered.
+    viewport: Option<Viewport>,
+    scroll_top: u32,
+    /// Where to scroll once the rows are rendered.
+    target: Option<u32>,
+    /// The key under the cursor. It may have been removed since: then the cursor is where it would be.
+    cursor: Option<Key>,
+    column: usize,
+}
+
+impl Grid {
+    /// The part of the screen in which rows are seen; none until it is measured.
+    pub fn viewport(&self) -> Option<Viewport> {
+        self.viewport
+    }
+
+    /// The key under the cursor; none while there is no cursor.
+    pub fn cursor(&self) -> Option<&Key> {
+        self.cursor.as_ref()
+    }
+
+    /// The column under the cursor.
+    pub fn column(&self) -> usize {
+        self.column
+    }
+
+    /// Where to scroll now.
+    pub fn target(&self) -> Option<u32> {
+        self.target
+    }
+
+    /// Which of so many rows are to be rendered.
+    pub fn window(&self, len: usize) -> Window {
+        match self.viewport {
+            None => Window { first: 0, count: len, offset: 0 },
+            Some(viewport) => viewport.window(self.scroll_top, len),
+        }
+    }
+
+    /// The number of the row under the cursor; none while there is no cursor or no row.
+    pub(super) fn row(&self, rows: &Rows) -> Option<usize> {
+        let last = rows.len().checked_sub(1)?;
+        Some(rows.position(self.cursor.as_ref()?).min(last))
+    }
+
+    /// Returns whether that is news.
+    pub(super) fn set_viewport(&mut self, viewport: Viewport) -> bool {
+        self.viewport.replace(viewport) != Some(viewport)
+    }
+
+    /// The page has been scrolled, by the person or as [`Grid::target`] asked. Returns whether that is news.
+    pub(super) fn set_scroll_top(&mut self, scroll_top: u32) -> bool {
+        std::mem::replace(&mut self.scroll_top, scroll_top) != scroll_top
+    }
+
+    pub(super) fn forget_target(&mut self) {
+        self.target = None;
+    }
+
+    /// Renders the rows of a scroll position, and then scrolls there.
+    pub(super) fn scroll_to(&mut self, scroll_top: u32) {
+        if self.set_scroll_top(scroll_top) {
+            self.target = Some(scroll_top);
+        }
+    }
+
+    pub(super) fn point(&mut self, key: Key) {
+        self.cursor = Some(key);
+    }
+
+    /// Moves the cursor.
+    pub(super) fn step(&mut self, step: Step, rows: &Rows) {
+        let row = self.row(rows);
+        let at = row.unwrap_or(0);
+        let in_sight = self.viewport.map_or(1, Viewport::page);
+        let to = match step {
+            Step::Up => at.saturating_sub(1),
+            Step::Down => row.map_or(0, |row| row + 1),
+            Step::PageUp => at.saturating_sub(in_sight),
+            Step::PageDown => at + in_sight,
+            Step::Home => 0,
+            Step::End => usize::MAX,
+            Step::Left => return self.column = self.column.saturating_sub(1),
+            Step::Right => return self.column = (COLUMNS - 1).min(self.column + 1),
+        };
+        self.go(to, rows);
+    }
+
+    /// Puts the cursor on a row, the last if there are fewer, and scrolls to it.
+    pub(super) fn go(&mut self, row: usize, rows: &Rows) {
+        let len = rows.len();
+        let row = row.min(len.saturating_sub(1));
+        let Some(key) = rows.keys(row..row + 1).next() else { return };
+        self.cursor = Some(key.clone());
+        if let Some(viewport) = self.viewport {
+            self.scroll_to(viewport.reveal(row, self.scroll_top, len));
+        }
+    }
+
+    /// Puts the cursor on a key, if it is shown, and scrolls to it.
+    pub(super) fn go_to(&mut self, key: &Key, rows: &Rows) {
+        let row = rows.position(key);
+        if rows.keys(row..row + 1).next() == Some(key) {
+            self.go(row, rows);
+        }
+    }
+}

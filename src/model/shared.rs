@@ -1,0 +1,28 @@
+//! The one model of a page, which its components and the browser's part share.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::Model;
+
+/// A model that is shared. Rendering on the server moves between threads, so it is behind a lock; in a browser there is one thread.
+///
+/// Nothing else is called while it is locked: a callback of the browser may come at any call into the browser.
+#[derive(Clone)]
+pub struct SharedModel(Arc<RwLock<Model>>);
+
+impl SharedModel {
+    /// Shares a model.
+    pub fn new(model: Model) -> Self {
+        Self(Arc::new(RwLock::new(model)))
+    }
+
+    /// Reads it.
+    pub fn read<T>(&self, read: impl FnOnce(&Model) -> T) -> T {
+        read(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes it.
+    pub fn write<T>(&self, change: impl FnOnce(&mut Model) -> T) -> T {
+        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,119 @@
+//! What the page shows beside the rows.
+
+use keybook_core::{
+    ConflictId,
+    client::Absence,
+    device::{Device, Storage},
+};
+
+use super::{
+    comparison::is_own,
+    first_page::FirstPage,
+    held::{HeldEdit, held},
+    sync::{Connection, Edits, Sync},
+};
+
+/// What the page shows beside the rows. It is computed once a change, see [`super::Model::frame`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The connection.
+    pub connection: Connection,
+    /// The edits.
+    pub sync: Sync,
+    /// Whether anybody has said what the dictionary holds: its server, or this device, which has kept it.
+    pub is_known: bool,
+    /// How many entries there are, found or not.
+    pub live: u64,
+    /// At the cursor, the replica's digest equals the server's.
+    pub is_verified: bool,
+    /// The cursor.
+    pub seq: u64,
+    /// Who writes here; none before the page is alive.
+    pub author: Option<String>,
+    /// The edits that were refused.
+    pub held: Vec<HeldEdit>,
+    /// How many edits can be undone, and how many redone.
+    pub undoable: (usize, usize),
+    /// Why this device keeps nothing; none if it does.
+    pub trouble: Option<String>,
+    /// The local clock minus the server's.
+    pub clock_ahead_ms: i64,
+    /// How often the entries here differed from the server's, and were mended.
+    pub divergences: u64,
+    /// How many conflicts are open.
+    pub conflicts: usize,
+    /// In how many of them this person has lost.
+    pub lost: usize,
+    /// The newest of those.
+    pub newest_lost: Option<ConflictId>,
+    /// How many keys others changed while this device was away.
+    pub changed: u64,
+    /// How many of them [`super::Model::comparisons`] leaves out.
+    pub changed_more: u64,
+}
+
+impl Status {
+    /// Before there is a replica: nothing is edited, and the connection is yet to come.
+    pub(super) fn first(first: &FirstPage) -> Self {
+        Self {
+            connection: Connection::Connecting,
+            sync: Sync::Saved,
+            is_known: false,
+            live: first.live,
+            is_verified: false,
+            seq: first.seq.0,
+            author: None,
+            held: Vec::new(),
+            undoable: (0, 0),
+            trouble: None,
+            clock_ahead_ms: 0,
+            divergences: 0,
+            conflicts: 0,
+            lost: 0,
+            newest_lost: None,
+            changed: 0,
+            changed_more: 0,
+        }
+    }
+
+    /// Of a device, in which `live` entries are shown.
+    pub(super) fn new(device: &Device, live: u64) -> Self {
+        let (client, storage) = (device.client(), device.storage());
+        let connection = Connection::of(client);
+        let edits = Edits { own: client.unconfirmed(), siblings: client.sibling_edits() };
+        let mut lost = client.open_conflicts().filter(|conflict| is_own(conflict, client));
+        let newest_lost = lost.next_back().map(|conflict| conflict.id);
+        let (changed, changed_more) = client.absence().map_or((0, 0), absence);
+        Self {
+            connection,
+            sync: Sync::new(edits, connection, storage),
+            is_known: client.dictionary().is_some(),
+            live,
+            is_verified: client.verified() == Some(client.cursor()),
+            seq: client.cursor().0,
+            author: Some(client.author().name.as_str().to_owned()),
+            held: held(client),
+            undoable: client.undoable(),
+            trouble: match storage {
+                Storage::Opening | Storage::Keeping | Storage::Kept => None,
+                Storage::NotKept { reason } | Storage::Refused { reason } => Some(reason.to_owned()),
+            },
+            clock_ahead_ms: -client.offset_ms(),
+            divergences: client.divergences(),
+            conflicts: client.open_conflicts().count(),
+            lost: lost.count() + usize::from(newest_lost.is_some()),
+            newest_lost,
+            changed: changed + changed_more,
+            changed_more,
+        }
+    }
+
+    /// How many edits the server does not have, the refused ones among them.
+    pub fn unsaved(&self) -> usize {
+        self.sync.edits() + self.held.len()
+    }
+}
+
+fn absence(absence: &Absence) -> (u64, u64) {
+    (absence.changes().len() as u64, absence.more())
+}
