@@ -11,9 +11,6 @@ use super::{
     sorted::Sorted,
 };
 
-/// From so many changed keys on, a pass over the whole list is cheaper than an insertion for each.
-const REBUILD_MIN: usize = 4096;
-
 /// Sorted keys.
 #[derive(Clone, Debug)]
 pub(super) struct Listing {
@@ -42,17 +39,11 @@ impl Listing {
     }
 
     /// Takes changed keys in, each with the JSON of its value, or nothing if it has none any more.
-    ///
-    /// A few cost what [`Sorted`] says for each, many O(size of the dictionary) for all of them.
+    /// Each costs what [`Sorted`] says.
     pub(super) fn update<'a>(&mut self, changed: &BTreeSet<Key>, value: impl Fn(&Key) -> Option<&'a str>) {
-        let are_many = changed.len() >= REBUILD_MIN;
-        if are_many {
-            self.rebuild(changed, &value);
-        }
         for key in changed {
             let value = value(key);
             match value {
-                _ if are_many => {}
                 Some(_) => self.all.insert(key.clone()),
                 None => self.all.remove(key),
             }
@@ -101,22 +92,6 @@ impl Listing {
 
     fn shown(&self) -> &Sorted<Key> {
         self.search.as_ref().map_or(&self.all, Search::found)
-    }
-
-    /// Brings changed keys into the list of all.
-    fn rebuild<'a>(&mut self, changed: &BTreeSet<Key>, value: &impl Fn(&Key) -> Option<&'a str>) {
-        let old = std::mem::take(&mut self.all);
-        let mut old = old.iter().peekable();
-        for key in changed {
-            while let Some(before) = old.next_if(|old| *old < key) {
-                self.all.push(before.clone());
-            }
-            old.next_if(|old| *old == key);
-            if value(key).is_some() {
-                self.all.push(key.clone());
-            }
-        }
-        old.for_each(|key| self.all.push(key.clone()));
     }
 }
 
@@ -197,7 +172,7 @@ mod tests {
     /// What changes while a search is under way, before and behind the place where it is, is found as it is in the end.
     #[test]
     fn a_search_meets_changes() {
-        for seed in 0..30 {
+        for seed in 0..10 {
             let mut random = fastrand::Rng::with_seed(seed);
             let value = |n: usize| format!("v{n}");
             let mut values: Values = (0..1500).map(|n| (key(n * 2), value(n))).collect();
