@@ -169,8 +169,8 @@ impl Model {
             }
             Act::RemoveAtCursor => self.remove_at_cursor(now_ms),
             Act::UndoRemoval => return self.undo_removal(now_ms),
-            Act::Undo => self.take_back(|client| client.undo(None, now_ms), now_ms),
-            Act::Redo => self.take_back(|client| client.redo(now_ms), now_ms),
+            Act::Undo => self.take_back(|client| client.undo(None, now_ms)),
+            Act::Redo => self.take_back(|client| client.redo(now_ms)),
             Act::Search(text) => self.search_for(text),
 
             Act::Edit(key) => self.edit(&key),
@@ -307,15 +307,15 @@ impl Model {
     fn undo_removal(&mut self, now_ms: u64) -> Option<Focus> {
         self.changed |= Areas::SIDE;
         for key in std::mem::take(&mut self.side.removed).iter().rev() {
-            self.take_back(|client| client.undo(Some(key), now_ms), now_ms);
+            self.take_back(|client| client.undo(Some(key), now_ms));
         }
         Some(Focus::Grid)
     }
 
-    fn take_back(&mut self, take_back: impl FnOnce(&mut Client) -> Result<Undone, EditError>, now_ms: u64) {
+    fn take_back(&mut self, take_back: impl FnOnce(&mut Client) -> Result<Undone, EditError>) {
         let Some(live) = &mut self.live else { return };
         let undone = take_back(live.device.client_mut());
-        self.refresh(now_ms);
+        self.refresh();
         match undone {
             Ok(Undone::Nothing) => {}
             Ok(Undone::Written(key)) => self.go_to(&key),
@@ -461,7 +461,7 @@ impl Model {
         if let Some(stamp) = written?.filter(|_| is_known) {
             client.record(key, stamp, replaced, value);
         }
-        self.refresh(now_ms);
+        self.refresh();
         Ok(())
     }
 }

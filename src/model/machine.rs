@@ -29,8 +29,6 @@ use super::{
 const AGES_EVERY_MS: u64 = 20_000;
 /// A removal can be undone this long, counted from the last one.
 const UNDO_FOR_MS: u64 = 10_000;
-/// The digest is compared this long after a change, so that a flood of changes is one comparison.
-const VERIFY_AFTER_MS: u64 = 2000;
 
 /// What the page shows, and what its person is doing.
 ///
@@ -66,9 +64,6 @@ pub(super) struct Live {
     /// The server's time at the last frame.
     pub(super) now_ms: u64,
     ages_at_ms: u64,
-    verify_at_ms: Option<u64>,
-    /// The cursor at the last comparison of digests that was asked for here.
-    compared: Option<Seq>,
 }
 
 /// What stands beside the grid and the form.
@@ -123,14 +118,7 @@ impl Model {
     pub fn open(&mut self, opened: Opened, now_ms: u64) {
         let Opened { name, replica, author, lives, is_plain_http, normalize, fold } = opened;
         let device = Device::new(Client::opening(replica, author, now_ms), lives);
-        self.live = Some(Live {
-            device,
-            normalize,
-            now_ms,
-            ages_at_ms: now_ms + AGES_EVERY_MS,
-            verify_at_ms: None,
-            compared: None,
-        });
+        self.live = Some(Live { device, normalize, now_ms, ages_at_ms: now_ms + AGES_EVERY_MS });
         self.name.get_or_insert(name);
         self.side.is_plain_http = is_plain_http;
         self.rows.set_fold(fold);
@@ -252,11 +240,6 @@ impl Model {
     pub fn handle_timeout(&mut self, now_ms: u64) {
         let Some(live) = &mut self.live else { return };
         live.device.handle_timeout(now_ms);
-        if live.verify_at_ms.take_if(|at_ms| *at_ms <= now_ms).is_some() {
-            let client = live.device.client_mut();
-            live.compared = Some(client.cursor());
-            client.verify(now_ms);
-        }
         if is_over(live.ages_at_ms, now_ms, AGES_EVERY_MS) {
             live.ages_at_ms = now_ms + AGES_EVERY_MS;
             self.changed |= Areas::ROWS | Areas::SIDE;
@@ -288,14 +271,14 @@ impl Model {
             return Some(Effect::Send(message));
         }
         let effect = device.poll_effect(now_ms).map(Effect::Device);
-        self.drain(now_ms);
+        self.drain();
         effect
     }
 
     /// When to call [`Model::handle_timeout`], if ever.
     pub fn poll_timeout(&self) -> Option<u64> {
         let live = self.live.as_ref()?;
-        let own = [Some(live.ages_at_ms), live.verify_at_ms, self.side.removed_until_ms];
+        let own = [Some(live.ages_at_ms), self.side.removed_until_ms];
         own.into_iter().flatten().chain(live.device.poll_timeout()).min()
     }
 
@@ -306,7 +289,7 @@ impl Model {
 
     /// Brings the rows and the status up to date, goes on with a search, and says which areas have changed since the last call.
     pub fn frame(&mut self, now_ms: u64) -> Areas {
-        self.refresh(now_ms);
+        self.refresh();
         self.is_stale = false;
         if let Some(Live { device, now_ms: shown_ms, .. }) = &mut self.live {
             *shown_ms = now_ms.saturating_add_signed(device.client().offset_ms());
@@ -333,15 +316,15 @@ impl Model {
     }
 
     /// Brings the rows up to date.
-    pub(super) fn refresh(&mut self, now_ms: u64) {
-        self.drain(now_ms);
+    pub(super) fn refresh(&mut self) {
+        self.drain();
         if let Some(live) = &self.live {
             self.rows.refresh(live.device.client());
         }
     }
 
     /// Takes in what the client says of itself.
-    fn drain(&mut self, now_ms: u64) {
+    fn drain(&mut self) {
         let Some(live) = &mut self.live else { return };
         let client = live.device.client_mut();
         while let Some(event) = client.poll_event() {
@@ -391,9 +374,6 @@ impl Model {
                 self.changed |= Areas::ROWS;
             }
         }
-        let cursor = Some(client.cursor());
-        let is_due = client.is_settled() && client.verified() != cursor && live.compared != cursor;
-        live.verify_at_ms = is_due.then(|| live.verify_at_ms.unwrap_or(now_ms + VERIFY_AFTER_MS));
     }
 
     fn on_device(&mut self, handle: impl FnOnce(&mut Device)) {
