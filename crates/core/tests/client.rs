@@ -15,7 +15,7 @@ fn group(clients: u64) -> Group {
 }
 
 fn assert_agreement(group: &Group) {
-    let server = group.store.dictionary();
+    let server = group.store.contents().dictionary();
     for member in &group.members {
         assert_eq!(member.client.base().digest(), server.digest());
         assert_eq!(member.client.outbox().active(), 0);
@@ -107,7 +107,7 @@ fn a_clock_far_ahead_is_corrected_and_the_order_kept() {
     group.connected = true;
     group.settle();
     group.pass(60_000);
-    let stamp = |name: &str| group.store.entries[&key(name)].entry.stamp;
+    let stamp = |name: &str| group.store.contents().entries[&key(name)].entry.stamp;
     assert!(stamp("a") < stamp("b"));
     assert!(stamp("b").millis() <= group.now_ms);
     assert_agreement(&group);
@@ -229,7 +229,7 @@ fn a_difference_is_found_counted_and_mended() {
     group.settle();
     let plant = |group: &mut Group| {
         let entry = Entry { value: Some(value("666")), stamp: put_stamp(1, 1), seq: Seq(1), author: AuthorId(1) };
-        let mut wrong = group.store.page(Seq(0), 100);
+        let mut wrong = group.store.catch_up(Seq(0), usize::MAX);
         wrong.changes = vec![keybook_core::wire::Change::Entry(key("k"), entry)];
         let (cursor, now_ms) = (group.client(1).cursor(), group.local_ms(1));
         let delta = Delta::pack(&wrong.changes, cursor, cursor, false, &wrong.names, 10_000).remove(0);
@@ -259,12 +259,12 @@ fn a_rolled_back_server_is_healed_by_its_clients() {
     group.settle();
     group.restart(backup, 2);
     group.pass(60_000);
-    assert_eq!(group.store.state.live, 2);
+    assert_eq!(group.store.contents().counters.live, 2);
     for index in 0..3 {
         assert_eq!((group.shown(index, "a"), group.shown(index, "b")), (Some("2"), Some("3")));
         assert_eq!(group.client(index).conflicts().iter().count(), 0);
     }
-    assert_eq!(group.store.entries[&key("b")].entry.author, AuthorId(2), "the author stays");
+    assert_eq!(group.store.contents().entries[&key("b")].entry.author, AuthorId(2), "the author stays");
     assert_eq!(group.members.iter().map(|member| member.fetches).sum::<usize>(), 0, "without a full resync");
     assert_agreement(&group);
 }
@@ -300,7 +300,7 @@ fn nothing_is_pushed_to_another_dictionary_of_the_same_name() {
     empty.start(keybook_core::Epoch(5));
     group.restart(empty, 6);
     group.pass(60_000);
-    assert_eq!(group.store.state.live, 0);
+    assert_eq!(group.store.contents().counters.live, 0);
     assert_eq!((group.shown(0, "a"), group.shown(0, "b")), (None, None));
     let states: Vec<_> = group.client(0).outbox().iter().map(|(key, row)| (key.to_string(), row.state)).collect();
     assert_eq!(states, [("b".to_owned(), RowState::Orphaned)], "kept for its user");
@@ -387,7 +387,7 @@ fn a_held_row_stays_beside_later_writes_and_recovered_ones() {
     group.restart(backup, 3);
     group.pass(60_000);
     assert_eq!(group.shown(0, "k"), Some("1"), "what was acknowledged comes back");
-    assert_eq!(group.store.state.live, 2);
+    assert_eq!(group.store.contents().counters.live, 2);
     group.put(0, "k", "2");
     group.settle();
     assert_eq!(group.client(0).outbox().inactive(), 1, "the held row waits for its user");
@@ -439,7 +439,7 @@ fn a_refused_write_that_may_come_late_keeps_its_stamp() {
         let shown = group.client(0).shown(&key("k")).unwrap();
         assert_eq!(shown.stamp < sent, is_stamped_anew, "{ahead_ms} ms ahead, {cuts} cuts: {shown:?}");
         group.pass(ahead_ms);
-        assert_eq!(group.store.entries[&key("k")].entry.value, Some(value("1")));
+        assert_eq!(group.store.contents().entries[&key("k")].entry.value, Some(value("1")));
         assert_agreement(&group);
     };
     check(120_000, 0, true);
@@ -457,7 +457,7 @@ fn writes_of_several_pushes_that_are_stamped_anew_keep_their_order() {
         group.put(0, name, "1");
     }
     group.settle();
-    let stamps = ["a", "b", "c", "d"].map(|name| group.store.entries[&key(name)].entry.stamp);
+    let stamps = ["a", "b", "c", "d"].map(|name| group.store.contents().entries[&key(name)].entry.stamp);
     assert!(stamps.is_sorted_by(|a, b| a < b), "{stamps:?}");
 }
 
@@ -499,7 +499,7 @@ fn an_edit_of_a_recovered_entry_has_seen_it() {
     group.members[1].client = Client::new(ReplicaId(9), author(9), group.now_ms);
     group.role = Role::Writer;
     // Welcome has come, and what it pushes then is not answered yet.
-    let lineage = group.store.lineage();
+    let lineage = group.store.summary().lineage;
     let now_ms = group.now_ms;
     group.client(0).handle_online(now_ms);
     while let Some(action) = group.client(0).poll_action() {
@@ -513,7 +513,7 @@ fn an_edit_of_a_recovered_entry_has_seen_it() {
         dictionary: group.id,
         epoch: lineage.current,
         lineage: lineage.past,
-        head: group.store.state.head,
+        head: group.store.contents().counters.head,
         horizon: Horizon::default(),
         server_ms: now_ms,
         mode: Mode::Tail,
@@ -580,7 +580,7 @@ fn a_clock_set_back_delays_nothing() {
     group.pass(60_000);
     group.put(0, "k", "1");
     group.settle();
-    assert_eq!(group.store.state.live, 1);
+    assert_eq!(group.store.contents().counters.live, 1);
     group.members[0].skew_ms *= 2;
     let now_ms = group.local_ms(0);
     group.client(0).handle_timeout(now_ms);

@@ -5,7 +5,7 @@ mod support;
 use keybook_core::{
     ConflictId, Epoch, HybridTime, ReplicaId, Resolution, Seq, Stamp,
     limits::{CONFLICTS_MAX, Limits, VERSIONS_MAX},
-    server::{Actor, Command, Commit, Context, Counters, Hub, Outcome, Receipt, Record, Request, Session},
+    server::{Actor, Command, Commit, Context, Counters, Hub, Outcome, Receipt, Record, Request, Rows, Session},
     wire::{AckCode, ClientFrame, Exception, Horizon, Op, Role},
 };
 use support::{author, key, put_stamp, remove_stamp, store::Store};
@@ -24,30 +24,33 @@ impl Server {
         Self::with(Counters::default(), Limits { entries: 10, ..Limits::default() })
     }
 
-    fn with(state: Counters, limits: Limits) -> Self {
+    fn with(counters: Counters, limits: Limits) -> Self {
         let mut store = Store::default();
-        store.state = state;
         store.start(Epoch(1));
+        if counters != Counters::default() {
+            let id = store.summary().id;
+            let Ok(()) = store.write(|rows| rows.set_counters(id, &counters));
+        }
         let hub = store.hub();
         Self { store, hub, limits, role: Role::Writer }
     }
 
-    /// Applies a command at the next seq, in the transaction that is open.
+    /// Applies a command at the next seq.
     fn apply(&mut self, command: Command) -> Receipt {
         let actor = Actor { role: self.role, author: author(1) };
         let context = Context { now_ms: NOW_MS, limits: self.limits, actor };
         let record = Record { at: self.hub.counters().head.next(), context, command };
-        let Ok(receipt) = self.hub.apply(&mut self.store, &record);
+        let Ok(receipt) = self.store.write(|rows| self.hub.apply(rows, &record));
         receipt
     }
 
     /// Pushes in one transaction; returns the exceptions as (index, code, data), and the commit.
     fn push(&mut self, ops: &[Op]) -> (Vec<(u32, AckCode, u64)>, Option<Commit>) {
         let receipt = self.apply(Command::Push { ops: ops.to_vec() });
-        let Ok(commit) = self.hub.finish(&mut self.store);
-        self.store.assert_consistent();
-        assert_eq!(self.hub.counters(), &self.store.state);
-        assert_eq!(receipt.seq, self.store.state.head);
+        let Ok(commit) = self.store.write(|rows| self.hub.finish(rows));
+        self.store.contents().assert_consistent();
+        assert_eq!(self.hub.counters(), &self.store.contents().counters);
+        assert_eq!(receipt.seq, self.store.contents().counters.head);
         let exceptions = receipt.exceptions();
         (exceptions.iter().map(|Exception { index, code, data }| (*index, *code, *data)).collect(), commit)
     }
@@ -57,13 +60,15 @@ impl Server {
     }
 
     fn value(&self, name: &str) -> Option<String> {
-        let row = self.store.entries.get(&key(name))?;
+        let contents = self.store.contents();
+        let row = contents.entries.get(&key(name))?;
         row.entry.value.as_ref().map(|value| value.as_str().to_owned())
     }
 
     /// The losing values of the conflict rows, oldest first.
     fn losers(&self) -> Vec<Option<String>> {
-        let losers = self.store.conflicts.values().map(|conflict| conflict.loser.value.as_ref());
+        let contents = self.store.contents();
+        let losers = contents.conflicts.values().map(|conflict| conflict.loser.value.as_ref());
         losers.map(|value| value.map(|value| value.as_str().to_owned())).collect()
     }
 }
@@ -93,7 +98,7 @@ fn a_batch_is_one_seq_and_one_commit() {
     assert_eq!((commit.prev, commit.to), (Seq(0), Seq(1)));
     assert_eq!(commit.changes.len(), 2, "of a key that changed twice the last");
     assert_eq!(server.value("b").unwrap(), "3");
-    assert_eq!(server.store.versions.len(), 1);
+    assert_eq!(server.store.contents().versions.len(), 1);
 
     let (exceptions, commit) = server.push(&ops);
     let duplicates: Vec<_> = (0..3).map(|index| (index, AckCode::Duplicate, 0)).collect();
@@ -108,20 +113,20 @@ fn records_of_one_transaction_may_share_a_seq() {
     let context = Context { now_ms: NOW_MS, limits: server.limits, actor };
     let mut at = |seq: u64, op: Op| {
         let record = Record { at: Seq(seq), context: context.clone(), command: Command::Push { ops: vec![op] } };
-        let Ok(receipt) = server.hub.apply(&mut server.store, &record);
+        let Ok(receipt) = server.store.write(|rows| server.hub.apply(rows, &record));
         assert_eq!(receipt, Receipt { seq: Seq(seq), outcomes: vec![Outcome::Applied] });
     };
     at(7, put("a", "1", 10, 1, &[]));
     at(7, put("b", "1", 11, 1, &[]));
     at(7, put("a", "2", 20, 2, &[]));
     at(9, put("c", "1", 12, 1, &[]));
-    let Ok(commit) = server.hub.finish(&mut server.store);
-    server.store.assert_consistent();
+    let Ok(commit) = server.store.write(|rows| server.hub.finish(rows));
+    server.store.contents().assert_consistent();
     let commit = commit.unwrap();
     assert_eq!((commit.prev, commit.to), (Seq(0), Seq(9)));
     let changed: Vec<_> = commit.changes.iter().map(|change| change.seq().0).collect();
     assert_eq!(changed, [7, 7, 7, 9], "two entries, their conflict, and the third entry");
-    assert_eq!(server.store.conflicts.keys().collect::<Vec<_>>(), [&ConflictId { seq: Seq(7), index: 3 }]);
+    assert_eq!(server.store.contents().conflicts.keys().collect::<Vec<_>>(), [&ConflictId { seq: Seq(7), index: 3 }]);
 }
 
 /// Two nodes may be configured differently: what a record does depends on what is in it.
@@ -239,8 +244,8 @@ fn a_conflict_is_resolved_once_and_travels() {
     let mut resolve = |role, id| {
         server.role = role;
         let receipt = server.apply(Command::Resolve { id, resolution: Resolution::Dismissed });
-        let Ok(commit) = server.hub.finish(&mut server.store);
-        server.store.assert_consistent();
+        let Ok(commit) = server.store.write(|rows| server.hub.finish(rows));
+        server.store.contents().assert_consistent();
         (receipt.outcomes, commit.map(|commit| commit.to))
     };
     assert_eq!(resolve(Role::Reader, id), (vec![AckCode::ReadOnly.into()], None));
@@ -248,7 +253,7 @@ fn a_conflict_is_resolved_once_and_travels() {
     assert_eq!(resolve(Role::Writer, ConflictId { seq: Seq(1), index: 0 }), (duplicate(), None));
     assert_eq!(resolve(Role::Writer, id), (vec![Outcome::Applied], Some(Seq(3))));
     assert_eq!(resolve(Role::Writer, id), (duplicate(), None));
-    let page = server.store.page(Seq(2), 10);
+    let page = server.store.catch_up(Seq(2), usize::MAX);
     assert_eq!(page.changes.len(), 1, "the resolution reaches who was away");
 }
 
@@ -260,8 +265,8 @@ fn versions_and_conflict_rows_are_bounded() {
         // Nobody sees anybody.
         server.push(&[put("k", &n.to_string(), 10 + n, 1 + n, &[])]);
     }
-    assert_eq!(server.store.conflicts.len(), CONFLICTS_MAX as usize);
-    assert_eq!(server.store.versions.len(), usize::from(VERSIONS_MAX));
+    assert_eq!(server.store.contents().conflicts.len(), CONFLICTS_MAX as usize);
+    assert_eq!(server.store.contents().versions.len(), usize::from(VERSIONS_MAX));
     let newest = server.losers().pop().flatten();
     assert_eq!(newest, Some((writes - 2).to_string()));
 }
@@ -322,5 +327,5 @@ fn values_with_one_stamp_are_counted_once() {
         assert_eq!(server.code(put("k", json, 10, 1, &[])), None);
     }
     assert_eq!(server.code(put("k", "2", 10, 1, &[])), Some(AckCode::Duplicate));
-    assert_eq!((server.value("k").as_deref(), server.store.versions.len()), (Some("3"), 1));
+    assert_eq!((server.value("k").as_deref(), server.store.contents().versions.len()), (Some("3"), 1));
 }

@@ -85,6 +85,12 @@ impl Store {
         self.committed().dictionaries.get(name).cloned().unwrap_or_default()
     }
 
+    /// The rows of a dictionary, to be written in place without a transaction: what is done stays, and costs no copy. The
+    /// store is borrowed, so nobody reads meanwhile.
+    pub fn rows_mut(&mut self, name: &DictionaryName) -> Rows<'_> {
+        self.committed.get_mut().unwrap_or_else(PoisonError::into_inner).rows_mut(name)
+    }
+
     fn committed(&self) -> RwLockReadGuard<'_, State> {
         self.committed.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -136,6 +142,11 @@ impl Engine for Store {
 }
 
 impl State {
+    fn rows_mut(&mut self, name: &DictionaryName) -> Rows<'_> {
+        let contents = Arc::make_mut(self.dictionaries.entry(name.clone()).or_default());
+        Rows { contents, names: &mut self.names }
+    }
+
     fn summary(&self, name: &DictionaryName) -> Summary {
         let contents = self.dictionaries.get(name).cloned().unwrap_or_default();
         let counters = contents.counters;
@@ -235,9 +246,7 @@ impl engine::Tables for Tables<'_> {
         Self: 'a;
 
     fn rows(&mut self, name: &DictionaryName) -> Result<Rows<'_>, Infallible> {
-        let State { dictionaries, names, .. } = &mut *self.0;
-        let contents = Arc::make_mut(dictionaries.entry(name.clone()).or_default());
-        Ok(Rows { contents, names })
+        Ok(self.0.rows_mut(name))
     }
 }
 

@@ -7,6 +7,7 @@ use keybook_core::{
     server::{Actor, Command, Context, Record},
     wire::{AckCode, ByeCode, Change, Check, ClientFrame, Delta, Exception, Horizon, Mode, Op, Role, ServerFrame},
 };
+use keybook_store::Summary;
 
 use super::{author, key, put_stamp, remove_stamp, store::Store, value};
 
@@ -106,7 +107,8 @@ pub fn sample_store() -> Store {
     let mut store = Store::default();
     store.start(Epoch(1));
     store.start(Epoch(2));
-    let mut hub = store.hub();
+    // An id that says nothing of how a store makes its ids.
+    let mut hub = Summary { id: DictionaryId(77), ..store.summary() }.into_hub();
     let actor = Actor { role: Role::Writer, author: author(1) };
     let context = Context { now_ms: 5000, limits: Limits::default(), actor };
     let op = |name: &str, json: Option<&str>, n: u64| {
@@ -120,8 +122,8 @@ pub fn sample_store() -> Store {
     ] {
         let at = hub.counters().head.next();
         let record = Record { at, context: context.clone(), command: Command::Push { ops } };
-        let Ok(_) = hub.apply(&mut store, &record);
-        let Ok(_) = hub.finish(&mut store);
+        let Ok(_) = store.write(|rows| hub.apply(rows, &record));
+        let Ok(_) = store.write(|rows| hub.finish(rows));
     }
     store
 }

@@ -28,6 +28,9 @@ pub struct Member {
     pub fetches: usize,
 }
 
+/// Enough for each story: catching up takes one page.
+const PAGE_BYTES: usize = 1 << 20;
+
 /// The server, and its clients.
 pub struct Group {
     pub store: Store,
@@ -59,7 +62,7 @@ impl Group {
             events: Vec::new(),
             fetches: 0,
         };
-        let (hub, id) = (store.hub(), super::store::DICTIONARY);
+        let (hub, id) = (store.hub(), store.summary().id);
         let members = (1..=clients).map(member).collect();
         let (role, connected, failing_fetches) = (Role::Writer, true, 0);
         let mut group = Self { store, hub, limits, members, now_ms, role, id, connected, failing_fetches };
@@ -179,18 +182,18 @@ impl Group {
                 Request::Apply { command, actor, batch } => {
                     let context = Context { now_ms: self.now_ms, limits: self.limits, actor };
                     let record = Record { at: self.hub.counters().head.next(), context, command };
-                    let Ok(receipt) = self.hub.apply(&mut self.store, &record);
+                    let Ok(receipt) = self.store.write(|rows| self.hub.apply(rows, &record));
                     self.finish(index, batch.map(|batch| (batch, receipt)));
                 }
-                Request::CatchUp { after } => session.handle_catch_up(&self.store.page(after, 100)),
-                Request::Check => session.handle_counters(&self.store.state),
+                Request::CatchUp { after } => session.handle_catch_up(&self.store.catch_up(after, PAGE_BYTES)),
+                Request::Check => session.handle_counters(&self.store.contents().counters),
                 Request::Presence { .. } => {}
             }
         }
     }
 
     fn finish(&mut self, index: usize, receipt: Option<(u64, Receipt)>) {
-        let Ok(commit) = self.hub.finish(&mut self.store);
+        let Ok(commit) = self.store.write(|rows| self.hub.finish(rows));
         if let (Some((batch, receipt)), Some(session)) = (receipt, &mut self.members[index].session) {
             session.handle_receipt(batch, &receipt);
         }

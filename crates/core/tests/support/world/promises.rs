@@ -78,7 +78,7 @@ impl World {
     pub(super) fn forget_what_nobody_has(&mut self) {
         let mut acknowledged = std::mem::take(&mut self.acknowledged);
         acknowledged.retain(|key, stamp| {
-            let on_disk = self.disk.entries.get(key).is_some_and(|row| row.entry.stamp >= *stamp);
+            let on_disk = self.disk.contents().entries.get(key).is_some_and(|row| row.entry.stamp >= *stamp);
             // What only a reader has does not come back.
             let in_base = |peer: &Peer| {
                 peer.role == Role::Writer && peer.client().base().entry(key.as_str()).is_some_and(|e| e.stamp >= *stamp)
@@ -159,11 +159,11 @@ impl World {
             .iter()
             .map(|peer| (peer.client().phase(), peer.client().cursor(), peer.client().outbox()))
             .collect();
-        panic!("it does not come to rest at {:?}: {stuck:#?}", self.disk.state.head);
+        panic!("it does not come to rest at {:?}: {stuck:#?}", self.disk.contents().counters.head);
     }
 
     pub(super) fn is_at_rest(&self) -> bool {
-        let (head, Some(server)) = (self.disk.state.head, &self.server) else { return false };
+        let (head, Some(server)) = (self.disk.contents().counters.head, &self.server) else { return false };
         let rests = |peer: &Peer| {
             let (client, role) = (peer.client(), &peer.role);
             // One that has not learnt that its server is gone may be as far as the next one happens to be.
@@ -203,7 +203,7 @@ impl World {
     /// worlds with several rollbacks.
     pub(super) fn check_conflicts(&mut self) {
         let stamps = |c: &Conflict| (c.key.clone(), c.loser.stamp, c.winner.stamp);
-        let found: BTreeSet<(Key, Stamp, Stamp)> = self.disk.conflicts.values().map(stamps).collect();
+        let found: BTreeSet<(Key, Stamp, Stamp)> = self.disk.contents().conflicts.values().map(stamps).collect();
         self.tally.count_some("conflict", found.len());
         let (known, unknown) = match self.rollbacks {
             0 => ("conflict by the oracle", "conflict unknown to the oracle"),
@@ -219,8 +219,8 @@ impl World {
     }
 
     pub(super) fn check_promises(&self) {
-        let dictionary = self.disk.dictionary();
-        self.disk.assert_consistent();
+        let dictionary = self.disk.contents().dictionary();
+        self.disk.contents().assert_consistent();
         for (index, peer) in self.peers.iter().enumerate() {
             for (key, entry) in dictionary.entries() {
                 assert_eq!(peer.client().base().entry(key.as_str()), Some(entry), "client {index} holds {key:?}");
@@ -240,13 +240,13 @@ impl World {
             assert_eq!(peer.client().sibling_edits(), 0, "client {index} knows that no tab has edits");
         }
         for (key, stamp) in &self.acknowledged {
-            let there = self.disk.entries.get(key).map(|row| row.entry.stamp);
+            let there = self.disk.contents().entries.get(key).map(|row| row.entry.stamp);
             // A remove of a key without an entry leaves nothing.
             let held = self.peers.iter().any(|peer| in_outbox(peer, key, *stamp));
             let kept = there >= Some(*stamp) || (there.is_none() && !stamp.is_put()) || held;
             assert!(kept, "the acknowledged write {stamp:?} of {key:?} is lost: {there:?}");
         }
-        assert!(self.disk.state.head > Seq(0) || self.durable.is_empty() || self.rollbacks > 0);
+        assert!(self.disk.contents().counters.head > Seq(0) || self.durable.is_empty() || self.rollbacks > 0);
     }
 }
 

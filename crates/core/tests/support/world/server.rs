@@ -12,8 +12,8 @@ use keybook_core::{
 use super::World;
 
 const BROADCASTS_MAX: usize = 3;
-/// Batches in a page: few, so that catching up takes several.
-const PAGE_BATCHES: usize = 2;
+/// What changed, in a page: about two small batches, so that catching up takes several.
+const PAGE_BYTES: usize = 200;
 /// A limit of values that some are over.
 const SHORT_BYTES: u32 = 8;
 
@@ -130,11 +130,11 @@ impl World {
                 server.queue.push_back(Queued { command, actor, reply: batch.map(|batch| (id, batch)) });
             }
             Some(Request::CatchUp { after }) => {
-                let page = self.disk.page(after, PAGE_BATCHES);
+                let page = self.disk.catch_up(after, PAGE_BYTES);
                 self.tally.count(if page.more { "page with more" } else { "last page" });
                 served.session.handle_catch_up(&page);
             }
-            Some(Request::Check) => served.session.handle_counters(&self.disk.state),
+            Some(Request::Check) => served.session.handle_counters(&self.disk.contents().counters),
             Some(Request::Presence { .. }) => {}
         }
         self.send();
@@ -155,13 +155,13 @@ impl World {
     /// One transaction over what is queued. The server may crash before the commit, and before it tells anyone.
     pub(super) fn commit(&mut self) {
         let Some(server) = &mut self.server else { return };
-        let mut transaction = self.disk.clone();
+        let mut transaction = self.disk.begin();
         let mut accepted = Vec::new();
         let mut receipts: Vec<((u64, u64), Receipt)> = Vec::new();
         for Queued { command, actor, reply } in server.queue.drain(..) {
             let context = Context { now_ms: self.now_ms, limits: self.limits, actor };
             let record = Record { at: server.hub.counters().head.next(), context, command };
-            let Ok(receipt) = server.hub.apply(&mut transaction, &record);
+            let Ok(receipt) = transaction.write(|rows| server.hub.apply(rows, &record));
             let Command::Push { ops } = &record.command else { continue };
             for (op, outcome) in ops.iter().zip(&receipt.outcomes) {
                 if let Outcome::Excepted { code, .. } = outcome {
@@ -173,18 +173,20 @@ impl World {
             }
             receipts.extend(reply.map(|reply| (reply, receipt)));
         }
-        let Ok(commit) = server.hub.finish(&mut transaction);
+        let Ok(commit) = transaction.write(|rows| server.hub.finish(rows));
         if !self.calm && self.decisions.one_in(40) {
             self.tally.count("server crash before commit");
+            drop(transaction);
             return self.crash_server();
         }
-        transaction.assert_consistent();
         if self.decisions.one_in(10) {
             self.backups.push((self.disk.clone(), self.oracle.history().clone()));
         }
-        self.disk = transaction;
+        transaction.commit();
+        let contents = self.disk.contents();
+        contents.assert_consistent();
         accepted.iter().for_each(|op| self.oracle.accept(op));
-        self.durable.extend(self.disk.entries.iter().map(|(key, row)| (key.clone(), row.entry.stamp)));
+        self.durable.extend(contents.entries.iter().map(|(key, row)| (key.clone(), row.entry.stamp)));
         if !self.calm && self.decisions.one_in(40) {
             self.tally.count("server crash after commit");
             return self.crash_server();
