@@ -36,6 +36,9 @@ pub(super) struct LocalStore {
     held_base: Dictionary,
     /// What each client held when it wrote its outbox.
     held: BTreeMap<ReplicaId, Rows>,
+    /// The writes in the last change that each client made, durable or not. If the store is closed before it takes the change,
+    /// the client tells it as it was made, and only then what it has written since.
+    handed: BTreeMap<ReplicaId, Vec<(Key, Stamp)>>,
     /// Made, and not durable.
     waiting: VecDeque<Transaction>,
     /// The writes that were durable at some time.
@@ -88,6 +91,8 @@ impl LocalStore {
     pub(super) fn begin(&mut self, transaction: Transaction) {
         let is_own = |waiting: &Transaction| waiting.replica == transaction.replica;
         assert!(!self.waiting.iter().any(is_own), "a client makes one transaction at a time");
+        let writes = transaction.rows.0.iter().map(|(key, stamp, _)| (key.clone(), *stamp)).collect();
+        self.handed.insert(transaction.replica, writes);
         self.waiting.push_back(transaction);
     }
 
@@ -135,8 +140,8 @@ impl LocalStore {
 
     /// All that it holds is deleted. Returns whose transactions were under way.
     fn delete(&mut self) -> Vec<ReplicaId> {
-        let Self { skew_ms, room, waiting, kept, told_unkept, .. } = std::mem::take(self);
-        *self = Self { skew_ms, room, kept, told_unkept, ..Self::default() };
+        let Self { skew_ms, room, handed, waiting, kept, told_unkept, .. } = std::mem::take(self);
+        *self = Self { skew_ms, room, handed, kept, told_unkept, ..Self::default() };
         waiting.into_iter().map(|transaction| transaction.replica).collect()
     }
 
@@ -167,7 +172,8 @@ impl LocalStore {
 
     /// A client keeps nothing just now: it tells what it has all the same.
     pub(super) fn tell_unkept(&mut self, client: &Client) {
-        let writes = client.outbox().iter().map(|(key, row)| (key.clone(), row.stamp));
+        let handed = self.handed.get(&client.replica()).into_iter().flatten().cloned();
+        let writes = client.outbox().iter().map(|(key, row)| (key.clone(), row.stamp)).chain(handed);
         self.told_unkept.extend(writes.filter(|write| !self.kept.contains(write)));
     }
 
