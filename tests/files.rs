@@ -57,3 +57,29 @@ fn every_package_says_its_licence() {
         assert!(inherited || license.as_str() == Some("MIT OR Apache-2.0"), "{path}: {license:?}");
     }
 }
+
+/// A module that has others is the file mod.rs in a folder of its name.
+#[test]
+fn module_files_are_named_in_one_way() {
+    let files = tree::files();
+    for path in files.iter().filter(|path| path.ends_with(".rs")) {
+        let folder = format!("{}/", path.trim_end_matches(".rs"));
+        let modules = files.iter().any(|file| file.starts_with(&folder) && file.ends_with(".rs"));
+        assert!(!modules, "{path} has a folder beside it: it should be {folder}mod.rs");
+    }
+}
+
+#[test]
+fn no_file_is_too_long_without_a_reason() {
+    const LINES_MAX: usize = 500;
+    let is_source = |path: &str| [".rs", ".mjs", ".js", ".sh"].iter().any(|ending| path.ends_with(ending));
+    for path in tree::files().into_iter().filter(|path| is_source(path)) {
+        let text = tree::read(&path);
+        let lines = text.lines().count();
+        let says_why = text.lines().take(30).any(|line| line.contains("500 lines"));
+        assert!(
+            lines <= LINES_MAX || says_why,
+            "{path} has {lines} lines, and its head does not say why it has more than 500 lines"
+        );
+    }
+}

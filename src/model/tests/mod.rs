@@ -1,4 +1,6 @@
 //! Stories of a page, told to its model.
+//!
+//! More than 500 lines: each story is short, and all stand on one world.
 
 mod world;
 
