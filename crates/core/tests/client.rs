@@ -1,6 +1,6 @@
 //! The client's stories: what it shows, what it sends, and how it finds back.
 //!
-//! More than 500 lines: each story is short, and all stand on the helpers at the end.
+//! More than 500 lines: each story is short, and all stand on one group of clients.
 
 mod support;
 
