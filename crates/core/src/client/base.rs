@@ -348,9 +348,14 @@ impl Base {
     }
 
     /// What the local store has to keep, since the last call. In the middle of a catch-up that is nothing: the change would have
-    /// the cursor before it, and a store leaves what it has already.
+    /// the cursor before it, and a store leaves what it has already. Nor is it anything before a first catch-up: that the
+    /// dictionary is empty is news only if the server says so.
     pub(super) fn take_change(&mut self) -> Option<BaseChange> {
-        let mut is_moment = !matches!(self.standing, Standing::CatchingUp { .. } | Standing::Incomplete);
+        let mut is_moment = match self.standing {
+            Standing::CatchingUp { .. } | Standing::Incomplete => false,
+            Standing::Behind | Standing::Resuming => self.cursor > Seq(0),
+            Standing::Settled => true,
+        };
         if mutant!("a local store keeps half a catch-up") {
             is_moment = self.standing != Standing::Incomplete;
         }

@@ -142,9 +142,12 @@ impl BaseChange {
         let Ok(stored) = Header::decode(stored) else {
             return if self.snapshot.is_some() { Verdict::Keep } else { Verdict::Gap };
         };
-        // Whether the first is a moment in the history of the second.
+        // Whether the first is a moment in the history of the second. Being empty is one in that of everybody who knows the epoch:
+        // in an epoch that the second does not know, a server may have lost everything.
         let precedes = |a: &Header, b: &Header| {
-            a.dictionary == b.dictionary && a.lineage.fork(a.seq, &b.lineage, b.seq) == Some(a.seq)
+            a.dictionary == b.dictionary
+                && (a.seq > Seq(0) || b.lineage.end(a.lineage.current, b.seq).is_some())
+                && a.lineage.fork(a.seq, &b.lineage, b.seq) == Some(a.seq)
         };
         if precedes(&own, &stored) {
             Verdict::Leave
@@ -184,6 +187,19 @@ mod tests {
         assert_eq!(second.onto(&second.header), Verdict::Leave);
         assert_eq!(second.onto(&header(2).encode()), Verdict::Gap);
         assert_eq!(second.onto(b""), Verdict::Gap);
+    }
+
+    /// A server that was restored from before its first write starts in an epoch of its own, with nothing. A reader that was
+    /// told so drops what it had, and went on keeping it: the store took being empty for a moment in its own past.
+    #[test]
+    fn a_store_forgets_what_its_server_has_lost() {
+        let empty = |epoch: u64| {
+            let mut journal = Journal::whole();
+            let lineage = Lineage { past: Vec::new(), current: Epoch(epoch) };
+            journal.take_change(&Header { lineage, ..header(0) }, Vec::new).unwrap()
+        };
+        assert_eq!(empty(9).onto(&header(5).encode()), Verdict::Keep, "the store does not know the epoch");
+        assert_eq!(empty(1).onto(&header(5).encode()), Verdict::Leave, "the store is farther in the same epoch");
     }
 
     #[test]
