@@ -22,7 +22,7 @@ use crate::engine;
 
 type Table<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
 
-/// A write transaction over any number of dictionaries. Without [`Transaction::commit`] nothing of it remains.
+/// A write transaction over any number of dictionaries. Without [`commit`](engine::Transaction::commit) nothing of it remains.
 pub struct Transaction(WriteTransaction);
 
 impl Transaction {
