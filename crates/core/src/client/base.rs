@@ -4,10 +4,8 @@
 //! digest says otherwise. It knows nothing of what was written here, but for the keys whose entries were taken back.
 //!
 //! After a fork of history, what the base has above the fork is no longer the server's. It goes back to the outbox and is sent
-//! again, and the base lacks it until the server has said what it has of it. While that lasts the digests are not compared,
-//! and the base is not kept. Conflict rows go back to the fork too: those that arose above it are gone from the server, and a
-//! client drops them rather than showing what nobody can resolve. The winning values come back, the losing ones of these rows
-//! do not.
+//! again. The base lacks it until the server has said what it has of these keys. Until then the digests are not compared, and the
+//! base is not kept. Conflict rows go back to the fork too; ARCHITECTURE.md says why.
 
 use std::collections::BTreeSet;
 
@@ -57,11 +55,8 @@ pub(super) enum Joined {
 /// What a Delta has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Followed {
-    /// What the observer was shown, and conflict rows if there were any.
-    Applied {
-        /// Whether there were.
-        has_conflicts: bool,
-    },
+    /// What the observer was shown, and perhaps conflict rows.
+    Applied { has_conflicts: bool },
     /// Nothing: something is lacking before it.
     Gap,
     /// Nothing: it was known.
