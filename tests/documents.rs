@@ -82,7 +82,7 @@ fn the_table_of_limits_is_of_today() {
 
 /// Every limit of the source, as a document.
 fn limits() -> String {
-    let mut table = "# Limits\n\nMade from the source by tests/files.rs: every constant of a file `limits.rs`, and elsewhere those whose names \
+    let mut table = "# Limits\n\nMade from the source by tests/documents.rs: every constant of a file `limits.rs`, and elsewhere those whose names \
                      say that they are\nlimits or times. Those that a deployment may change are in `Limits`, in crates/core/src/limits.rs.\n"
         .to_owned();
     let (firsts, others): (Vec<_>, Vec<_>) =

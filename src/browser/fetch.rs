@@ -12,8 +12,8 @@ use web_sys::{AbortController, AbortSignal, ReadableStreamDefaultReader, Request
 
 use super::{reason, timer::Timeout, window};
 
-/// A request that brings no byte for so long has failed: its connection may be dead without either end knowing it, and a
-/// browser waits for minutes. It is far above what the server takes for its first byte.
+/// A request that brings no byte for this long has failed. Its connection may be dead without either end knowing it, and a
+/// browser would wait for minutes. The server's first byte comes far sooner.
 const STALL_MAX: Duration = Duration::from_secs(30);
 
 /// A request that is under way.
@@ -33,7 +33,7 @@ impl Fetch {
         let signal = controller.signal();
         let stall = Stall { controller: controller.clone(), timeout: RefCell::default(), is_over: Rc::default() };
         spawn_local(async move {
-            let body = get(&url, &signal, &stall).await.unwrap_or_else(|error| Err(reason(&error)));
+            let body = get(&url, &signal, &stall).await.map_err(|error| reason(&error));
             if stall.is_over.get() {
                 done(Err(format!("nothing came for {} s", STALL_MAX.as_secs())));
             } else if !signal.aborted() {
@@ -62,22 +62,22 @@ impl Stall {
     }
 }
 
-async fn get(url: &str, signal: &AbortSignal, stall: &Stall) -> Result<Result<Vec<u8>, String>, JsValue> {
+async fn get(url: &str, signal: &AbortSignal, stall: &Stall) -> Result<Vec<u8>, JsValue> {
     let options = RequestInit::new();
     options.set_signal(Some(signal));
     stall.renew();
     let response: Response = JsFuture::from(window().fetch_with_str_and_init(url, &options)).await?.dyn_into()?;
     if !response.ok() {
-        return Ok(Err(format!("the server answers {}", response.status())));
+        return Err(format!("the server answers {}", response.status()).into());
     }
-    let Some(body) = response.body() else { return Ok(Ok(Vec::new())) };
+    let Some(body) = response.body() else { return Ok(Vec::new()) };
     let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
     let mut bytes = Vec::new();
     loop {
         stall.renew();
         let read = JsFuture::from(reader.read()).await?;
         if js_sys::Reflect::get(&read, &"done".into())?.is_truthy() {
-            return Ok(Ok(bytes));
+            return Ok(bytes);
         }
         let chunk: js_sys::Uint8Array = js_sys::Reflect::get(&read, &"value".into())?.unchecked_into();
         let before = bytes.len();

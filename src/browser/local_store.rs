@@ -7,12 +7,12 @@
 //! | `outbox` | replica (16 hexadecimal digits), a space, key of an entry | that replica's outbox, with its decisions about conflicts |
 //! | `undo` | replica | what can be undone and redone there |
 //!
-//! All tabs share the base: each brings it as far as it has come itself. Of the others each tab has its own part. A change is
-//! one transaction of strict durability: when it has completed, it is on the disk.
+//! All tabs share the base: each adds the Deltas that are missing there. In `outbox` and `undo` each tab has rows of its own. A
+//! change is one transaction of strict durability: when it has completed, it is on the disk.
 //!
 //! A tab lets go of the database when another wants to change its version or to delete it.
 //!
-//! web-sys and no crate above it: strict durability is one binding of our own, and each kilobyte counts.
+//! It uses web-sys and no crate above it: strict durability is one binding of our own, and each kilobyte counts.
 
 use js_sys::{Array, Object, Promise, Reflect, Uint8Array};
 use keybook_core::{
@@ -54,8 +54,8 @@ pub(super) struct LocalStore {
 }
 
 impl LocalStore {
-    /// Opens the database of a dictionary, which is made if there is none, and reads it. Should it be closed later, `closed` is
-    /// called.
+    /// Opens the database of a dictionary, which is made if there is none, and reads it. Calls `closed` when the database is
+    /// closed later.
     pub(super) async fn open(
         name: &str,
         replica: ReplicaId,
@@ -91,13 +91,14 @@ impl LocalStore {
     }
 
     async fn read(&self) -> Result<Found, JsValue> {
-        // Of its own: an error ends a transaction. A base that cannot be read is fetched anew; edits cannot be.
+        // The base has a transaction of its own, since an error ends a transaction. A base that cannot be read is fetched
+        // again from the server; edits could not be.
         let base = self.database.transaction_with_str(BASE)?.object_store(BASE)?.get_all()?;
         let transaction = self.database.transaction_with_str_sequence(&all())?;
         let keys = [OUTBOX, UNDO].map(|store| transaction.object_store(store)?.get_all_keys());
         let mut found = Found::default();
         if let Ok(base) = list(&base).await {
-            // Numbers come before texts.
+            // Values come in the order of their keys: numbers, then "header", then "snapshot".
             let mut base: Vec<Vec<u8>> = base.iter().map(|value| bytes(&value)).collect();
             if base.len() >= 2 {
                 found.stored.snapshot = base.pop().unwrap_or_default();
@@ -114,7 +115,7 @@ impl LocalStore {
         Ok(found)
     }
 
-    /// What a page has left.
+    /// What a page has left that has ended.
     pub(super) async fn left(&self, replica: ReplicaId) -> Result<Left, JsValue> {
         let transaction = self.database.transaction_with_str_sequence(&all())?;
         let (outbox, range) = (transaction.object_store(OUTBOX)?, range_of(replica)?);
@@ -126,7 +127,7 @@ impl LocalStore {
         Ok(Left { outbox: rows.collect(), steps: (!steps.is_undefined()).then(|| bytes(&steps)) })
     }
 
-    /// Keeps a change, and forgets what pages have left and is part of it.
+    /// Keeps a change, and deletes what the pages `forget` have left, since the change contains it.
     pub(super) async fn keep(&self, change: &LocalChange, forget: &[ReplicaId]) -> Result<Kept, JsValue> {
         let options = Object::new();
         Reflect::set(&options, &"durability".into(), &"strict".into())?;
@@ -138,12 +139,12 @@ impl LocalStore {
         });
         let written = self.write(&transaction, change, forget).await;
         if written.is_err() {
-            // All of it or nothing. It fails only when it is over.
+            // All of it or nothing. An abort fails only when the transaction is over.
             let _ = transaction.abort();
         }
         let completed = JsFuture::from(completed).await;
         let kept = written?;
-        // What is thrown is the event.
+        // The promise rejects with the event, which does not say why.
         completed.map_err(|_| thrown(transaction.error()))?;
         Ok(kept)
     }
@@ -172,7 +173,7 @@ impl LocalStore {
         let Some(change) = &change.base else { return Ok(Kept::Whole) };
         let base = transaction.object_store(BASE)?;
         let stored = done(&base.get(&"header".into())?).await?;
-        let verdict = change.onto(&bytes_or_none(&stored));
+        let verdict = change.onto(&bytes_or_empty(&stored));
         if verdict == Verdict::Keep {
             keep_base(&base, change).await?;
         }
@@ -200,7 +201,7 @@ fn outbox_key(replica: ReplicaId, key: &str) -> String {
 
 /// The keys of a replica's rows.
 fn range_of(replica: ReplicaId) -> Result<JsValue, JsValue> {
-    // What follows a space, whatever comes behind it.
+    // `!` is the character after the space, so the range has every key that begins with the replica and a space.
     Ok(IdbKeyRange::bound(&format!("{replica} ").into(), &format!("{replica}!").into())?.into())
 }
 
@@ -216,7 +217,7 @@ fn factory() -> Result<IdbFactory, JsValue> {
     Ok(window().indexed_db()?.ok_or("this browser has no IndexedDB")?)
 }
 
-/// Of the reasons why a database cannot be opened, one is our own doing.
+/// Says in plain words that a newer build has changed the database; other reasons stay as they are.
 fn explain(error: JsValue) -> JsValue {
     match error.dyn_ref::<js_sys::Error>() {
         Some(exception) if exception.name() == "VersionError" => {
@@ -234,8 +235,8 @@ fn all() -> JsValue {
     Array::of3(&BASE.into(), &OUTBOX.into(), &UNDO.into()).into()
 }
 
-/// What a key has, or nothing.
-fn bytes_or_none(value: &JsValue) -> Vec<u8> {
+/// The bytes of a key; empty if it has none.
+fn bytes_or_empty(value: &JsValue) -> Vec<u8> {
     if value.is_undefined() { Vec::new() } else { bytes(value) }
 }
 
@@ -243,7 +244,7 @@ fn bytes(value: &JsValue) -> Vec<u8> {
     Uint8Array::new(value).to_vec()
 }
 
-/// The result of a request for several.
+/// The result of a request for several values.
 async fn list(request: &IdbRequest) -> Result<Array, JsValue> {
     Ok(Array::from(&done(request).await?))
 }
@@ -256,7 +257,7 @@ async fn done(request: &IdbRequest) -> Result<JsValue, JsValue> {
     });
     match JsFuture::from(settled).await {
         Ok(_) => request.result(),
-        // What is thrown is the event.
+        // The promise rejects with the event, which does not say why.
         Err(_) => Err(thrown(request.error()?)),
     }
 }

@@ -14,15 +14,14 @@ pub const FIRST_ROWS_MAX: usize = 100;
 
 /// The beginning of a dictionary at one moment.
 ///
-/// As a text it is CBOR in hexadecimal: the page reads CBOR anyway, and a reader of JSON would be as large as a tenth of
-/// it.
+/// As a text it is CBOR in hexadecimal. The page reads CBOR anyway, and a reader of JSON would add a tenth to its size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirstPage {
     /// The dictionary's name; none in the shell.
     pub name: Option<String>,
     /// The epoch of `seq`.
     pub epoch: Epoch,
-    /// The moment.
+    /// The moment: the dictionary's head when it was read.
     pub seq: Seq,
     /// How many entries the dictionary has.
     pub live: u64,
@@ -47,12 +46,12 @@ pub struct FirstRow {
 
 cbor_array!(FirstRow { key, value, stamp, author });
 
-/// A document that does not hold what the server writes into it.
+/// The document holds something else than the server writes into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FirstPageError;
 
 impl FirstPage {
-    /// Of what a store holds: a cursor, a count, and the first live entries in the order of their keys.
+    /// Made of what a store holds: a cursor, a count, and the first live entries in the order of their keys.
     pub fn new(
         name: &DictionaryName,
         (epoch, seq): (Epoch, Seq),
@@ -71,7 +70,7 @@ impl FirstPage {
         Self { name: Some(name.as_str().to_owned()), epoch, seq, live, rows }
     }
 
-    /// Of the shell: a document of no dictionary in particular, which a device keeps to open any of them.
+    /// What the shell carries: it is the document of no dictionary, and a device keeps it to open any of them.
     pub fn shell() -> Self {
         Self { name: None, epoch: Epoch(0), seq: Seq(0), live: 0, rows: Vec::new() }
     }

@@ -1,11 +1,11 @@
-//! Times as people read them. Without a library: the calendar is a page of arithmetic, and tables of time zones would
-//! outweigh the whole application.
+//! Times as people read them. No library is used: the calendar is a page of arithmetic, and a library's tables of time zones
+//! would be larger than the whole application.
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// How long ago, in words, for as long as that says more than the date; none for a day that is best named.
+/// How long ago a time was, in words. None from a week on: then a date says more.
 pub fn age(millis: u64, now_ms: u64) -> Option<String> {
     // A clock that is a little ahead is no reason to speak of the future.
     let millis = now_ms.saturating_sub(millis);
@@ -16,7 +16,7 @@ pub fn age(millis: u64, now_ms: u64) -> Option<String> {
     }
 }
 
-/// So much time in whole minutes, hours or days, whichever is the largest unit that there is one of.
+/// A length of time in whole days, hours or minutes: the largest unit of which it has at least one. Below a minute, 0 min.
 pub fn duration(millis: u64) -> String {
     match millis / 1000 {
         seconds @ ..HOUR => format!("{} min", seconds / MINUTE),

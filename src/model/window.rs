@@ -20,7 +20,7 @@ pub struct Window {
     pub first: usize,
     /// How many.
     pub count: usize,
-    /// Where the first stands in the list's element; above its top when the scroll position is scaled.
+    /// Where the first stands in the list's element. When the scroll position is scaled, it can be negative: above the element.
     pub offset: i64,
 }
 

@@ -117,7 +117,7 @@ impl Client {
         })
     }
 
-    /// Looks at the replica itself, for what the functions here do not tell. It is locked meanwhile: be brief.
+    /// Lends the replica itself to `look`, for what the other functions here do not tell. It is locked meanwhile: be brief.
     pub fn with<T>(&self, look: impl FnOnce(&core::Client) -> T) -> T {
         look(&self.shared.replica())
     }

@@ -14,8 +14,8 @@ use tokio::{
 
 use crate::address::Address;
 
-/// A transfer that brings nothing for so long has failed: its connection may be dead without either end knowing it. It is
-/// far above what the server takes for its first byte.
+/// A transfer that brings nothing for this long has failed: its connection may be dead without either end knowing it. The
+/// server's first byte comes far sooner.
 const STALL_MAX: Duration = Duration::from_secs(30);
 
 /// Why there is no snapshot.

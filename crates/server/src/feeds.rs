@@ -1,7 +1,7 @@
 //! Who follows which dictionary, and what they are told: commits that are on the disk, and the presence of others.
 //!
-//! A feed exists while somebody follows it. It keeps the last events for all its followers together; one that falls further
-//! behind learns that it did, and reads again from the store. So a slow reader costs no memory.
+//! A feed exists while somebody follows it. It keeps the last events once, for all its followers. A follower that falls further
+//! behind is told so, and reads from the store again. So a slow reader costs no memory.
 
 use std::{
     collections::HashMap,

@@ -49,7 +49,7 @@ pub(crate) async fn serve(
 
     let mut stopping = shared.stop.subscribe();
     let stopped = async move {
-        // An error: nobody is left who could stop.
+        // It fails when the sender is gone: then nobody is left who could say stop.
         let _ = stopping.wait_for(|&stop| stop != Stop::No).await;
     };
     // A frame is a whole thought: nothing is gained by waiting for more of it.

@@ -43,7 +43,7 @@ fn Troubles() -> impl IntoView {
                 <span>{unsaved}</span>
                 <button class="plain" on:click=move |_| ui.act(Act::Export)>"Export them"</button>
             </p>
-            // The document's script shows it, and listens to the button: see server/start.js.
+            // The document's script shows it, and listens to the button: see `src/pages/start.js`.
             <p id="new-version" class="banner" hidden>
                 <span>"A new version is ready."</span>
                 <button class="plain">"Reload"</button>

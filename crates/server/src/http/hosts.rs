@@ -2,11 +2,10 @@
 //!
 //! A page of another site makes the browser send requests here. Two checks keep it from reading or writing anything:
 //!
-//! - **Host.** A site may let its own name lead to this machine (DNS rebinding), and is then of the same origin as the
-//!   server in the eyes of the browser. So a name must be `localhost` or configured. An address is always good: nobody can
-//!   let an address lead elsewhere.
-//! - **Origin.** A WebSocket, and what is not GET, is refused to pages of other origins: an Origin must equal the Host, or be a
-//!   configured name. Programs send no Origin.
+//! - **Host.** A site can point its own name at this machine (DNS rebinding). For the browser, site and server then have the
+//!   same origin. So a name must be `localhost` or configured. An IP address is always good: nobody can point it elsewhere.
+//! - **Origin.** Pages of other origins get no WebSocket, and only GET: an Origin must equal the Host, or be a configured name.
+//!   Programs send no Origin.
 
 use std::sync::Arc;
 
@@ -31,7 +30,7 @@ pub(super) async fn guard(State(server): State<Arc<Shared>>, request: Request, n
 /// Why a request is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 enum Refusal {
-    #[error("the request has no Host, or one that is no name and port")]
+    #[error("the request has no Host, or its Host is not the name or address of a host")]
     NoHost,
     #[error("this server does not go by the name {0:?}; start it with --host to add one")]
     Host(String),

@@ -12,8 +12,8 @@ use crate::Reader;
 /// What is served to people beside the API.
 #[derive(Clone, Copy, Debug)]
 pub struct Pages {
-    /// Makes the routes of documents and their files. Its fallback answers for every address that nobody knows. Hosts are
-    /// checked before them, and they get the security headers that they lack.
+    /// Makes the routes of documents and their files. Their fallback answers every address that no other route has. The server
+    /// checks hosts before it calls them, and adds the security headers that their responses lack.
     pub routes: fn(Reader) -> Router,
     /// Answers a request whose handler panicked. The panic hook has told the log; the reader learns nothing about it.
     pub broken: fn() -> Response,

@@ -1,7 +1,8 @@
 //! `GET /api/v1/dictionaries/{name}/snapshot`: a whole dictionary, for a replica that has nothing or is too far behind.
 //!
-//! Making one reads every entry, and many replicas ask at once when a server starts. So snapshots are kept: any of the
-//! current epoch serves, since Resume from its seq brings the rest, as long as that is less than the snapshot itself.
+//! Making one reads every entry, and many replicas ask at once when a server starts. So snapshots are kept. One that is not of
+//! the newest batch serves too, if it is of the current epoch: Resume from its seq brings the rest. It serves until it is
+//! [`SNAPSHOT_BATCHES_MAX`] batches old; then the rest could be more than the snapshot itself.
 
 use std::{
     collections::HashMap,
@@ -37,7 +38,7 @@ pub(crate) struct Made {
 #[derive(Debug, Default)]
 pub(crate) struct Snapshots {
     kept: Mutex<Kept>,
-    /// One is made at a time: it takes memory, and many want the same.
+    /// Held while one is made. One at a time: it takes memory, and many want the same.
     making: tokio::sync::Mutex<()>,
 }
 
@@ -85,7 +86,7 @@ async fn find_or_make(server: &Shared, name: DictionaryName) -> Result<Bytes, St
         return Ok(made.bytes);
     }
     let _making = server.snapshots.making.lock().await;
-    // Who waited finds what the one before has made.
+    // Whoever waited for the lock may find the snapshot that its last holder made.
     if let Some(made) = find() {
         return Ok(made.bytes);
     }
