@@ -62,7 +62,7 @@ struct Addresses {
 }
 
 impl Driver {
-    /// Brings the page to life, whose dictionary has this name.
+    /// Brings the page of the dictionary `name` to life.
     pub(super) fn start(name: String, model: SharedModel, on_change: OnChange) -> Rc<Self> {
         let opened = Opened {
             name: name.clone(),

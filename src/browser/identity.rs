@@ -9,7 +9,7 @@ use super::window;
 
 /// `{id in 16 hexadecimal digits} {name}`
 const STORAGE_KEY: &str = "keybook.author";
-/// There once the person has read what does not work over plain HTTP.
+/// Is set once the person has read what does not work over plain HTTP.
 const PLAIN_HTTP_KEY: &str = "keybook.plain-http";
 
 /// The author of this profile, made and kept at the first call.
@@ -45,7 +45,7 @@ pub(super) fn accept_plain_http() {
     }
 }
 
-/// A replica that nobody was before.
+/// A replica of a new number.
 pub(super) fn replica() -> ReplicaId {
     ReplicaId(random())
 }

@@ -35,7 +35,7 @@ fn open(model: SharedModel, on_change: OnChange) -> Run {
     Rc::new(move |act| driver.act(act))
 }
 
-/// The name of the dictionary that the page's address is of. The worker opens the shell at no other address.
+/// The name of the dictionary, from the page's address. The worker opens the shell at no other address.
 fn name_of_address() -> String {
     let path = window().location().pathname().unwrap_or_default();
     paths::name_of_page(&path).unwrap_or(paths::MAIN).to_owned()

@@ -15,7 +15,7 @@ pub(super) struct Timeout {
 impl Timeout {
     pub(super) fn new(after: Duration, call: impl FnOnce() + 'static) -> Self {
         let call = Closure::once(call);
-        // Browsers take a longer time for none at all.
+        // A browser takes a time above this for no time at all.
         let millis = i32::try_from(after.as_millis()).unwrap_or(i32::MAX);
         let handle =
             window().set_timeout_with_callback_and_timeout_and_arguments_0(call.as_ref().unchecked_ref(), millis);

@@ -36,13 +36,13 @@ pub enum Act {
     Go(Step),
     /// Puts the cursor on a key.
     Point(Key),
-    /// Removes an entry, and offers for a while to bring it back. One of which only the beginning is known yet stays.
+    /// Removes an entry, and offers for a while to bring it back. An entry of which only the beginning is known yet stays.
     Remove(Key),
     /// Removes the entry under the cursor.
     RemoveAtCursor,
     /// Brings back what was removed a moment ago.
     UndoRemoval,
-    /// Takes back the last edit of this person's, and goes there.
+    /// Takes back this person's last edit, and goes there.
     Undo,
     /// Takes back the last undo, and goes there.
     Redo,
@@ -50,7 +50,7 @@ pub enum Act {
     Search(String),
 
     // The editor in the grid.
-    /// Begins to edit an entry in place. One of which only the beginning is known yet cannot be edited.
+    /// Begins to edit an entry in place. While only its beginning is known, it cannot be edited.
     Edit(Key),
     /// Edits the entry under the cursor.
     EditAtCursor,

@@ -36,7 +36,7 @@ pub enum Effect {
 pub struct Opened {
     /// The name of the page's dictionary, by its address.
     pub name: String,
-    /// A replica that nobody was before.
+    /// The replica that this page is: a number that was never used before.
     pub replica: ReplicaId,
     /// Who edits here.
     pub author: Author,
@@ -46,7 +46,7 @@ pub struct Opened {
     pub is_plain_http: bool,
     /// Brings a text into Unicode's normalization form C, as keys are.
     pub normalize: fn(&str) -> String,
-    /// What texts a search takes for the same.
+    /// Folds texts that a search takes for the same.
     pub fold: Fold,
 }
 

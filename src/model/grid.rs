@@ -14,7 +14,7 @@ pub const COLUMNS: usize = 4;
 /// A place in the grid.
 #[derive(Clone, Debug, Default)]
 pub struct Grid {
-    /// Measured once the page is alive; until then all rows that there are are rendered.
+    /// Measured once the page is alive; until then all rows are rendered.
     viewport: Option<Viewport>,
     scroll_top: u32,
     /// Where to scroll once the rows are rendered.

@@ -73,7 +73,7 @@ pub(super) struct Side {
     pub(super) search: String,
     /// What the person has to know about the connection.
     pub(super) notice: Option<String>,
-    /// What of this device's cannot be read, until the page is loaded again.
+    /// What the device has kept and cannot be read. It stays until the page is loaded again.
     pub(super) damage: Option<String>,
     /// Why the last edit outside the form was not taken.
     pub(super) refusal: Option<String>,
@@ -81,7 +81,7 @@ pub(super) struct Side {
     pub(super) is_plain_http: bool,
     /// What the dialog shows; none while it is closed.
     pub(super) compared: Option<Compared>,
-    /// The newest conflict of which the person knows to have lost it.
+    /// The newest conflict that the person knows to have lost.
     pub(super) heard: Option<ConflictId>,
     /// What was removed a moment ago.
     pub(super) removed: Vec<Key>,
@@ -202,7 +202,7 @@ impl Model {
         self.on_device(|device| device.client_mut().handle_online(now_ms));
     }
 
-    /// So much room there is on this device; none if the browser does not say.
+    /// How much room this device has; none if the browser does not say.
     pub fn handle_room(&mut self, room: Option<Room>) {
         self.side.room = room;
         self.changed |= Areas::SIDE;

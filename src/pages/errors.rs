@@ -14,7 +14,7 @@ pub(super) fn not_found() -> Response {
     page(StatusCode::NOT_FOUND, "Nothing is here", "The address is mistyped, or what it named is gone.".into())
 }
 
-/// The address names a dictionary in a way that no dictionary is named.
+/// The address has a name that no dictionary can have.
 pub(super) fn bad_name(error: &NameError) -> Response {
     page(StatusCode::BAD_REQUEST, "No dictionary can have this name", error.to_string())
 }

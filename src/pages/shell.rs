@@ -59,7 +59,8 @@ static BUILD: LazyLock<Option<String>> = LazyLock::new(|| {
     })
 });
 
-/// The name of what a device would keep now: another one if anything of it is. None where a device keeps nothing.
+/// The name of what a device would keep now: another name as soon as anything of that has changed. None where a device keeps
+/// nothing.
 pub(super) fn build() -> Option<&'static str> {
     BUILD.as_deref()
 }

@@ -28,13 +28,14 @@ use crate::{
 #[derive(Debug)]
 pub struct Store {
     /// What readers see.
-    committed: RwLock<State>,
+    committed: RwLock<Moment>,
     /// Locked while a transaction is open.
     writing: Mutex<()>,
 }
 
+/// All that readers see at one moment.
 #[derive(Clone, Debug)]
-struct State {
+struct Moment {
     /// The store's id.
     id: u64,
     /// The epochs of the last starts, oldest first; the last is the current one.
@@ -70,14 +71,14 @@ enum Changed {
 impl Store {
     /// A store without a dictionary, which has not been started.
     pub fn new(id: u64) -> Self {
-        let state = State { id, starts: Vec::new(), dictionaries: BTreeMap::new(), names: Names::new() };
-        Self { committed: RwLock::new(state), writing: Mutex::default() }
+        let moment = Moment { id, starts: Vec::new(), dictionaries: BTreeMap::new(), names: Names::new() };
+        Self { committed: RwLock::new(moment), writing: Mutex::default() }
     }
 
     /// Begins an epoch, as opening a data folder does.
     pub fn start(&mut self, epoch: Epoch) {
-        let state = self.committed.get_mut().unwrap_or_else(PoisonError::into_inner);
-        Lineage::push_start(&mut state.starts, epoch);
+        let moment = self.committed.get_mut().unwrap_or_else(PoisonError::into_inner);
+        Lineage::push_start(&mut moment.starts, epoch);
     }
 
     /// The rows of a dictionary, as they are committed.
@@ -91,7 +92,7 @@ impl Store {
         self.committed.get_mut().unwrap_or_else(PoisonError::into_inner).rows_mut(name)
     }
 
-    fn committed(&self) -> RwLockReadGuard<'_, State> {
+    fn committed(&self) -> RwLockReadGuard<'_, Moment> {
         self.committed.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -108,7 +109,7 @@ impl Engine for Store {
 
     fn begin(&self) -> Result<Transaction<'_>, Infallible> {
         let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Transaction { store: self, state: self.committed().clone(), _writing: writing })
+        Ok(Transaction { store: self, moment: self.committed().clone(), _writing: writing })
     }
 
     fn summary(&self, name: &DictionaryName) -> Result<Summary, Infallible> {
@@ -116,32 +117,32 @@ impl Engine for Store {
     }
 
     fn catch_up(&self, name: &DictionaryName, after: Seq, bytes: usize) -> Result<CatchUp, Infallible> {
-        let state = self.committed();
-        let contents = state.dictionaries.get(name).cloned().unwrap_or_default();
+        let moment = self.committed();
+        let contents = moment.dictionaries.get(name).cloned().unwrap_or_default();
         let changes = contents.by_seq.range(first_place(after)..).map(|(_, changed)| Ok(contents.change(changed)));
-        fill(after, contents.counters.head, bytes, changes, |author| Ok(state.name(author)))
+        fill(after, contents.counters.head, bytes, changes, |author| Ok(moment.name(author)))
     }
 
     fn first_entries(&self, name: &DictionaryName, count: usize) -> Result<FirstEntries, Infallible> {
-        let state = self.committed();
-        let contents = state.dictionaries.get(name).cloned().unwrap_or_default();
+        let moment = self.committed();
+        let contents = moment.dictionaries.get(name).cloned().unwrap_or_default();
         let live = contents.entries.iter().filter(|(_, row)| row.entry.is_live()).take(count);
-        let entries = live.map(|(key, row)| (key.clone(), row.entry.clone(), state.name(row.entry.author)));
-        Ok(FirstEntries { summary: state.summary(name), entries: entries.collect() })
+        let entries = live.map(|(key, row)| (key.clone(), row.entry.clone(), moment.name(row.entry.author)));
+        Ok(FirstEntries { summary: moment.summary(name), entries: entries.collect() })
     }
 
     fn snapshot(&self, name: &DictionaryName) -> Result<(Seq, Vec<u8>), Infallible> {
-        let state = self.committed();
-        let contents = state.dictionaries.get(name).cloned().unwrap_or_default();
-        let Summary { id, lineage, counters, .. } = state.summary(name);
+        let moment = self.committed();
+        let contents = moment.dictionaries.get(name).cloned().unwrap_or_default();
+        let Summary { id, lineage, counters, .. } = moment.summary(name);
         let Counters { head, horizon, digest, .. } = counters;
         let header = Header { dictionary: id, lineage, seq: head, horizon, digest };
         let entries = contents.entries.iter().map(|(key, row)| (key, &row.entry));
-        Ok((head, encode_all(&header, &state.names, entries, contents.conflicts.values())))
+        Ok((head, encode_all(&header, &moment.names, entries, contents.conflicts.values())))
     }
 }
 
-impl State {
+impl Moment {
     fn rows_mut(&mut self, name: &DictionaryName) -> Rows<'_> {
         let contents = Arc::make_mut(self.dictionaries.entry(name.clone()).or_default());
         Rows { contents, names: &mut self.names }
@@ -213,7 +214,7 @@ impl Contents {
 pub struct Transaction<'a> {
     store: &'a Store,
     /// What will be committed.
-    state: State,
+    moment: Moment,
     _writing: MutexGuard<'a, ()>,
 }
 
@@ -225,18 +226,18 @@ impl engine::Transaction for Transaction<'_> {
         Self: 't;
 
     fn tables(&mut self) -> Result<Tables<'_>, Infallible> {
-        Ok(Tables(&mut self.state))
+        Ok(Tables(&mut self.moment))
     }
 
     fn commit(self) -> Result<(), Infallible> {
-        *self.store.committed.write().unwrap_or_else(PoisonError::into_inner) = self.state;
+        *self.store.committed.write().unwrap_or_else(PoisonError::into_inner) = self.moment;
         Ok(())
     }
 }
 
 /// The tables of a [`Transaction`].
 #[derive(Debug)]
-pub struct Tables<'t>(&'t mut State);
+pub struct Tables<'t>(&'t mut Moment);
 
 impl engine::Tables for Tables<'_> {
     type Error = Infallible;

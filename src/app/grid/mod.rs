@@ -81,7 +81,7 @@ pub(super) fn Grid() -> impl IntoView {
     }
 }
 
-/// What is said in place of rows, or below those that are not all. While the shell finds out what there is, nothing is.
+/// What is said in place of rows, or below them while more may follow. Nothing is said while the shell finds out what there is.
 #[component]
 fn Nothing() -> impl IntoView {
     let ui = expect_context::<Ui>();

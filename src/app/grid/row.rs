@@ -25,7 +25,7 @@ pub(super) fn EntryRow(key: Key) -> impl IntoView {
     let (label, title) = (name.clone(), name.clone());
     let (remove_label, conflict_label) = (format!("Remove {name}"), format!("Conflict of {name}"));
 
-    // A row whose entry is gone shows it for as long as it takes to take the row away.
+    // The row of an entry that is gone still shows it, until the row is taken away.
     let row = Memo::new(move |last: Option<&Option<Row>>| {
         key.with_value(|key| ui.read(Areas::ROWS, |model| model.row(key))).or_else(|| last.cloned().flatten())
     });

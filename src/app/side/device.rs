@@ -7,7 +7,7 @@ use crate::{
     model::{Act, Areas, Connection, Model, Room, Status, duration},
 };
 
-/// A clock that is off by less is as right as most.
+/// A clock that is off by less counts as right.
 const CLOCK_OFF_MS_MIN: u64 = 60_000;
 /// How far a clock is off is known to a few seconds at best.
 const HALF_A_MINUTE_MS: u64 = 30_000;

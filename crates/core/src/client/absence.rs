@@ -10,7 +10,7 @@ use std::mem;
 
 use crate::{Entry, Key, Seq, Value};
 
-/// Who has heard nothing for this long was away: nobody sits and waits for so long until a line is up again.
+/// Who has heard nothing for this long was away: no person sits that long and waits for the connection.
 pub const ABSENCE_MS_MIN: u64 = 300_000;
 /// Changes that are noted with what was before: more than a person reads.
 const CHANGES_MAX: usize = 200;
@@ -91,7 +91,7 @@ impl Watch {
         self.heard_ms = now_ms;
     }
 
-    /// Welcome has come, and the base goes on at `cursor`. Who has nothing to compare with was not away.
+    /// Welcome has come, and the base goes on at `cursor`. A client that has nothing to compare with was not away.
     pub(super) fn handle_welcome(&mut self, cursor: Seq, now_ms: u64) {
         let was_away = now_ms.saturating_sub(self.heard_ms) >= ABSENCE_MS_MIN;
         self.stay = match mem::take(&mut self.stay) {

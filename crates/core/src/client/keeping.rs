@@ -1,8 +1,8 @@
 //! What a local store keeps of a client, and what its siblings are told. Of the outbox both get the same: the rows of each
 //! key, with what was decided about the conflicts of that key.
 //!
-//! A store writes a [`LocalChange`] in one transaction, and the changes in their order. Then whatever suffix of them a crash
-//! takes, what is left is a client's state of some moment: a row that has left the outbox is in the base.
+//! A store writes a [`LocalChange`] in one transaction, and the changes in their order. A crash may take the last of them. What is
+//! left is still a client's state of some moment: a row that has left the outbox is in the base.
 
 use minicbor::Decoder;
 

@@ -7,9 +7,9 @@
 //! A row leaves when its sibling says that it has left, **and** the base has reached the cursor that the sibling had then, so
 //! that the shown state does not go back.
 //!
-//! The tabs of a device come back together. For [`SIBLINGS_FIRST_MS`] after its Welcome a client holds each write back that replaces
-//! a sibling's, until the sibling's has arrived: the later write often came first, and the server took the earlier one for a
-//! conflict with it.
+//! The tabs of a device come back together. In the first [`SIBLINGS_FIRST_MS`] after its Welcome a client holds a write back if it
+//! replaces a sibling's that has not arrived. Otherwise the later write may arrive first, and the earlier one is then a conflict
+//! with it.
 //!
 //! Messages may be lost. Each is numbered, and says how many came before; who finds that it lacks one asks, and is told
 //! everything. Only what is shown depends on any of it.
@@ -21,7 +21,7 @@ use minicbor::bytes::ByteVec;
 use super::{Outbox, OutboxRow, RowState, keeping::read_key};
 use crate::{DictionaryId, Epoch, Key, Lineage, ReplicaId, Seq, cbor_array, mutants::mutant};
 
-/// So long after a Welcome writes of siblings go first.
+/// For this long after a Welcome, writes of siblings go first.
 pub(super) const SIBLINGS_FIRST_MS: u64 = 5000;
 
 /// The siblings that have been heard of.

@@ -1,8 +1,8 @@
 //! The verifier: whether the base is what the server has, which the digests of both say.
 //!
 //! The server is asked for its digest after each catch-up, [`VERIFY_AFTER_MS`] after a change, and with each ping that finds
-//! something unverified. Its answer is compared when the base has come to the seq of the answer. The base is fetched anew if the digests differ, but not again and again: a
-//! fault that a snapshot does not mend would otherwise fetch one after the other.
+//! something unverified. Its answer is compared when the base has come to the seq of the answer. If the digests differ, the base is
+//! fetched anew, but not again and again: a fault that a snapshot does not mend would otherwise fetch one after the other.
 //!
 //! It sends nothing and fetches nothing: the client does, by what is found here.
 

@@ -21,7 +21,7 @@ pub const KEEP_AGAIN_AFTER_MS: u64 = 10_000;
 /// The rows of keys of the outbox; none where nothing waits any more.
 type KeptRows = Vec<(Key, Option<Vec<u8>>)>;
 
-/// Where what a page has stands with its local store.
+/// Whether the local store keeps a page's edits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage<'a> {
     /// The store is being opened.
@@ -30,7 +30,7 @@ pub enum Storage<'a> {
     Keeping,
     /// All edits are on the disk.
     Kept,
-    /// The device did not take a change, for this reason. It will be tried again, or is just being.
+    /// The device did not take a change, for this reason. It will be tried again, or is being tried again now.
     NotKept {
         /// What the store said.
         reason: &'a str,
@@ -43,7 +43,7 @@ pub enum Storage<'a> {
 }
 
 impl Storage<'_> {
-    /// Whether edits survive the page, or will as soon as the change is on the disk that is on its way.
+    /// Whether edits survive the page, or will when the change that is on its way has reached the disk.
     pub fn is_durable(&self) -> bool {
         matches!(self, Self::Keeping | Self::Kept)
     }

@@ -35,8 +35,8 @@ pub(super) fn probe(path: &Path) -> Result<Option<u32>, Fault> {
 }
 
 fn look(path: &Path) -> Result<Option<u32>, Fault> {
-    // Who opens a file only to read it finds the lock of who writes to it. All else that this may find is found, in more
-    // depth, below.
+    // Opening a file only to read it finds the lock of whoever writes to it. What else that may find, the look below finds in
+    // more depth.
     let opened = ReadOnlyDatabase::open(path);
     if matches!(opened, Err(DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch)) {
         return Err(Fault::Locked);
@@ -54,11 +54,12 @@ fn look(path: &Path) -> Result<Option<u32>, Fault> {
 #[derive(Debug)]
 struct Overlay {
     file: File,
-    state: Mutex<State>,
+    written: Mutex<Written>,
 }
 
+/// What was written, and stays in memory.
 #[derive(Debug)]
-struct State {
+struct Written {
     length: u64,
     /// Written bytes by page number.
     pages: BTreeMap<u64, [u8; PAGE]>,
@@ -69,11 +70,11 @@ const PAGE: usize = 4096;
 impl Overlay {
     fn new(file: File) -> io::Result<Self> {
         let length = file.metadata()?.len();
-        Ok(Self { file, state: Mutex::new(State { length, pages: BTreeMap::new() }) })
+        Ok(Self { file, written: Mutex::new(Written { length, pages: BTreeMap::new() }) })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A page as it is in the file; zeros behind its end.
@@ -104,16 +105,16 @@ fn pages(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, std::o
 
 impl StorageBackend for Overlay {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.state().length)
+        Ok(self.written().length)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.state();
-        if offset.checked_add(out.len() as u64).is_none_or(|end| end > state.length) {
+        let written = self.written();
+        if offset.checked_add(out.len() as u64).is_none_or(|end| end > written.length) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         for (number, start, range) in pages(offset, out.len()) {
-            let page = match state.pages.get(&number) {
+            let page = match written.pages.get(&number) {
                 Some(page) => *page,
                 None => self.read_page(number)?,
             };
@@ -123,7 +124,7 @@ impl StorageBackend for Overlay {
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        self.state().length = length;
+        self.written().length = length;
         Ok(())
     }
 
@@ -132,14 +133,14 @@ impl StorageBackend for Overlay {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut state = self.state();
+        let mut written = self.written();
         for (number, start, range) in pages(offset, data.len()) {
-            let mut page = match state.pages.get(&number) {
+            let mut page = match written.pages.get(&number) {
                 Some(page) => *page,
                 None => self.read_page(number)?,
             };
             page[start..start + range.len()].copy_from_slice(&data[range]);
-            state.pages.insert(number, page);
+            written.pages.insert(number, page);
         }
         Ok(())
     }

@@ -22,10 +22,10 @@ type Sector = [u8; SECTOR];
 
 /// A disk that outlives the process which has it open. Clones are the same disk.
 #[derive(Clone, Debug)]
-pub struct Disk(Arc<Mutex<State>>);
+pub struct Disk(Arc<Mutex<Platter>>);
 
 #[derive(Debug)]
-struct State {
+struct Platter {
     /// What a read finds.
     current: Vec<u8>,
     /// What each sector has held since the last sync, oldest first, the current content excluded. Never empty lists.
@@ -64,49 +64,49 @@ impl Disk {
     pub fn new(file: Vec<u8>, seed: u64) -> Self {
         let (past, past_lengths) = Default::default();
         let (until_cut, until_lie, rng) = (u64::MAX, None, fastrand::Rng::with_seed(seed));
-        Self(Arc::new(Mutex::new(State { current: file, past, past_lengths, until_cut, until_lie, rng })))
+        Self(Arc::new(Mutex::new(Platter { current: file, past, past_lengths, until_cut, until_lie, rng })))
     }
 
     /// The bytes of the file.
     pub fn file(&self) -> Vec<u8> {
-        self.state().current.clone()
+        self.platter().current.clone()
     }
 
     /// After `steps` writes, syncs and changes of the length the power is lost, in the middle of the next.
     pub fn cut_after(&self, steps: u64) {
-        self.state().until_cut = steps + 1;
+        self.platter().until_cut = steps + 1;
     }
 
     /// After `syncs` syncs one does nothing, and soon after it the power is lost.
     pub fn lie_after(&self, syncs: u64) {
-        self.state().until_lie = Some(syncs);
+        self.platter().until_lie = Some(syncs);
     }
 
     /// Whether the power is lost.
     pub fn is_cut(&self) -> bool {
-        self.state().until_cut == 0
+        self.platter().until_cut == 0
     }
 
     /// Loses the power, if it is not lost already: from here on nobody who has the disk open can change it.
     pub fn cut(&self) {
-        self.state().until_cut = 0;
+        self.platter().until_cut = 0;
     }
 
     /// The power is back. Returns the disk for its next user; the one before still has a disk without power.
     pub fn restart(&self) -> (Self, Losses) {
-        let mut state = self.state();
-        state.until_cut = 0;
-        let losses = state.lose();
-        let seed = state.rng.u64(..);
-        (Self::new(state.current.clone(), seed), losses)
+        let mut platter = self.platter();
+        platter.until_cut = 0;
+        let losses = platter.lose();
+        let seed = platter.rng.u64(..);
+        (Self::new(platter.current.clone(), seed), losses)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn platter(&self) -> MutexGuard<'_, Platter> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl Platter {
     /// Counts a step. Returns whether the power is lost in this one, which is an error before and after its effect.
     fn step(&mut self) -> io::Result<bool> {
         if self.until_cut == 0 {
@@ -202,39 +202,39 @@ fn no_power() -> io::Error {
 
 impl StorageBackend for Disk {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.state().current.len() as u64)
+        Ok(self.platter().current.len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.state();
+        let platter = self.platter();
         let start = offset as usize;
-        let bytes = state.current.get(start..start + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let bytes = platter.current.get(start..start + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         out.copy_from_slice(bytes);
         Ok(())
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        let mut state = self.state();
-        let is_cut = state.step()?;
-        state.set_len(length as usize);
+        let mut platter = self.platter();
+        let is_cut = platter.step()?;
+        platter.set_len(length as usize);
         if is_cut { Err(no_power()) } else { Ok(()) }
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.state();
-        if state.step()? {
+        let mut platter = self.platter();
+        if platter.step()? {
             return Err(no_power());
         }
-        state.sync();
+        platter.sync();
         Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut state = self.state();
-        let is_cut = state.step()?;
+        let mut platter = self.platter();
+        let is_cut = platter.step()?;
         let range = offset as usize..offset as usize + data.len();
-        state.remember(range.clone());
-        state.current.get_mut(range).ok_or(io::ErrorKind::UnexpectedEof)?.copy_from_slice(data);
+        platter.remember(range.clone());
+        platter.current.get_mut(range).ok_or(io::ErrorKind::UnexpectedEof)?.copy_from_slice(data);
         if is_cut { Err(no_power()) } else { Ok(()) }
     }
 }
