@@ -66,26 +66,20 @@ impl Ui {
 
     /// Reads the model now, and again when one of these areas has changed.
     pub(super) fn read<T>(self, areas: Areas, read: impl FnOnce(&Model) -> T) -> T {
-        for (area, changed) in Areas::EACH.into_iter().zip(self.changed) {
-            if areas.meets(area) {
-                changed.track();
-            }
-        }
+        self.track(areas);
         self.peek(read)
     }
 
     /// Reads the model once.
     pub(super) fn peek<T>(self, read: impl FnOnce(&Model) -> T) -> T {
-        self.model.with_value(|model| model.read(read))
+        self.model.get_value().read(read)
     }
 
     /// Tells the model what the page's elements do.
     pub(super) fn report(self, report: impl FnOnce(&mut Model)) {
-        let areas = self.model.with_value(|model| {
-            model.write(|model| {
-                report(model);
-                model.take_changed()
-            })
+        let areas = self.model.get_value().write(|model| {
+            report(model);
+            model.take_changed()
         });
         self.notify(areas);
     }
@@ -118,6 +112,14 @@ impl Ui {
     /// code of its own.
     pub(super) fn effect(run: Box<dyn Fn()>) {
         Effect::new(move |_| run());
+    }
+
+    fn track(self, areas: Areas) {
+        for (area, changed) in Areas::EACH.into_iter().zip(self.changed) {
+            if areas.meets(area) {
+                changed.track();
+            }
+        }
     }
 
     fn notify(self, areas: Areas) {

@@ -1,6 +1,6 @@
 //! The one model of a page, which its components and the browser's part share.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::Model;
 
@@ -18,11 +18,21 @@ impl SharedModel {
 
     /// Reads it.
     pub fn read<T>(&self, read: impl FnOnce(&Model) -> T) -> T {
-        read(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        read(&self.lock_to_read())
     }
 
     /// Changes it.
     pub fn write<T>(&self, change: impl FnOnce(&mut Model) -> T) -> T {
-        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.lock_to_write())
+    }
+
+    // These are not generic, so they are compiled once for all that is read and changed.
+
+    fn lock_to_read(&self) -> RwLockReadGuard<'_, Model> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_to_write(&self) -> RwLockWriteGuard<'_, Model> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -20,21 +20,20 @@ pub(super) const CURSOR_ID: &str = "cursor";
 #[component]
 pub(super) fn EntryRow(key: Key) -> impl IntoView {
     let ui = expect_context::<Ui>();
+    let name = key.to_string();
     let key = StoredValue::new(key);
-    let name = key.with_value(Key::to_string);
     let (label, title) = (name.clone(), name.clone());
     let (remove_label, conflict_label) = (format!("Remove {name}"), format!("Conflict of {name}"));
 
     // The row of an entry that is gone still shows it, until the row is taken away.
     let row = Memo::new(move |last: Option<&Option<Row>>| {
-        key.with_value(|key| ui.read(Areas::ROWS, |model| model.row(key))).or_else(|| last.cloned().flatten())
+        ui.read(Areas::ROWS, |model| model.row(&key.get_value())).or_else(|| last.cloned().flatten())
     });
-    let has_cursor =
-        Memo::new(move |_| key.with_value(|key| ui.read(Areas::ROWS, |model| model.grid().cursor() == Some(key))));
-    let is_edited = Memo::new(move |_| key.with_value(|key| ui.read(Areas::EDITOR, |model| model.is_edited(key))));
+    let has_cursor = Memo::new(move |_| ui.read(Areas::ROWS, |model| model.grid().cursor() == Some(&key.get_value())));
+    let is_edited = Memo::new(move |_| ui.read(Areas::EDITOR, |model| model.is_edited(&key.get_value())));
     // The header is row 1.
     let row_index = Signal::derive(move || {
-        let row = key.with_value(|key| ui.read(Areas::ROWS, |model| model.position(key)));
+        let row = ui.read(Areas::ROWS, |model| model.position(&key.get_value()));
         (row + 2).to_string()
     });
     let cursor_id = |column| {
