@@ -64,6 +64,11 @@ impl Ui {
         }
     }
 
+    /// A handler of events that runs an act. All are of one type: each is code of its own.
+    pub(super) fn runs<E>(self, act: fn() -> Act) -> impl Fn(E) + Clone {
+        move |_| self.act(act())
+    }
+
     /// Reads the model now, and again when one of these areas has changed.
     pub(super) fn read<T>(self, areas: Areas, read: impl FnOnce(&Model) -> T) -> T {
         self.track(areas);

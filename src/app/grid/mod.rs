@@ -105,7 +105,7 @@ fn Nothing() -> impl IntoView {
         </div>
         <div class="nothing" hidden=ui.is(areas, |model| !model.is_empty() || model.search().is_empty())>
             <p class="lead">{text}</p>
-            <button on:click=move |_| ui.act(Act::AddSearched)>{add}</button>
+            <button on:click=ui.runs(|| Act::AddSearched)>{add}</button>
         </div>
     }
 }

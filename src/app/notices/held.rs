@@ -16,8 +16,8 @@ pub(super) fn Held() -> impl IntoView {
     view! {
         <section class="banner trouble" aria-label="Refused edits" hidden=is_none>
             <span>{text}</span>
-            <button class="plain" on:click=move |_| ui.act(Act::EditHeld)>"Edit again"</button>
-            <button class="plain" on:click=move |_| ui.act(Act::DiscardHeld)>"Discard"</button>
+            <button class="plain" on:click=ui.runs(|| Act::EditHeld)>"Edit again"</button>
+            <button class="plain" on:click=ui.runs(|| Act::DiscardHeld)>"Discard"</button>
         </section>
     }
 }

@@ -37,11 +37,11 @@ fn Troubles() -> impl IntoView {
             </p>
             <p class="banner trouble" hidden=is_empty(refusal)>
                 <span>"Not written: " {refusal} "."</span>
-                <button class="plain" on:click=move |_| ui.act(Act::CloseRefusal)>"Close"</button>
+                <button class="plain" on:click=ui.runs(|| Act::CloseRefusal)>"Close"</button>
             </p>
             <p class="banner trouble" hidden=is_empty(unsaved)>
                 <span>{unsaved}</span>
-                <button class="plain" on:click=move |_| ui.act(Act::Export)>"Export them"</button>
+                <button class="plain" on:click=ui.runs(|| Act::Export)>"Export them"</button>
             </p>
             // The document's script shows it, and listens to the button: see `src/pages/start.js`.
             <p id="new-version" class="banner" hidden>

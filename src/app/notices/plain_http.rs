@@ -17,7 +17,7 @@ pub(super) fn PlainHttp() -> impl IntoView {
                 "Over plain HTTP this page does not open without its server, and tabs need seconds to notice that another "
                 "was closed. Edits are kept on this device all the same."
             </span>
-            <button class="plain" on:click=move |_| ui.act(Act::AcceptPlainHttp)>"Close"</button>
+            <button class="plain" on:click=ui.runs(|| Act::AcceptPlainHttp)>"Close"</button>
         </p>
     }
 }

@@ -17,7 +17,7 @@ const HALF_A_MINUTE_MS: u64 = 30_000;
 pub(in crate::app) fn DeviceButton() -> impl IntoView {
     let ui = expect_context::<Ui>();
     view! {
-        <button class="quiet" popovertarget="device" on:click=move |_| ui.act(Act::OpenDevicePanel)>
+        <button class="quiet" popovertarget="device" on:click=ui.runs(|| Act::OpenDevicePanel)>
             "This device"
         </button>
     }
@@ -41,7 +41,7 @@ pub(in crate::app) fn DevicePanel() -> impl IntoView {
             <button
                 class="quiet"
                 disabled=ui.is(Areas::STATUS, |model| model.status().connection != Connection::Live)
-                on:click=move |_| ui.act(Act::Check)
+                on:click=ui.runs(|| Act::Check)
             >
                 "Check now"
             </button>
@@ -50,11 +50,11 @@ pub(in crate::app) fn DevicePanel() -> impl IntoView {
             <button
                 class="quiet"
                 hidden=ui.is(Areas::STATUS, |model| model.status().unsaved() == 0)
-                on:click=move |_| ui.act(Act::Export)
+                on:click=ui.runs(|| Act::Export)
             >
                 "Export unsaved edits"
             </button>
-            <button class="quiet" on:click=move |_| ui.act(Act::Forget)>{forget}</button>
+            <button class="quiet" on:click=ui.runs(|| Act::Forget)>{forget}</button>
             <p class="note error" hidden=ui.is(Areas::SIDE, |model| !model.is_forgetting())>
                 "Nobody else has them: they would be lost. Press again to forget them."
             </p>

@@ -20,7 +20,7 @@ pub(in crate::app) fn Toast() -> impl IntoView {
         <div class="toasts" aria-live="polite">
             <p class="toast" hidden=ui.is(Areas::SIDE, |model| model.removed().is_empty())>
                 <span>{text}</span>
-                <button class="plain" aria-label="Undo the removal" on:click=move |_| ui.act(Act::UndoRemoval)>
+                <button class="plain" aria-label="Undo the removal" on:click=ui.runs(|| Act::UndoRemoval)>
                     "Undo"
                 </button>
             </p>

@@ -54,7 +54,7 @@ pub(in crate::app) fn AuthorButton() -> impl IntoView {
                 hidden=ui.is(Areas::SIDE, |model| !model.is_renaming())
                 node_ref=field
                 on:keydown=on_key
-                on:blur=move |_| ui.act(Act::EndRename)
+                on:blur=ui.runs(|| Act::EndRename)
             />
         </div>
     }

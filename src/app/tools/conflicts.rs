@@ -16,7 +16,7 @@ pub(super) fn ConflictsButton() -> impl IntoView {
         <button
             class="plain conflicts"
             hidden=ui.is(Areas::STATUS, |model| model.status().conflicts == 0)
-            on:click=move |_| ui.act(Act::Compare(Compared::Conflicts))
+            on:click=ui.runs(|| Act::Compare(Compared::Conflicts))
         >
             {text}
         </button>

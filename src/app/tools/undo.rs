@@ -18,7 +18,7 @@ pub(super) fn UndoButtons() -> impl IntoView {
             class="quiet"
             title="Take back your last edit (Ctrl+Z)"
             disabled=nothing_to_undo
-            on:click=move |_| ui.act(Act::Undo)
+            on:click=ui.runs(|| Act::Undo)
         >
             "Undo"
         </button>
@@ -26,7 +26,7 @@ pub(super) fn UndoButtons() -> impl IntoView {
             class="quiet"
             title="Do again what you took back (Ctrl+Shift+Z)"
             disabled=nothing_to_redo
-            on:click=move |_| ui.act(Act::Redo)
+            on:click=ui.runs(|| Act::Redo)
         >
             "Redo"
         </button>
