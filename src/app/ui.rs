@@ -1,6 +1,6 @@
 //! What the components share: the model, a trigger for each of its areas, and the elements that keep a focus or a place.
 
-use leptos::{html, prelude::*};
+use leptos::{ev, html, prelude::*};
 
 use crate::model::{Act, Areas, FirstPage, Focus, Model, OpenBrowser, Run, SharedModel};
 
@@ -69,6 +69,11 @@ impl Ui {
         move |_| self.act(act())
     }
 
+    /// The same, for what is typed into a field.
+    pub(super) fn types(self, act: fn(String) -> Act) -> impl Fn(ev::Event) + Clone {
+        move |event| self.act(act(event_target_value(&event)))
+    }
+
     /// Reads the model now, and again when one of these areas has changed.
     pub(super) fn read<T>(self, areas: Areas, read: impl FnOnce(&Model) -> T) -> T {
         self.track(areas);
@@ -94,9 +99,19 @@ impl Ui {
         Signal::derive(move || self.read(areas, read))
     }
 
+    /// An attribute of the model, for the view; none where an element is without it.
+    pub(super) fn attribute(self, areas: Areas, read: fn(&Model) -> Option<String>) -> Signal<Option<String>> {
+        Signal::derive(move || self.read(areas, read))
+    }
+
     /// A yes or no of the model, for the view.
     pub(super) fn is(self, areas: Areas, read: fn(&Model) -> bool) -> Signal<bool> {
         Signal::derive(move || self.read(areas, read))
+    }
+
+    /// Whether a text says nothing: what shows it is hidden then.
+    pub(super) fn is_empty(text: Signal<String>) -> Signal<bool> {
+        Signal::derive(move || text.with(String::is_empty))
     }
 
     /// Gives the focus to an element.

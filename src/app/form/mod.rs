@@ -20,8 +20,7 @@ pub(super) fn EntryForm() -> impl IntoView {
         FormNote::Nothing => String::new(),
         FormNote::Replaces(text) | FormNote::Refused(text) => text.clone(),
     });
-    let is_refused = ui.is(Areas::EDITOR, |model| matches!(model.form().note, FormNote::Refused(_)));
-    let invalid = Signal::derive(move || is_refused.get().then(|| "true".to_owned()));
+    let invalid = ui.attribute(Areas::EDITOR, |model| is_refused(model).then(|| "true".to_owned()));
 
     let on_key = move |event: ev::KeyboardEvent, act: Act| {
         if event.key() == "Enter" && !event.is_composing() && !event.shift_key() {
@@ -47,7 +46,7 @@ pub(super) fn EntryForm() -> impl IntoView {
         invalid,
         field: ui.value_field,
         text: |model: &Model| model.form().value.clone(),
-        on_input: Rc::new(move |text| ui.act(Act::TypeValue(text))),
+        on_input: Act::TypeValue,
         on_key: Rc::new(move |event| on_key(event, Act::Set)),
         on_blur: Rc::new(|| ()),
     };
@@ -62,7 +61,7 @@ pub(super) fn EntryForm() -> impl IntoView {
                     aria-invalid=invalid
                     aria-describedby=NOTE_ID
                     node_ref=ui.key_field
-                    on:input:target=move |event| ui.act(Act::TypeKey(event.target().value()))
+                    on:input=ui.types(Act::TypeKey)
                     on:keydown=move |event| on_key(event, Act::EnterKey)
                 />
             </label>
@@ -71,9 +70,13 @@ pub(super) fn EntryForm() -> impl IntoView {
                 {value_field.render(ui)}
             </label>
             <button type="submit">"Set"</button>
-            <p id=NOTE_ID class="note" class:error=is_refused aria-live="polite">
+            <p id=NOTE_ID class="note" class:error=ui.is(Areas::EDITOR, is_refused) aria-live="polite">
                 {note}
             </p>
         </form>
     }
+}
+
+fn is_refused(model: &Model) -> bool {
+    matches!(model.form().note, FormNote::Refused(_))
 }

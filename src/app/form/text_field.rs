@@ -9,7 +9,7 @@ use leptos::{ev, html, prelude::*};
 
 use crate::{
     app::ui::Ui,
-    model::{Areas, Model},
+    model::{Act, Areas, Model},
 };
 
 /// A text field.
@@ -23,7 +23,7 @@ pub(in crate::app) struct TextField {
     pub(in crate::app) field: NodeRef<html::Textarea>,
     /// What the model has of it.
     pub(in crate::app) text: fn(&Model) -> String,
-    pub(in crate::app) on_input: Rc<dyn Fn(String)>,
+    pub(in crate::app) on_input: fn(String) -> Act,
     pub(in crate::app) on_key: Rc<dyn Fn(ev::KeyboardEvent)>,
     pub(in crate::app) on_blur: Rc<dyn Fn()>,
 }
@@ -49,7 +49,7 @@ impl TextField {
                 aria-invalid=invalid
                 aria-describedby=note_id
                 node_ref=field
-                on:input:target=move |event| on_input(event.target().value())
+                on:input=ui.types(on_input)
                 on:keydown=move |event| on_key(event)
                 on:blur=move |_| on_blur()
             ></textarea>

@@ -48,17 +48,17 @@ pub(super) fn ValueEditor() -> impl IntoView {
         name: None,
         label,
         note_id: None,
-        invalid: Signal::derive(|| None),
+        invalid: ui.attribute(Areas::EDITOR, |_| None),
         field,
         text,
-        on_input: Rc::new(move |text| ui.act(Act::TypeEdit(text))),
+        on_input: Act::TypeEdit,
         on_key: Rc::new(on_key),
         on_blur: Rc::new(on_blur),
     };
     view! {
         <div class="editor">
             {text_field.render(ui)}
-            <p class="note error" role="alert" hidden=Signal::derive(move || note.with(String::is_empty))>
+            <p class="note error" role="alert" hidden=Ui::is_empty(note)>
                 {note}
             </p>
         </div>

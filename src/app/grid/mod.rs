@@ -31,18 +31,13 @@ pub(super) fn Grid() -> impl IntoView {
         let rows = if model.search().is_empty() { live } else { model.len() };
         (rows + 1).to_string()
     });
-    let height = Signal::derive(move || {
-        ui.read(Areas::ROWS, |model| {
-            model.grid().viewport().map(|viewport| format!("{}px", viewport.total(model.len())))
-        })
+    let height = ui.attribute(Areas::ROWS, |model| {
+        model.grid().viewport().map(|viewport| format!("{}px", viewport.total(model.len())))
     });
-    let transform = Signal::derive(move || {
-        ui.read(Areas::ROWS, |model| {
-            model.grid().viewport().map(|_| format!("translateY({}px)", model.window().offset))
-        })
+    let transform = ui.attribute(Areas::ROWS, |model| {
+        model.grid().viewport().map(|_| format!("translateY({}px)", model.window().offset))
     });
-    let cursor_id =
-        Signal::derive(move || ui.read(Areas::ROWS, |model| model.grid().cursor().map(|_| CURSOR_ID.to_owned())));
+    let cursor_id = ui.attribute(Areas::ROWS, |model| model.grid().cursor().map(|_| CURSOR_ID.to_owned()));
 
     Ui::effect(Box::new(move || {
         ui.measure();

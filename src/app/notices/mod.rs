@@ -28,18 +28,17 @@ fn Troubles() -> impl IntoView {
     let notice = ui.text(Areas::STATUS, |model| model.notice().unwrap_or_default().to_owned());
     let refusal = ui.text(Areas::STATUS, |model| model.refusal().unwrap_or_default().to_owned());
     let unsaved = ui.text(Areas::STATUS, unsaved);
-    let is_empty = |text: Signal<String>| Signal::derive(move || text.with(String::is_empty));
     view! {
         <div role="alert" class="notices">
-            <p class="banner trouble" hidden=is_empty(notice)>
+            <p class="banner trouble" hidden=Ui::is_empty(notice)>
                 <span>{notice}</span>
                 <a href="" rel="external">"Reload"</a>
             </p>
-            <p class="banner trouble" hidden=is_empty(refusal)>
+            <p class="banner trouble" hidden=Ui::is_empty(refusal)>
                 <span>"Not written: " {refusal} "."</span>
                 <button class="plain" on:click=ui.runs(|| Act::CloseRefusal)>"Close"</button>
             </p>
-            <p class="banner trouble" hidden=is_empty(unsaved)>
+            <p class="banner trouble" hidden=Ui::is_empty(unsaved)>
                 <span>{unsaved}</span>
                 <button class="plain" on:click=ui.runs(|| Act::Export)>"Export them"</button>
             </p>

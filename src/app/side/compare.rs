@@ -40,7 +40,7 @@ pub(in crate::app) fn CompareDialog() -> impl IntoView {
                     {item(ui, comparison)}
                 </For>
             </ul>
-            <p class="note" role="status" hidden=Signal::derive(move || note.with(String::is_empty))>
+            <p class="note" role="status" hidden=Ui::is_empty(note)>
                 {note}
             </p>
         </dialog>

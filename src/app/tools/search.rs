@@ -20,7 +20,7 @@ pub(super) fn SearchBox() -> impl IntoView {
             autocapitalize="none"
             spellcheck="false"
             node_ref=ui.search_field
-            on:input:target=move |event| ui.act(Act::Search(event.target().value()))
+            on:input=ui.types(Act::Search)
         />
     }
 }
