@@ -1,8 +1,8 @@
 //! The browser's part: it drives the page's model with a socket, a clock, randomness, a store and the other tabs. It decides
 //! nothing. Nothing else names web-sys.
 //!
-//! The page is told of changes at most once a frame, whatever comes in. There is no signal a key: rows are read for the
-//! visible window alone.
+//! The page is told of changes at most once a frame, whatever comes in. There is no signal for each key: rows are read for
+//! the visible window alone.
 
 mod channel;
 mod download;

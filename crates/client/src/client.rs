@@ -1,26 +1,18 @@
 //! The client as a program sees it.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use keybook_core::{
     Author, AuthorId, AuthorName, Key, ReplicaId, Stamp, Value,
     client::{self as core, EditError, Event},
 };
-use tokio::{
-    sync::{Notify, broadcast, watch},
-    task::JoinHandle,
-};
+use tokio::{sync::broadcast, task::JoinHandle};
 
 use crate::{
     address::{Address, AddressError},
     driver,
+    shared::{Shared, now_ms, random},
 };
-
-/// Events that a slow reader of changes may be behind.
-const CHANGES: usize = 256;
 
 /// Who the client is.
 #[derive(Clone, Debug)]
@@ -44,20 +36,6 @@ pub struct Client {
     driver: JoinHandle<()>,
 }
 
-/// What the program and the driver share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    replica: Mutex<core::Client>,
-    /// The program has written, or wants to leave.
-    pub(crate) wake: Notify,
-    /// Counts the steps of the replica, so that a program can wait for one.
-    steps: watch::Sender<u64>,
-    changes: broadcast::Sender<Event>,
-    /// Why the last connection failed.
-    pub(crate) trouble: Mutex<Option<String>>,
-    pub(crate) closing: watch::Sender<bool>,
-}
-
 impl Client {
     /// Begins to connect to the dictionary whose page is at `url` (see [`Address`]), and goes on trying for as long as the
     /// client lives. The client can be used at once; wait for [`Client::settled`] to see what the server has.
@@ -70,14 +48,7 @@ impl Client {
     pub fn connect(url: &str, options: Options) -> Result<Self, AddressError> {
         let address = Address::parse(url)?;
         let replica = core::Client::new(ReplicaId(random()), options.author, now_ms());
-        let shared = Arc::new(Shared {
-            replica: Mutex::new(replica),
-            wake: Notify::new(),
-            steps: watch::Sender::new(0),
-            changes: broadcast::Sender::new(CHANGES),
-            trouble: Mutex::new(None),
-            closing: watch::Sender::new(false),
-        });
+        let shared = Arc::new(Shared::new(replica));
         let driver = tokio::spawn(driver::run(shared.clone(), address));
         Ok(Self { shared, driver })
     }
@@ -129,7 +100,7 @@ impl Client {
 
     /// Why the last connection failed or ended, if it did.
     pub fn trouble(&self) -> Option<String> {
-        self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.trouble()
     }
 
     /// Waits until the replica follows the server and has all that the server had when it joined. Cancel safe.
@@ -173,25 +144,6 @@ impl Drop for Client {
     }
 }
 
-impl Shared {
-    pub(crate) fn replica(&self) -> MutexGuard<'_, core::Client> {
-        self.replica.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Tells whoever waits or watches what the replica has to say.
-    pub(crate) fn publish(&self, events: Vec<Event>) {
-        for event in events {
-            // It fails when nobody watches.
-            let _ = self.changes.send(event);
-        }
-        self.steps.send_modify(|steps| *steps += 1);
-    }
-
-    pub(crate) fn set_trouble(&self, trouble: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
-    }
-}
-
 /// A stream of what changes.
 #[derive(Debug)]
 pub struct Changes(broadcast::Receiver<Event>);
@@ -206,14 +158,4 @@ impl Changes {
             Err(broadcast::error::RecvError::Closed) => None,
         }
     }
-}
-
-/// Milliseconds since 1970 by this machine's clock.
-pub(crate) fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
-/// A random number of the system's.
-pub(crate) fn random() -> u64 {
-    getrandom::u64().expect("every system that runs this has random numbers")
 }

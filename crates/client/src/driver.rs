@@ -9,8 +9,8 @@ use tracing::debug;
 
 use crate::{
     address::Address,
-    client::{Shared, now_ms, random},
     connection::{Connection, ConnectionError, Step},
+    shared::{Shared, now_ms, random},
     snapshot::{self, FetchError},
 };
 

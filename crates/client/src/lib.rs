@@ -26,6 +26,7 @@ mod address;
 mod client;
 mod connection;
 mod driver;
+mod shared;
 mod snapshot;
 
 pub use keybook_core::{
