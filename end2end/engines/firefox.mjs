@@ -5,6 +5,7 @@
 import { setTimeout } from "node:timers/promises";
 import puppeteer from "puppeteer-core";
 import { atEnd } from "../harness.mjs";
+import { Tab } from "./tab.mjs";
 
 const executablePath = process.env.FIREFOX ?? "/usr/bin/firefox-esr";
 
@@ -23,7 +24,9 @@ export const firefox = {
     if (!browsers.has(isDark)) browsers.set(isDark, start(isDark));
     const context = await (await browsers.get(isDark)).createBrowserContext();
     atEnd(test, () => context.close());
-    return Tab.open(context, []);
+    const problems = [];
+    const open = async () => new FirefoxTab(await context.newPage({ type: "window" }), open, problems);
+    return open();
   },
 
   /** Ends what was started. */
@@ -40,81 +43,31 @@ function start(isDark) {
   return puppeteer.launch({ browser: "firefox", executablePath, headless: true, extraPrefsFirefox });
 }
 
-/** A page. */
-class Tab {
-  #context;
-  #page;
-  #problems;
-
-  static async open(context, problems) {
-    const tab = new Tab();
-    tab.#problems = problems;
-    tab.#context = context;
-    tab.#page = await context.newPage({ type: "window" });
-    tab.#page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
-    tab.#page.on("pageerror", (error) => problems.push(String(error.stack ?? error)));
-    return tab;
-  }
-
-  /** Opens another page of the same person. */
-  beside() {
-    return Tab.open(this.#context, this.#problems);
-  }
-
-  /** What the pages of this person have written as errors, and what nobody has caught. */
-  problems() {
-    return this.#problems;
-  }
-
-  async go(url) {
-    await this.#page.goto(url);
-  }
-
-  async reload() {
-    await this.#page.reload();
-  }
-
-  /** What an expression is, or what its promise brings. */
-  run(expression) {
-    return this.#page.evaluate(expression);
-  }
-
+class FirefoxTab extends Tab {
   /** The elements of a role and a name that a person can see, as Firefox tells screen readers. */
   find(role, name) {
-    return this.#page.$$(`aria/${name}[role="${role}"]`);
+    return this.page.$$(`aria/${name}[role="${role}"]`);
   }
 
   async click(element) {
-    await this.#page.bringToFront();
-    await element.click();
+    await this.page.bringToFront();
+    await super.click(element);
   }
 
   async doubleClick(selector) {
-    await this.#page.bringToFront();
-    const element = await this.#page.$(selector);
+    await this.page.bringToFront();
+    const element = await this.page.$(selector);
     await element.click({ count: 2 });
-  }
-
-  async type(text) {
-    await this.#page.keyboard.type(text);
   }
 
   async press(key, { control = false, shift = false } = {}) {
     const held = [control && "Control", shift && "Shift"].filter(Boolean);
-    for (const each of held) await this.#page.keyboard.down(each);
-    await this.#page.keyboard.press(key);
-    for (const each of held.reverse()) await this.#page.keyboard.up(each);
+    for (const each of held) await this.page.keyboard.down(each);
+    await this.page.keyboard.press(key);
+    for (const each of held.reverse()) await this.page.keyboard.up(each);
   }
 
   async resize(width, height) {
-    await this.#page.setViewport({ width, height });
-  }
-
-  async picture(path) {
-    await this.#page.screenshot({ path });
-  }
-
-  async close() {
-    await this.#page.close();
+    await this.page.setViewport({ width, height });
   }
 }

@@ -4,7 +4,7 @@ use keybook_core::Key;
 
 use super::{
     act::Step,
-    rows::Rows,
+    rows::ShownRows,
     window::{Viewport, Window},
 };
 
@@ -54,7 +54,7 @@ impl Grid {
     }
 
     /// The number of the row under the cursor; none while there is no cursor or no row.
-    pub(super) fn row(&self, rows: &Rows) -> Option<usize> {
+    pub(super) fn row(&self, rows: &ShownRows) -> Option<usize> {
         let last = rows.len().checked_sub(1)?;
         Some(rows.position(self.cursor.as_ref()?).min(last))
     }
@@ -85,7 +85,7 @@ impl Grid {
     }
 
     /// Moves the cursor.
-    pub(super) fn step(&mut self, step: Step, rows: &Rows) {
+    pub(super) fn step(&mut self, step: Step, rows: &ShownRows) {
         let row = self.row(rows);
         let at = row.unwrap_or(0);
         let in_sight = self.viewport.map_or(1, Viewport::page);
@@ -103,7 +103,7 @@ impl Grid {
     }
 
     /// Puts the cursor on a row, the last if there are fewer, and scrolls to it.
-    pub(super) fn go(&mut self, row: usize, rows: &Rows) {
+    pub(super) fn go(&mut self, row: usize, rows: &ShownRows) {
         let len = rows.len();
         let row = row.min(len.saturating_sub(1));
         let Some(key) = rows.keys(row..row + 1).next() else { return };
@@ -114,7 +114,7 @@ impl Grid {
     }
 
     /// Puts the cursor on a key, if it is shown, and scrolls to it.
-    pub(super) fn go_to(&mut self, key: &Key, rows: &Rows) {
+    pub(super) fn go_to(&mut self, key: &Key, rows: &ShownRows) {
         let row = rows.position(key);
         if rows.keys(row..row + 1).next() == Some(key) {
             self.go(row, rows);

@@ -19,7 +19,7 @@ use super::{
     form::{Editor, Form},
     grid::Grid,
     row::EntryState,
-    rows::Rows,
+    rows::ShownRows,
     search::fold_ascii,
     status::Status,
     window::Viewport,
@@ -42,7 +42,7 @@ pub struct Model {
     /// The document was the shell, which knows nothing of its dictionary.
     pub(super) is_shell: bool,
     pub(super) live: Option<Live>,
-    pub(super) rows: Rows,
+    pub(super) rows: ShownRows,
     /// What is said of an edit that the server does not have.
     pub(super) unsaved: EntryState,
     pub(super) status: Status,
@@ -102,7 +102,7 @@ impl Model {
             is_shell: first.is_shell(),
             live: None,
             status: Status::first(&first),
-            rows: Rows::new(first, fold_ascii),
+            rows: ShownRows::new(first, fold_ascii),
             unsaved: EntryState::Saving,
             grid: Grid::default(),
             form: Form::default(),

@@ -17,7 +17,7 @@ use super::{
 
 /// Which rows are shown, in which order.
 #[derive(Clone, Debug)]
-pub(super) struct Rows {
+pub(super) struct ShownRows {
     first: Option<FirstPage>,
     listing: Listing,
     /// Since the last refresh.
@@ -25,7 +25,7 @@ pub(super) struct Rows {
     is_reset: bool,
 }
 
-impl Rows {
+impl ShownRows {
     /// Of a first page, which is shown until the client knows more.
     pub(super) fn new(first: FirstPage, fold: Fold) -> Self {
         let keys = first.rows.iter().map(|row| row.key.clone()).collect();

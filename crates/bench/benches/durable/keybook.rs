@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     connection::{Connection, Outcome},
-    rows::{Rows, Transaction},
+    rows::{FileRows, Transaction},
     workload::{Case, Workload},
 };
 
@@ -34,7 +34,7 @@ pub(crate) struct Keybook {
     runtime: Runtime,
     workload: Workload,
     /// Those of the file.
-    pub(crate) rows: Rows,
+    pub(crate) rows: FileRows,
 }
 
 impl Keybook {
@@ -43,7 +43,7 @@ impl Keybook {
         Server::start(folder)?.stop()?;
         // One thread: what the loader needs, the server lacks.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        let rows = Rows::read(&folder.join(FILE))?;
+        let rows = FileRows::read(&folder.join(FILE))?;
         Ok(Self { folder: folder.to_owned(), runtime, workload: Workload::new(), rows })
     }
 
@@ -63,7 +63,7 @@ impl Keybook {
             Outcome::Ok((Cost { wall: end - start, processor }, connections[0].commits(last).await?))
         })?;
         server.stop()?;
-        let rows = Rows::read(&self.folder.join(FILE))?;
+        let rows = FileRows::read(&self.folder.join(FILE))?;
         let transactions = rows.since(&self.rows, &commits);
         self.rows = rows;
         Ok((cost, transactions))

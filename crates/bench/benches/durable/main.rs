@@ -25,7 +25,7 @@ use crate::{
     bare::Bare,
     connection::Outcome,
     keybook::{Cost, Keybook},
-    rows::{PLAIN_TABLE, Rows, TABLES},
+    rows::{FileRows, PLAIN_TABLE, TABLES},
     workload::Case,
 };
 
@@ -86,7 +86,7 @@ fn run(disk: &Disk, round: usize, lines: &mut [Line]) -> Outcome<()> {
         line.transactions += transactions.len();
         line.rounds.push([cost, same, plain]);
     }
-    assert!(Rows::read(&same.path)? == keybook.rows, "redb alone has the rows that Keybook has");
+    assert!(FileRows::read(&same.path)? == keybook.rows, "redb alone has the rows that Keybook has");
     Ok(std::fs::remove_dir_all(folder)?)
 }
 

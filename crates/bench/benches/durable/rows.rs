@@ -36,7 +36,7 @@ type Table = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// All rows of a file, by the table's position in [`TABLES`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Rows(Vec<Table>);
+pub(crate) struct FileRows(Vec<Table>);
 
 /// A row that is set or, without a value, removed.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ pub(crate) struct Transaction {
     pub(crate) plain: Vec<Change>,
 }
 
-impl Rows {
+impl FileRows {
     /// Reads a file that nobody has open.
     pub(crate) fn read(path: &Path) -> Outcome<Self> {
         let database = ReadOnlyDatabase::open(path)?;

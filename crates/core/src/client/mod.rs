@@ -50,7 +50,7 @@ use link::Link;
 pub use link::{Action, Phase};
 pub use outbox::{Outbox, OutboxRow, RowState};
 pub use output::Event;
-use output::{Output, Status};
+use output::{Output, Summary};
 use sender::Sender;
 use server_time::ServerTime;
 use siblings::Siblings;
@@ -350,7 +350,7 @@ impl Client {
     /// - a digest of the server is compared as soon as the base is settled at its seq, and has nothing of it in the outbox;
     /// - what may be sent is on its way: each queued row, unless enough pushes are, or it lets a sibling's go first; and each
     ///   decision about a conflict that is open in a base that is settled;
-    /// - the driver has been told if the [`Status`] is another one;
+    /// - the driver has been told if the [`Summary`] is another one;
     /// - the timers are those of what waits now.
     ///
     /// Called twice it does nothing the second time.
@@ -420,7 +420,7 @@ impl Client {
             let view = View { confirmed: base.entries(), outbox: sender.outbox(), siblings };
             absence.handle_settled(|key| view.shown(key)?.value);
         }
-        let status = Status {
+        let status = Summary {
             phase: self.phase(),
             is_settled: self.is_settled(),
             is_verified: self.verified() == Some(self.cursor()),

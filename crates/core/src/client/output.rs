@@ -39,7 +39,7 @@ pub enum Event {
 
 /// What [`Event::Status`] is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Status {
+pub(super) struct Summary {
     pub(super) phase: Phase,
     pub(super) is_settled: bool,
     pub(super) is_verified: bool,
@@ -59,7 +59,7 @@ pub(super) struct Output {
     changed: BTreeSet<Key>,
     events: VecDeque<Event>,
     /// As it was said last.
-    status: Option<Status>,
+    status: Option<Summary>,
 }
 
 impl Output {
@@ -97,7 +97,7 @@ impl Output {
     }
 
     /// Says so if the status is another one than it was.
-    pub(super) fn say_status(&mut self, status: Status) {
+    pub(super) fn say_status(&mut self, status: Summary) {
         if self.status.replace(status) != Some(status) && self.events.back() != Some(&Event::Status) {
             self.events.push_back(Event::Status);
         }
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_status_is_said_when_it_changes() {
-        let mut status = Status {
+        let mut status = Summary {
             phase: Phase::Connecting,
             is_settled: false,
             is_verified: false,
@@ -133,7 +133,7 @@ mod tests {
             missed: None,
         };
         let mut output = Output::default();
-        let mut check = |status: Status, expected: Option<Event>| {
+        let mut check = |status: Summary, expected: Option<Event>| {
             output.say_status(status);
             assert_eq!(output.poll_event(), expected);
         };

@@ -37,13 +37,13 @@ pub(crate) struct Made {
 /// The snapshots that are kept, all of the current epoch: an epoch ends with the process.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshots {
-    kept: Mutex<Kept>,
+    kept: Mutex<Cache>,
     /// Held while one is made. One at a time: it takes memory, and many want the same.
     making: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Cache {
     by_name: HashMap<DictionaryName, Slot>,
     /// Counts what was asked for.
     clock: u64,
@@ -124,7 +124,7 @@ impl Snapshots {
         }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, Cache> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -14,7 +14,7 @@ use super::{World, peers::Peer};
 use crate::support::author;
 
 /// What an outbox holds, but for how far its rows have come, and what was decided about conflicts.
-pub(super) type Rows = (Vec<(Key, Stamp, Option<Value>)>, Vec<PendingResolution>);
+pub(super) type LeftRows = (Vec<(Key, Stamp, Option<Value>)>, Vec<PendingResolution>);
 
 /// How much room a device has.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(super) struct LocalStore {
     /// What the client held that wrote the base.
     held_base: Dictionary,
     /// What each client held when it wrote its outbox.
-    held: BTreeMap<ReplicaId, Rows>,
+    held: BTreeMap<ReplicaId, LeftRows>,
     /// The writes in the last change that each client made, durable or not. If the store is closed before it takes the change,
     /// the client tells it as it was made, and only then what it has written since.
     handed: BTreeMap<ReplicaId, Vec<(Key, Stamp)>>,
@@ -56,7 +56,7 @@ pub(super) struct Transaction {
     /// Clients that have ended, whose rows are part of it.
     pub(super) adopted: Vec<ReplicaId>,
     /// What the client held when it first made this change.
-    rows: Rows,
+    rows: LeftRows,
     base: Dictionary,
 }
 
@@ -160,7 +160,7 @@ impl LocalStore {
     }
 
     /// What a client has left, as it is kept and as it was.
-    pub(super) fn left_by(&self, replica: ReplicaId) -> (Left, Rows) {
+    pub(super) fn left_by(&self, replica: ReplicaId) -> (Left, LeftRows) {
         let outbox = self.rows_of(replica).map(|(key, rows)| (key.clone(), rows.clone())).collect();
         (Left { outbox, steps: None }, self.held.get(&replica).cloned().unwrap_or_default())
     }
@@ -322,7 +322,7 @@ enum Closed {
     ForNewerVersion,
 }
 
-pub(super) fn rows(client: &Client) -> Rows {
+pub(super) fn rows(client: &Client) -> LeftRows {
     let row = |(key, row): (&Key, &OutboxRow)| (key.clone(), row.stamp, row.value.clone());
     (client.outbox().iter().map(row).collect(), client.resolutions().to_vec())
 }
