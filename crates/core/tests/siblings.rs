@@ -207,6 +207,39 @@ fn a_tab_that_has_ended_is_shown_by_whoever_takes_over() {
     assert_eq!(group.client(1).sibling_edits(), 1);
 }
 
+/// A tab whose clock is an hour ahead removes a key and ends; another takes the remove over and writes the key again. The server
+/// refuses both stamps. The remove was let go for the write that had replaced it, and when the server then refused that one's
+/// value, it had neither.
+#[test]
+fn a_refused_write_stays_until_the_one_that_replaced_it_is_answered() {
+    let check = |value_bytes: u32, is_held: bool| {
+        let mut group = offline(2);
+        group.members[1].skew_ms = 3_600_000;
+        let ahead_ms = group.local_ms(1);
+        let began = group.client(1).begin(&key("k"));
+        group.client(1).remove(&key("k"), began, ahead_ms).unwrap();
+        let outbox = group.client(1).take_outbox_change();
+        let ended = group.members.remove(1).client.replica();
+        let rows: Vec<_> = outbox.into_iter().filter_map(|(key, rows)| Some((key, rows?))).collect();
+        let now_ms = group.now_ms;
+        group.client(0).adopt_rows(&rows, now_ms);
+        group.client(0).forget_sibling(ended, now_ms);
+        group.put(0, "k", "\"a longer value\"");
+        group.limits.value_bytes = value_bytes;
+        group.connected = true;
+        group.pass(60_000);
+        let expected = (!is_held).then_some("\"a longer value\"");
+        assert_shown(&group, "k", expected);
+        let entry = &group.store.contents().entries[&key("k")].entry;
+        assert_eq!(entry.value.as_ref().map(keybook_core::Value::as_str), expected);
+        let outbox = group.client(0).outbox();
+        assert_eq!((outbox.active(), outbox.inactive()), (0, usize::from(is_held)));
+        assert_eq!(group.client(0).conflicts().iter().count(), 0);
+    };
+    check(100, false);
+    check(10, true);
+}
+
 /// One tab has heard that the dictionary was deleted and made again, the other not yet.
 #[test]
 fn tabs_of_different_dictionaries_show_each_other_nothing() {

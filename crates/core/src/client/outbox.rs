@@ -76,6 +76,11 @@ impl OutboxRow {
         (self.stamp, self.value.as_ref())
     }
 
+    /// Whether this write is on its way, and has replaced the one with this stamp.
+    pub(super) fn replaces(&self, stamp: Stamp) -> bool {
+        self.state.is_active() && self.seen[1..].contains(&stamp)
+    }
+
     fn to_op(&self, key: &Key) -> Op {
         Op {
             key: key.as_str().to_owned(),
@@ -227,7 +232,7 @@ impl Outbox {
         let (mut ops, mut bytes) = (Vec::new(), 0);
         for (_, stamp, key) in &self.queued {
             let row = self.row(key, *stamp).expect("a queued row is there");
-            if !may_go(key, row) {
+            if !may_go(key, row) || self.is_overtaken(key, row) {
                 continue;
             }
             bytes += row.bytes(key);
@@ -240,6 +245,31 @@ impl Outbox {
             self.set_state(key, op.stamp, RowState::Sent);
         }
         ops
+    }
+
+    /// Whether a server may have the row already that has replaced this one. Nobody has this one, whose first stamp was refused, and
+    /// if it came after the other it would be a conflict with it.
+    fn is_overtaken(&self, key: &Key, row: &OutboxRow) -> bool {
+        !row.sent && self.rows(key).iter().any(|newer| newer.sent && newer.replaces(row.stamp))
+    }
+
+    /// A row is with the server: what it had replaced, and no server has got, need not go any more.
+    pub(super) fn forget_replaced(&mut self, key: &Key, stamp: Stamp) {
+        let Some(newer) = self.row(key, stamp) else { return };
+        let is_replaced = |row: &&OutboxRow| !row.sent && row.state.is_active() && newer.replaces(row.stamp);
+        let replaced: Vec<_> = self.rows(key).iter().filter(is_replaced).map(|row| row.stamp).collect();
+        for stamp in replaced {
+            self.remove(key, stamp);
+        }
+    }
+
+    /// A write has another stamp now, and what has replaced it says so.
+    pub(super) fn rename(&mut self, key: &Key, old: Stamp, new: Stamp) {
+        let newer = self.rows.get_mut(key).into_iter().flatten();
+        for seen in newer.flat_map(|row| &mut row.seen[1..]).filter(|seen| **seen == old) {
+            *seen = new;
+        }
+        self.changed.insert(key.clone());
     }
 
     /// Takes out the rows for which the base has come far enough. Returns their keys.

@@ -173,6 +173,7 @@ impl Sender {
         self.outbox.set_state(key, stamp, state);
         if matches!(state, RowState::Acked(_)) {
             self.unanswered.forget(key, stamp);
+            self.outbox.forget_replaced(key, stamp);
         }
         if state.is_active() { Answered::Goes } else { Answered::Held }
     }
@@ -193,8 +194,8 @@ impl Sender {
     }
 
     /// Nobody else can have seen a refused write, so it may get another stamp: above the entry, whose stamp is `confirmed`, and
-    /// above what it replaces, as far as the server's clock may have admitted that. Returns the new stamp; none if the write is
-    /// gone, or has been replaced.
+    /// above what it replaces, as far as the server's clock may have admitted that. If another one has replaced it, it stays until
+    /// that one is with the server, which may yet refuse it for good. Returns the new stamp; none if the write is gone.
     pub(super) fn stamp_anew(
         &mut self,
         key: &Key,
@@ -205,24 +206,21 @@ impl Sender {
         now_ms: u64,
     ) -> Option<Stamp> {
         let mut row = self.outbox.remove(key, stamp)?;
-        let active = || self.outbox.rows(key).iter().filter(|row| row.state.is_active());
-        if active().any(|newer| newer.seen[1..].contains(&stamp)) {
-            // The one that has replaced it says so.
-            return None;
-        }
+        let others = self.outbox.rows(key).iter().filter(|other| other.state.is_active() && !other.replaces(stamp));
         let admitted = latest(server_ms).max(confirmed.time().plus_millis(1));
         let late = self.unanswered.get(key);
-        let below = row.seen.iter().copied().chain(active().map(|row| row.stamp)).chain(late);
+        let below = row.seen.iter().copied().chain(others.map(|row| row.stamp)).chain(late);
         let replaced = below.filter(|stamp| stamp.time() <= admitted).fold(confirmed, Stamp::max);
         let is_put = row.value.is_some();
         row.stamp = Stamp::new(time.stamp(replaced, is_put, now_ms).time(), is_put, stamp.replica());
-        row.state = RowState::Queued;
+        (row.state, row.sent) = (RowState::Queued, false);
         if mutant!("a new stamp has seen what is there") {
             row.seen[0] = confirmed;
         }
-        let stamp = row.stamp;
+        let new = row.stamp;
         self.outbox.insert(key.clone(), row);
-        Some(stamp)
+        self.outbox.rename(key, stamp, new);
+        Some(new)
     }
 }
 

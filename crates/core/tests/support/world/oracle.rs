@@ -70,7 +70,8 @@ impl Oracle {
     /// Who replaces a write replaces what its writer had written of that key before, confirmed or not.
     fn has_replaced(&self, key: &Key, newer: Stamp, older: Stamp) -> bool {
         let turn = |write: &Stamp| self.turn.get(&(key.clone(), *write));
-        let follows = |write: &Stamp| write.replica() == older.replica() && turn(write) > turn(&older);
+        // A write that was stamped anew has the turn that it had.
+        let follows = |write: &Stamp| write.replica() == older.replica() && turn(write) >= turn(&older);
         let is_it = |write: &Stamp| *write == older || follows(write);
         self.replaced.get(&(key.clone(), newer)).is_some_and(|replaced| replaced.borrow().iter().any(is_it))
     }

@@ -58,8 +58,12 @@ impl World {
                 continue;
             }
             let Some(next) = client.outbox().row_of(key, row.stamp) else {
-                // This replica has replaced a write that it had adopted, or one that replaced it and was adopted too.
-                let is_replaced = is_replaced(row.stamp, before.outbox().rows(key), client.outbox().rows(key));
+                // This replica has replaced a write that it had adopted, or one that replaced it and was adopted too. The newer one
+                // may be done by now.
+                let (before, now) = (before.outbox().rows(key), client.outbox().rows(key));
+                let is_done = |newer: &OutboxRow| answered.contains(&(key.clone(), newer.stamp));
+                let by_done = before.iter().any(|newer| newer.seen[1..].contains(&row.stamp) && is_done(newer));
+                let is_replaced = by_done || is_replaced(row.stamp, before, now);
                 assert!(is_replaced, "client {index} has nothing left of its write {:?} of {key:?}", row.stamp);
                 continue;
             };
