@@ -29,7 +29,7 @@ pub const VERSIONS_MAX: u8 = 100;
 /// Conflict rows kept of a dictionary, open or resolved. The oldest leave first, on both ends by the same rule, so that no purge
 /// has to be replicated; their values stay as versions.
 pub const CONFLICTS_MAX: u32 = 1000;
-/// Epochs that a server remembers: its last 1024 starts.
+/// Epochs that a server remembers: its last 1024 starts in which something was written.
 pub const LINEAGE_MAX: usize = 1024;
 /// Names of authors that a hub keeps in memory: more people than write at a time. A peer can make up any number.
 pub const HUB_NAMES_MAX: usize = 10_000;

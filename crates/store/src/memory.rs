@@ -78,7 +78,10 @@ impl Store {
     /// Begins an epoch, as opening a data folder does.
     pub fn start(&mut self, epoch: Epoch) {
         let moment = self.committed.get_mut().unwrap_or_else(PoisonError::into_inner);
-        Lineage::push_start(&mut moment.starts, epoch);
+        let writes = moment.dictionaries.values().filter_map(|contents| contents.writes.last());
+        let last = moment.starts.last().copied();
+        let has_last_written = writes.into_iter().any(|write| Some(write.epoch) == last);
+        Lineage::push_start(&mut moment.starts, has_last_written, epoch);
     }
 
     /// The rows of a dictionary, as they are committed.

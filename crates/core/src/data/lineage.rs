@@ -4,6 +4,8 @@
 //! machine was rolled back are the same case: its history up to some seq is shared with a client, and what either did
 //! later is not. PostgreSQL solves the same with timelines.
 
+use std::collections::HashMap;
+
 use minicbor::{Decode, Encode};
 
 use crate::{Seq, cbor_array, limits::LINEAGE_MAX, mutants::mutant};
@@ -24,7 +26,8 @@ pub struct PastEpoch {
 
 cbor_array!(PastEpoch { epoch, end });
 
-/// The epochs of a dictionary: those that ended, oldest first, at most [`LINEAGE_MAX`], and the current one.
+/// The epochs of a dictionary: those that ended, oldest first, at most [`LINEAGE_MAX`], and the current one. An epoch in which a
+/// server wrote nothing is not kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lineage {
     /// Those that ended.
@@ -39,19 +42,29 @@ impl Lineage {
     ///
     /// A dictionary that an epoch did not write ended it where it began it; so opening a dictionary writes nothing, and
     /// one that does not exist yet has a past in which it was empty.
+    /// O(starts + writes).
     pub fn of_store(starts: &[Epoch], writes: &[PastEpoch]) -> Self {
         let Some((&current, past)) = starts.split_last() else { return Self::default() };
+        let ends: HashMap<Epoch, Seq> = writes.iter().map(|write| (write.epoch, write.end)).collect();
+        let first_known = starts.iter().copied().find(|epoch| ends.contains_key(epoch));
         // A write in an epoch that the store has forgotten comes before all that it knows.
-        let mut end = writes.iter().take_while(|write| !starts.contains(&write.epoch)).last().map_or(Seq(0), |w| w.end);
+        let forgotten = writes.iter().take_while(|write| Some(write.epoch) != first_known);
+        let mut end = forgotten.last().map_or(Seq(0), |write| write.end);
         let past = past.iter().map(|&epoch| {
-            end = writes.iter().find(|write| write.epoch == epoch).map_or(end, |write| write.end);
+            end = ends.get(&epoch).copied().unwrap_or(end);
             PastEpoch { epoch, end }
         });
         Self { past: past.collect(), current }
     }
 
     /// Appends an epoch to the store's starts, forgetting the oldest over the limit.
-    pub fn push_start(starts: &mut Vec<Epoch>, epoch: Epoch) {
+    ///
+    /// If the last one wrote nothing, the epoch takes its place: all that the last one shared, it shared with the one before it,
+    /// which everybody knows too who knows the last one. So starts without a write use up nothing. The first of all stays.
+    pub fn push_start(starts: &mut Vec<Epoch>, has_last_written: bool, epoch: Epoch) {
+        if starts.len() > 1 && !has_last_written {
+            starts.pop();
+        }
         starts.push(epoch);
         let excess = starts.len().saturating_sub(LINEAGE_MAX);
         starts.drain(..excess);
@@ -124,7 +137,21 @@ mod tests {
         let writes = |list: &[(u64, u64)]| lineage(list, 0).past;
         assert_eq!(Lineage::of_store(&starts, &writes(&[(2, 20)])), lineage(&[(1, 0), (2, 20), (3, 20)], 4));
         assert_eq!(Lineage::of_store(&starts, &[]), lineage(&[(1, 0), (2, 0), (3, 0)], 4));
-        // Epoch 9 is older than what the store remembers.
-        assert_eq!(Lineage::of_store(&starts[..2], &writes(&[(9, 7)])), lineage(&[(1, 7)], 2));
+        // Epochs 8 and 9 are older than what the store remembers.
+        assert_eq!(Lineage::of_store(&starts[..2], &writes(&[(8, 5), (9, 7)])), lineage(&[(1, 7)], 2));
+        assert_eq!(Lineage::of_store(&starts[..3], &writes(&[(9, 7), (2, 8)])), lineage(&[(1, 7), (2, 8)], 3));
+    }
+
+    #[test]
+    fn a_start_takes_the_place_of_one_that_wrote_nothing() {
+        let check = |starts: &[u64], has_last_written, expected: &[u64]| {
+            let mut starts: Vec<_> = starts.iter().copied().map(Epoch).collect();
+            Lineage::push_start(&mut starts, has_last_written, Epoch(9));
+            assert_eq!(starts, expected.iter().copied().map(Epoch).collect::<Vec<_>>());
+        };
+        check(&[], false, &[9]);
+        check(&[1], false, &[1, 9]);
+        check(&[1, 2], false, &[1, 9]);
+        check(&[1, 2], true, &[1, 2, 9]);
     }
 }

@@ -134,7 +134,10 @@ fn start(database: &Database, new_id: u64, epoch: Epoch) -> Result<(u64, Vec<Epo
             Some(row) => decode_epochs(row.value())?,
             None => Vec::new(),
         };
-        Lineage::push_start(&mut starts, epoch);
+        // A file that does not say so comes from before it was noted.
+        let written = meta.get(&b"written"[..])?.map(|row| decode_u64(row.value())).transpose()?;
+        let has_last_written = written.is_none_or(|written| starts.last() == Some(&Epoch(written)));
+        Lineage::push_start(&mut starts, has_last_written, epoch);
         meta.insert(&b"starts"[..], &encode_epochs(&starts)[..])?;
         (id, starts)
     };

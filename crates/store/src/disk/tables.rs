@@ -24,7 +24,8 @@ pub(super) type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 /// | --- | --- |
 /// | `format` | 4 bytes: [`FORMAT`](super::FORMAT) |
 /// | `store` | 8 bytes: the store's random id |
-/// | `starts` | 8 bytes each: the epochs of the last 1024 starts, oldest first |
+/// | `starts` | 8 bytes each: the epochs of the last 1024 starts that wrote something, and of the first and the last one, oldest first |
+/// | `written` | 8 bytes: the epoch that has written last |
 /// | `numbers` | 4 bytes: how many dictionary numbers have been given out |
 pub(super) const META: Table = TableDefinition::new("meta");
 

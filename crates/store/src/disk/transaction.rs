@@ -215,6 +215,9 @@ impl server::Rows for Rows<'_, '_> {
 
     fn set_writes(&mut self, writes: &[PastEpoch]) -> Result<(), StoreError> {
         self.tables.writes.insert(&self.number.key()[..], &encode_writes(writes)[..])?;
+        if let Some(last) = writes.last() {
+            self.tables.meta.insert(&b"written"[..], &last.epoch.0.to_be_bytes()[..])?;
+        }
         Ok(())
     }
 }
