@@ -3,7 +3,6 @@
 use super::{
     Client, Event, OutboxRow, Phase, RowState,
     base::{Followed, Joined},
-    link::ANSWER_MS_MAX,
     sender::Answered,
     siblings::SIBLINGS_FIRST_MS,
     timers::Timer,
@@ -27,8 +26,7 @@ impl Client {
             ServerFrame::Ack { batch, seq, exceptions } => self.handle_ack(batch, seq, &exceptions, now_ms),
             ServerFrame::Check(check) => self.verifier.handle_check(check),
             ServerFrame::Horizon(horizon) => self.base.handle_horizon(horizon),
-            // One that was under way for longer says nothing: this end, or the line, has slept.
-            ServerFrame::Pong { client_ms, server_ms } if client_ms.saturating_add(ANSWER_MS_MAX) >= now_ms => {
+            ServerFrame::Pong { client_ms, server_ms } => {
                 self.time.handle_reading(client_ms, server_ms, now_ms);
             }
             ServerFrame::Bye { code, message, retry_after_ms } => {
@@ -36,7 +34,7 @@ impl Client {
                 self.link.disconnect(&mut self.timers);
                 self.output.say(Event::Bye { code, message });
             }
-            ServerFrame::Pong { .. } | ServerFrame::Presence { .. } => {}
+            ServerFrame::Presence { .. } => {}
         }
         Ok(())
     }
@@ -48,8 +46,10 @@ impl Client {
         else {
             return;
         };
-        self.time.handle_reading(since_ms, server_ms, now_ms);
         self.link.handle_welcome(&mut self.timers, now_ms);
+        if !self.time.handle_reading(since_ms, server_ms, now_ms) {
+            self.timers.set(Timer::Ping, now_ms);
+        }
         self.timers.set(Timer::Siblings, now_ms + SIBLINGS_FIRST_MS);
         self.user.handle_welcome(role, limits);
         self.verifier.handle_welcome();

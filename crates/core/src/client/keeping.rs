@@ -242,7 +242,10 @@ impl From<&OutboxRow> for WireRow {
 
 impl From<WireRow> for OutboxRow {
     fn from(row: WireRow) -> Self {
-        let WireRow { value, stamp, seen, author, recovered, held, is_orphaned } = row;
+        let WireRow { value, stamp, mut seen, author, recovered, held, is_orphaned } = row;
+        if seen.is_empty() {
+            seen.push(Stamp::ZERO);
+        }
         let state = match held {
             Some((code, data)) => RowState::Held { code, data },
             None if is_orphaned => RowState::Orphaned,

@@ -396,11 +396,17 @@ impl Client {
         let Self { user, base, sender, decisions, siblings, link, timers, output, .. } = self;
         let holds_back = timers.is_set(Timer::Siblings);
         let may_go = |key: &Key, row: &OutboxRow| !holds_back || !siblings.precede(key, row);
+        let (value_bytes_max, mut held) = (user.limits().value_bytes, Vec::new());
         while link.is_welcome()
-            && let Some(push) = sender.take_push(&may_go)
+            && let Some(push) = sender.take_push(value_bytes_max, &may_go, &mut held)
         {
             output.transmit(&push);
         }
+        if held.iter().any(|key| base.lacks(key)) {
+            base.handle_incomplete();
+            link.fetch();
+        }
+        held.into_iter().for_each(|key| output.changed(key));
         if !base.is_settled() {
             return;
         }

@@ -228,11 +228,24 @@ impl Outbox {
 
     /// The next operations to send, in the order of their stamps, and at most as many as one Push may have. From now on they
     /// count as sent. Empty if nothing that is queued may go.
-    pub fn take_push(&mut self, may_go: &dyn Fn(&Key, &OutboxRow) -> bool) -> Vec<(Key, Op)> {
-        let (mut ops, mut bytes) = (Vec::new(), 0);
+    ///
+    /// A value over `value_bytes_max` is held, as the server would answer, and its key added to `held`: the frame that brings it
+    /// may be over the server's limit too, and then there is no answer but the end of the connection, each time.
+    pub(super) fn take_push(
+        &mut self,
+        value_bytes_max: u32,
+        may_go: &dyn Fn(&Key, &OutboxRow) -> bool,
+        held: &mut Vec<Key>,
+    ) -> Vec<(Key, Op)> {
+        let (mut ops, mut bytes, mut too_large) = (Vec::new(), 0, Vec::new());
         for (_, stamp, key) in &self.queued {
             let row = self.row(key, *stamp).expect("a queued row is there");
             if !may_go(key, row) || self.is_overtaken(key, row) {
+                continue;
+            }
+            let value_bytes = row.value.as_ref().map_or(0, |value| value.as_str().len() as u64);
+            if value_bytes > value_bytes_max.into() {
+                too_large.push((key.clone(), *stamp, value_bytes));
                 continue;
             }
             bytes += row.bytes(key);
@@ -243,6 +256,10 @@ impl Outbox {
         }
         for (key, op) in &ops {
             self.set_state(key, op.stamp, RowState::Sent);
+        }
+        for (key, stamp, data) in too_large {
+            self.set_state(&key, stamp, RowState::Held { code: AckCode::TooLarge, data });
+            held.push(key);
         }
         ops
     }

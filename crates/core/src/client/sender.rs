@@ -119,12 +119,18 @@ impl Sender {
         self.outbox.requeue(acks_are_void);
     }
 
-    /// The next Push, which is on its way from now on; none if nothing may go, or enough is on its way.
-    pub(super) fn take_push(&mut self, may_go: &dyn Fn(&Key, &OutboxRow) -> bool) -> Option<ClientFrame> {
+    /// The next Push, which is on its way from now on; none if nothing may go, or enough is on its way. See [`Outbox::take_push`].
+    pub(super) fn take_push(
+        &mut self,
+        value_bytes_max: u32,
+        may_go: &dyn Fn(&Key, &OutboxRow) -> bool,
+        held: &mut Vec<Key>,
+    ) -> Option<ClientFrame> {
         if self.in_flight.len() >= PUSHES_IN_FLIGHT_MAX {
             return None;
         }
-        let (keys, ops): (Vec<_>, Vec<_>) = self.outbox.take_push(may_go).into_iter().unzip();
+        let taken = self.outbox.take_push(value_bytes_max, may_go, held);
+        let (keys, ops): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
         if ops.is_empty() {
             return None;
         }
@@ -255,8 +261,12 @@ mod tests {
     fn sending(stamp: Stamp) -> Sender {
         let mut sender = Sender::default();
         sender.outbox_mut().insert(key(), row(stamp));
-        assert!(matches!(sender.take_push(&|_, _| true), Some(ClientFrame::Push { batch: 0, .. })));
+        assert!(matches!(take(&mut sender, true), Some(ClientFrame::Push { batch: 0, .. })));
         sender
+    }
+
+    fn take(sender: &mut Sender, may_go: bool) -> Option<ClientFrame> {
+        sender.take_push(1024, &|_, _| may_go, &mut Vec::new())
     }
 
     fn answer(sender: &mut Sender, stamp: Stamp, refused: Option<(AckCode, u64)>) -> Answered {
@@ -286,7 +296,7 @@ mod tests {
         let mut sender = sending(first);
         sender.handle_disconnected(OWN);
         assert_eq!(sender.outbox().row(&key(), first).unwrap().state, RowState::Queued);
-        sender.take_push(&|_, _| true).unwrap();
+        take(&mut sender, true).unwrap();
         // The server's clock comes to 200 s within the time in which the first connection may bring the write.
         assert_eq!(answer(&mut sender, first, Some((AckCode::ClockAhead, 100_000))), Answered::Goes);
         let until_ms = 1000 + 200_000 - 100_000 - CLOCK_AHEAD_MS_MAX;
@@ -312,11 +322,11 @@ mod tests {
         let mut sender = Sender::default();
         for ms in 0..=PUSHES_IN_FLIGHT_MAX as u64 {
             sender.outbox_mut().insert(Key::parse(&format!("k{ms}")).unwrap(), row(stamp(ms + 1, 1)));
-            let is_sent = sender.take_push(&|_, _| true).is_some();
+            let is_sent = take(&mut sender, true).is_some();
             assert_eq!(is_sent, ms < PUSHES_IN_FLIGHT_MAX as u64);
         }
         sender.take_answered(3).unwrap();
-        assert!(sender.take_push(&|_, _| false).is_none(), "it may not go");
-        assert!(sender.take_push(&|_, _| true).is_some());
+        assert!(take(&mut sender, false).is_none(), "it may not go");
+        assert!(take(&mut sender, true).is_some());
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The local clock may be wrong and may jump. It is never asked here: each time is an argument.
 
+use super::link::ANSWER_MS_MAX;
 use crate::{Clock, HybridTime, ReplicaId, Stamp, limits::CLOCK_AHEAD_MS_MAX, mutants::mutant};
 
 /// A clock that follows the server's.
@@ -31,11 +32,16 @@ impl ServerTime {
         self.clock.stamp(now_ms.saturating_add_signed(self.offset_ms), replaced, is_put)
     }
 
-    /// The server's clock was read between `sent_ms` and now: half way, as Cristian's algorithm has it.
-    pub(super) fn handle_reading(&mut self, sent_ms: u64, server_ms: u64, now_ms: u64) {
-        let half_ms = now_ms.saturating_sub(sent_ms) / 2;
+    /// The server's clock was read between `sent_ms` and now: half way, as Cristian's algorithm has it. If that took longer than
+    /// any answer may, this end or the line has slept, and it says nothing. Returns whether it says anything.
+    pub(super) fn handle_reading(&mut self, sent_ms: u64, server_ms: u64, now_ms: u64) -> bool {
+        let took_ms = now_ms.saturating_sub(sent_ms);
+        if took_ms > ANSWER_MS_MAX {
+            return false;
+        }
         let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
-        self.offset_ms = ms(server_ms.saturating_add(half_ms)).saturating_sub(ms(now_ms));
+        self.offset_ms = ms(server_ms.saturating_add(took_ms / 2)).saturating_sub(ms(now_ms));
+        true
     }
 
     /// The server has refused a stamp for its time, and says what its own clock shows.

@@ -109,7 +109,8 @@ impl Verifier {
         }
         self.divergences += 1;
         self.verified = None;
-        if self.healed_at_ms.is_some_and(|at_ms| now_ms < at_ms + HEAL_MS_MIN) {
+        // A clock that was set back to before that has nothing to say about how long ago it was.
+        if self.healed_at_ms.is_some_and(|at_ms| (at_ms..at_ms + HEAL_MS_MIN).contains(&now_ms)) {
             return Some(Finding::DiffersStill);
         }
         self.healed_at_ms = Some(now_ms);
@@ -151,6 +152,19 @@ mod tests {
         assert_eq!(differs(1000 + HEAL_MS_MIN - 1), Some(Finding::DiffersStill));
         assert_eq!(differs(1000 + HEAL_MS_MIN), Some(Finding::Differs));
         assert_eq!((verifier.divergences(), verifier.verified()), (3, None));
+    }
+
+    /// The local clock was a day ahead when a base was mended, and was set right: nothing was mended for a day.
+    #[test]
+    fn a_clock_set_back_does_not_stop_the_mending() {
+        let (mut verifier, base) = (Verifier::default(), Dictionary::new());
+        let mut differs = |now_ms| {
+            verifier.handle_check(check(1, 1));
+            verifier.compare(&base, Seq(1), now_ms)
+        };
+        assert_eq!(differs(86_400_000), Some(Finding::Differs));
+        assert_eq!(differs(1000), Some(Finding::Differs));
+        assert_eq!(differs(2000), Some(Finding::DiffersStill));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use keybook_core::{
     Conflict, Key, Seq, Stamp,
     client::{Client, OutboxRow, RowState},
-    wire::{AckClass, Exception, Op, Role, ServerFrame},
+    wire::{AckClass, AckCode, Exception, Op, Role, ServerFrame},
 };
 
 use super::{World, peers::Peer};
@@ -54,7 +54,11 @@ impl World {
     pub(super) fn check_outbox(&mut self, index: usize, before: &Client) {
         let (client, answered) = (self.peers[index].client(), &self.peers[index].answered);
         for (key, row) in before.outbox().iter() {
-            if client.outbox().row(key, row.stamp).is_some() || answered.contains(&(key.clone(), row.stamp)) {
+            let now = client.outbox().row(key, row.stamp).map(|now| now.state);
+            if row.state.is_active() && matches!(now, Some(RowState::Held { code: AckCode::TooLarge, .. })) {
+                self.tally.count("too large");
+            }
+            if now.is_some() || answered.contains(&(key.clone(), row.stamp)) {
                 continue;
             }
             let Some(next) = client.outbox().row_of(key, row.stamp) else {
@@ -117,11 +121,15 @@ impl World {
         }
     }
 
-    /// A tab's write that another shows may be refused, or get lost with the tab.
+    /// A tab's write that another shows may be refused, or get lost with the tab. A value that is over the server's limit is held
+    /// when its turn has come.
     pub(super) fn check_shown_of(&self, index: usize, before: &Client, key: &Key) {
         let shown = |client: &Client| client.shown(key).map_or(Stamp::ZERO, |shown| shown.stamp);
         let (before_stamp, after) = (shown(before), shown(self.peers[index].client()));
         let row = |peer: &Peer| peer.client().outbox().row(key, before_stamp).map(|row| row.state);
+        if let Some(RowState::Held { code: AckCode::TooLarge, .. }) = row(&self.peers[index]) {
+            return;
+        }
         let waits = |peer: &Peer| row(peer).is_some_and(RowState::is_active);
         // A server with other limits than before refuses what it has taken already, when it comes again.
         let is_refused = self.peers.iter().any(|peer| row(peer).is_some_and(|state| !state.is_active()));
