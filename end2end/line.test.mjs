@@ -87,7 +87,7 @@ async function edit({ name, page, random, last }, number) {
 }
 
 for (const [how, notice] of [
-  ["by its own ping", (page) => page.clock.fastForward(25_000)],
+  ["by its own ping", (page) => page.clock.fastForward(5_000)],
   ["at once when somebody looks", (page) => page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")))],
 ]) {
   test(`a page whose line is held finds out ${how}, and nothing is lost`, async (t) => {

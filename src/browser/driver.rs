@@ -83,6 +83,7 @@ impl Driver {
             open: RefCell::default(),
         });
         driver.step(|model, now_ms| model.open(opened, now_ms));
+        driver.model.write(|model| model.set_visible(is_visible()));
         driver.listen();
         driver.open(replica);
         driver.show();
@@ -297,9 +298,12 @@ impl Driver {
     fn listen(&self) {
         let driver = self.this.clone();
         let on_online = Closure::<dyn Fn()>::new(move || {
-            if document().visibility_state() == VisibilityState::Visible {
-                with(&driver, |driver| driver.step(Model::handle_online));
-            }
+            with(&driver, |driver| {
+                driver.model.write(|model| model.set_visible(is_visible()));
+                if is_visible() {
+                    driver.step(Model::handle_online);
+                }
+            });
         });
         let model = self.model.clone();
         let on_show = Closure::<dyn Fn(web_sys::Event)>::new(move |event: web_sys::Event| {
@@ -335,6 +339,10 @@ impl Driver {
     fn lock(&self, replica: ReplicaId) -> String {
         format!("keybook {} {replica}", self.name)
     }
+}
+
+fn is_visible() -> bool {
+    document().visibility_state() == VisibilityState::Visible
 }
 
 /// What a callback of the browser does, unless the driver is gone.

@@ -197,6 +197,13 @@ impl Model {
         });
     }
 
+    /// Whether somebody looks at the page.
+    pub fn set_visible(&mut self, is_visible: bool) {
+        if let Some(live) = &mut self.live {
+            live.device.client_mut().set_visible(is_visible);
+        }
+    }
+
     /// The network is said to be back, or somebody looks at the page again.
     pub fn handle_online(&mut self, now_ms: u64) {
         self.on_device(|device| device.client_mut().handle_online(now_ms));

@@ -48,7 +48,7 @@ impl Client {
         };
         self.link.handle_welcome(&mut self.timers, now_ms);
         if !self.time.handle_reading(since_ms, server_ms, now_ms) {
-            self.timers.set(Timer::Ping, now_ms);
+            self.link.ping(&mut self.timers, now_ms);
         }
         self.timers.set(Timer::Siblings, now_ms + SIBLINGS_FIRST_MS);
         self.user.handle_welcome(role, limits);

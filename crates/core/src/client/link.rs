@@ -1,6 +1,9 @@
 //! The link: when to connect, when to ping, and when a connection is taken for dead.
 //!
 //! It opens no socket: it asks the driver for that, which says what came of it.
+//!
+//! A line that drops packets says nothing, so a page that somebody looks at asks after a short silence. One that nobody looks at, and
+//! a program, ask now and then: often enough for the server not to give them up.
 
 use std::{collections::VecDeque, mem};
 
@@ -10,6 +13,9 @@ use super::timers::{Timer, TimerTable};
 pub(super) const PING_MS: u64 = 25_000;
 /// After a ping or a Hello some frame comes within this, or the connection is dead.
 pub(super) const ANSWER_MS_MAX: u64 = 10_000;
+/// While somebody looks, a ping after so long without a frame; and if nothing is on its way to the server, which the ping would have
+/// to wait for, the connection is dead after as long again.
+pub(super) const QUIET_MS_MAX: u64 = 5000;
 /// The first wait before connecting again is between zero and this; it doubles with each failure.
 pub(super) const BACKOFF_MS_MIN: u64 = 500;
 /// The longest wait before connecting again.
@@ -54,6 +60,12 @@ pub(super) struct Link {
     has_failed: bool,
     /// What the server has asked for with its Bye.
     retry_after_ms: u64,
+    /// Somebody looks at what is shown.
+    is_visible: bool,
+    /// The last frame came then.
+    heard_ms: u64,
+    /// The last ping went then; none if the next is due at once.
+    pinged_ms: Option<u64>,
     actions: VecDeque<Action>,
 }
 
@@ -68,7 +80,16 @@ impl Link {
     /// A link that waits to be told, for as long as links ever wait.
     pub(super) fn opening(timers: &mut TimerTable, now_ms: u64) -> Self {
         timers.set(Timer::Connect, now_ms + BACKOFF_MS_MAX);
-        Self { phase: Phase::Waiting, attempts: 0, has_failed: false, retry_after_ms: 0, actions: VecDeque::new() }
+        Self {
+            phase: Phase::Waiting,
+            attempts: 0,
+            has_failed: false,
+            retry_after_ms: 0,
+            is_visible: false,
+            heard_ms: now_ms,
+            pinged_ms: None,
+            actions: VecDeque::new(),
+        }
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -94,10 +115,26 @@ impl Link {
         timers.start(Timer::Answer, now_ms + ANSWER_MS_MAX);
     }
 
+    pub(super) fn set_visible(&mut self, is_visible: bool) {
+        self.is_visible = is_visible;
+    }
+
+    /// A frame came.
+    pub(super) fn handle_heard(&mut self, timers: &mut TimerTable, now_ms: u64) {
+        self.heard_ms = now_ms;
+        timers.stop(Timer::Answer);
+    }
+
     pub(super) fn handle_welcome(&mut self, timers: &mut TimerTable, now_ms: u64) {
         self.phase = Phase::Following;
         self.has_failed = false;
-        timers.set(Timer::Ping, now_ms + PING_MS);
+        self.wait_to_ping(timers, now_ms);
+    }
+
+    /// The next ping is due at once.
+    pub(super) fn ping(&mut self, timers: &mut TimerTable, now_ms: u64) {
+        self.pinged_ms = None;
+        timers.set(Timer::Ping, now_ms);
     }
 
     /// Full jitter: a random wait below a bound that doubles, after what the server asked for.
@@ -140,13 +177,13 @@ impl Link {
                 self.attempts = 0;
                 self.connect(timers, now_ms);
             }
-            Phase::Fetching | Phase::Following => timers.set(Timer::Ping, now_ms),
+            Phase::Fetching | Phase::Following => self.ping(timers, now_ms),
             Phase::Connecting | Phase::Greeting { .. } => {}
         }
     }
 
-    /// Returns whether a ping is due.
-    pub(super) fn handle_timeout(&mut self, timers: &mut TimerTable, now_ms: u64) -> bool {
+    /// Returns whether a ping is due. `is_sending` is whether something that was sent has no answer yet.
+    pub(super) fn handle_timeout(&mut self, timers: &mut TimerTable, is_sending: bool, now_ms: u64) -> bool {
         if timers.expire(Timer::Answer, now_ms) {
             self.disconnect(timers);
             return false;
@@ -154,13 +191,34 @@ impl Link {
         if timers.expire(Timer::Connect, now_ms) {
             self.connect(timers, now_ms);
         }
-        let is_due = timers.expire(Timer::Ping, now_ms);
-        if is_due {
-            self.attempts = 0;
-            timers.set(Timer::Ping, now_ms + PING_MS);
-            timers.start(Timer::Answer, now_ms + ANSWER_MS_MAX);
+        if !timers.expire(Timer::Ping, now_ms) {
+            return false;
         }
-        is_due
+        if let Some(at_ms) = self.next_ping_ms(now_ms) {
+            timers.set(Timer::Ping, at_ms);
+            return false;
+        }
+        self.attempts = 0;
+        self.wait_to_ping(timers, now_ms);
+        let is_quick = self.is_visible && self.phase == Phase::Following && !is_sending;
+        timers.start(Timer::Answer, now_ms + if is_quick { QUIET_MS_MAX } else { ANSWER_MS_MAX });
+        true
+    }
+
+    /// When the next ping is due; none if that is now. The timer is not set anew by each frame, so it may come too early.
+    fn next_ping_ms(&self, now_ms: u64) -> Option<u64> {
+        // None too if the local clock was set back.
+        let end_of = |from_ms: u64, ms: u64| (from_ms..from_ms + ms).contains(&now_ms).then_some(from_ms + ms);
+        let next_ms = end_of(self.pinged_ms?, PING_MS)?;
+        if !self.is_visible {
+            return Some(next_ms);
+        }
+        end_of(self.heard_ms, QUIET_MS_MAX).map(|quiet_ms| quiet_ms.min(next_ms))
+    }
+
+    fn wait_to_ping(&mut self, timers: &mut TimerTable, now_ms: u64) {
+        self.pinged_ms = Some(now_ms);
+        timers.set(Timer::Ping, now_ms + if self.is_visible { QUIET_MS_MAX } else { PING_MS });
     }
 
     fn connect(&mut self, timers: &mut TimerTable, now_ms: u64) {
@@ -186,7 +244,7 @@ mod tests {
         assert_eq!(link.poll_action(), Some(Action::Connect));
         link.handle_connected(&mut timers, 1);
         assert_eq!(timers.next_ms(), Some(ANSWER_MS_MAX), "the time for the socket and for Welcome together");
-        assert!(!link.handle_timeout(&mut timers, ANSWER_MS_MAX));
+        assert!(!link.handle_timeout(&mut timers, false, ANSWER_MS_MAX));
         assert_eq!(link.poll_action(), Some(Action::Disconnect));
         link.handle_disconnected(&mut timers, ANSWER_MS_MAX, 0);
         assert!(link.is_offline());
@@ -200,10 +258,53 @@ mod tests {
         link.handle_welcome(&mut timers, 0);
         timers.stop(Timer::Answer);
         assert_eq!(timers.next_ms(), Some(PING_MS));
-        assert!(link.handle_timeout(&mut timers, PING_MS));
+        assert!(link.handle_timeout(&mut timers, false, PING_MS));
         assert_eq!(timers.next_ms(), Some(PING_MS + ANSWER_MS_MAX), "an answer comes first");
         link.handle_online(&mut timers, PING_MS + 1);
-        assert!(link.handle_timeout(&mut timers, PING_MS + 1), "somebody looks");
+        assert!(link.handle_timeout(&mut timers, false, PING_MS + 1), "somebody looks");
+    }
+
+    /// A line that dropped all packets looked Live for 33 s. Each check is of a page that heard something last at 2 s: when it pings,
+    /// and when it gives the connection up.
+    #[test]
+    fn a_silent_line_is_noticed_while_somebody_looks() {
+        let check = |is_visible: bool, is_sending: bool, expected: (u64, u64)| {
+            let (mut link, mut timers) = link();
+            link.set_visible(is_visible);
+            link.handle_connected(&mut timers, 0);
+            link.handle_welcome(&mut timers, 0);
+            link.handle_heard(&mut timers, 2000);
+            let mut pinged_ms = None;
+            link.actions.clear();
+            while link.actions.is_empty() {
+                let now_ms = timers.next_ms().unwrap();
+                let is_due = link.handle_timeout(&mut timers, is_sending, now_ms);
+                pinged_ms = pinged_ms.or(is_due.then_some(now_ms));
+                if !link.actions.is_empty() {
+                    assert_eq!((pinged_ms, now_ms), (Some(expected.0), expected.1), "{is_visible} {is_sending}");
+                }
+            }
+        };
+        check(true, false, (7000, 12_000));
+        check(true, true, (7000, 17_000));
+        check(false, false, (25_000, 35_000));
+    }
+
+    /// A page hears something all the time: it pings all the same, for the server has to hear something too.
+    #[test]
+    fn who_hears_pings_now_and_then() {
+        let (mut link, mut timers) = link();
+        link.set_visible(true);
+        link.handle_connected(&mut timers, 0);
+        link.handle_welcome(&mut timers, 0);
+        let mut pings_ms = Vec::new();
+        for now_ms in (0..=60_000).step_by(100) {
+            link.handle_heard(&mut timers, now_ms);
+            if link.handle_timeout(&mut timers, false, now_ms) {
+                pings_ms.push(now_ms);
+            }
+        }
+        assert_eq!(pings_ms, [PING_MS, 2 * PING_MS]);
     }
 
     #[test]
@@ -215,7 +316,7 @@ mod tests {
             // The greatest wait below each of these bounds is near the bound.
             link.handle_disconnected(&mut timers, 0, 20_000);
             waits_ms.push(timers.next_ms().unwrap());
-            assert!(!link.handle_timeout(&mut timers, BACKOFF_MS_MAX * 2));
+            assert!(!link.handle_timeout(&mut timers, false, BACKOFF_MS_MAX * 2));
             assert_eq!(link.phase(), Phase::Connecting);
         }
         assert_eq!(waits_ms[0], BACKOFF_MS_MAX + 20_000 % 501);

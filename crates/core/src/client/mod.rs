@@ -215,6 +215,11 @@ impl Client {
         self.user.author = author;
     }
 
+    /// Whether somebody looks at what is shown, as nobody does at first: then a line that says nothing is noticed soon.
+    pub fn set_visible(&mut self, is_visible: bool) {
+        self.link.set_visible(is_visible);
+    }
+
     /// What the server allows.
     pub fn limits(&self) -> &Limits {
         self.user.limits()
@@ -296,7 +301,7 @@ impl Client {
     /// A binary message came. One that cannot be read ends the connection.
     pub fn handle_message(&mut self, bytes: &[u8], now_ms: u64) {
         self.timers.follow_clock(now_ms);
-        self.timers.stop(Timer::Answer);
+        self.link.handle_heard(&mut self.timers, now_ms);
         let handled = ServerFrame::decode(bytes).and_then(|frame| self.handle_frame(frame, bytes, now_ms));
         if let Err(error) = handled {
             self.output.say(Event::Unreadable(error.to_string()));
@@ -309,7 +314,7 @@ impl Client {
     /// Time has passed.
     pub fn handle_timeout(&mut self, now_ms: u64) {
         self.timers.follow_clock(now_ms);
-        if self.link.handle_timeout(&mut self.timers, now_ms) {
+        if self.link.handle_timeout(&mut self.timers, self.sender.is_sending(), now_ms) {
             self.output.transmit(&ClientFrame::Ping { client_ms: now_ms });
             if self.verified() != Some(self.cursor()) {
                 self.ask_digest();

@@ -97,6 +97,11 @@ impl Sender {
         &mut self.outbox
     }
 
+    /// Whether a Push has no answer yet.
+    pub(super) fn is_sending(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
     /// The connection has ended: acks cannot come any more.
     pub(super) fn handle_disconnected(&mut self, own: ReplicaId) {
         for (key, stamp) in self.in_flight.drain(..).flat_map(|batch| batch.ops) {
