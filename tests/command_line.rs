@@ -1,6 +1,7 @@
 //! The program as whoever starts it sees it: what it prints, and how it ends.
 
 use std::{
+    env,
     io::{BufRead, BufReader, Read},
     net::TcpListener,
     path::PathBuf,
@@ -9,7 +10,8 @@ use std::{
 
 fn keybook(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keybook"));
-    for variable in ["KEYBOOK_LISTEN", "KEYBOOK_DATA", "KEYBOOK_OPEN", "KEYBOOK_HOST", "RUST_LOG"] {
+    for (variable, _) in env::vars().filter(|(variable, _)| variable.starts_with("KEYBOOK_") || variable == "RUST_LOG")
+    {
         command.env_remove(variable);
     }
     command.args(arguments).stderr(Stdio::piped());

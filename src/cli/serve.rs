@@ -29,6 +29,19 @@ pub(super) struct Serve {
     #[arg(long = "host", value_name = "NAME", env = "KEYBOOK_HOST", value_delimiter = ',')]
     hosts: Vec<String>,
 
+    /// Connections at a time, of sockets and requests
+    #[arg(long, value_name = "NUMBER", env = "KEYBOOK_MAX_CONNECTIONS", default_value_t = Config::new("").connections_max)]
+    max_connections: usize,
+
+    /// Likewise, of one address; a proxy on this machine does not count, one elsewhere does
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        env = "KEYBOOK_MAX_CONNECTIONS_PER_ADDRESS",
+        default_value_t = Config::new("").connections_of_address_max
+    )]
+    max_connections_per_address: usize,
+
     /// Listen beyond this machine too: whoever reaches the address reads and writes every dictionary
     #[arg(long, env = "KEYBOOK_OPEN", value_parser = BoolishValueParser::new())]
     open: bool,
@@ -58,8 +71,13 @@ impl Serve {
             let listener =
                 TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {}", self.listen))?;
             let shutdown = stop_signal().context("cannot wait for signals")?;
-            keybook_server::run(listener, Config { hosts: self.hosts, ..Config::new(self.data) }, PAGES, shutdown)
-                .await?;
+            let config = Config {
+                hosts: self.hosts,
+                connections_max: self.max_connections,
+                connections_of_address_max: self.max_connections_per_address,
+                ..Config::new(self.data)
+            };
+            keybook_server::run(listener, config, PAGES, shutdown).await?;
             Ok(())
         })
     }

@@ -13,6 +13,10 @@ pub struct Config {
     pub data: PathBuf,
     /// The names, besides this machine's own, under which people reach the server: in a Host or an Origin, without port.
     pub hosts: Vec<String>,
+    /// Connections at a time, of sockets and requests. Further ones are closed at once.
+    pub connections_max: usize,
+    /// Likewise, of one address. Those of this machine do not count: a proxy's all come from it.
+    pub connections_of_address_max: usize,
     /// What a dictionary may hold.
     pub limits: Limits,
     /// Writes are refused while the disk has fewer free bytes than this.
@@ -20,16 +24,19 @@ pub struct Config {
     /// Commits and presences of a dictionary that are kept for those who read slowly; who is further behind reads again from
     /// the store.
     pub feed_events: usize,
-    /// How long the server waits for the other end of a socket.
+    /// How long the server waits for the other end of a connection.
     pub timeouts: Timeouts,
 }
 
-/// How long the server waits for the other end of a socket.
+/// How long the server waits for the other end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
+    /// A connection that has no request under way for this long is closed: it is idle, or its header does not end.
+    pub request: Duration,
     /// What a session waits for.
     pub session: server::Deadlines,
-    /// A send that makes no room for the next frame in this time ends the connection: the client does not read.
+    /// A send that makes no room for the next frame in this time ends the connection, and so does a response of which nothing
+    /// is taken: the client does not read.
     pub stall: Duration,
     /// While the server does not read a socket, it says that it lives this often.
     pub keepalive: Duration,
@@ -47,6 +54,8 @@ impl Config {
         Self {
             data: data.into(),
             hosts: Vec::new(),
+            connections_max: limits::CONNECTIONS_MAX,
+            connections_of_address_max: limits::CONNECTIONS_OF_ADDRESS_MAX,
             limits: Limits::default(),
             disk_reserve_bytes: limits::DISK_RESERVE_BYTES,
             feed_events: limits::FEED_EVENTS,
@@ -58,6 +67,7 @@ impl Config {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
+            request: limits::REQUEST,
             session: server::Deadlines::default(),
             stall: limits::STALL,
             keepalive: limits::KEEPALIVE,

@@ -3,6 +3,21 @@
 
 use std::time::Duration;
 
+/// The default of [`Config::connections_max`](crate::Config::connections_max): more people than edit together, and at the most that
+/// each may hold before it is understood 128 MiB.
+pub(crate) const CONNECTIONS_MAX: usize = 4096;
+/// The default of [`Config::connections_of_address_max`](crate::Config::connections_of_address_max): an office behind one address.
+pub(crate) const CONNECTIONS_OF_ADDRESS_MAX: usize = 512;
+/// Open files that are no connections: the data, the listener, snapshots that are sent.
+pub(crate) const OTHER_FILES_MAX: usize = 64;
+/// A request's line and header fields. It bounds what a connection holds of a request, and of its answer, at a time; browsers send 1 to
+/// 2 kB, and the cookies of everything else on the same host.
+pub(crate) const HEADER_BYTES_MAX: usize = 32 * 1024;
+/// Accepting is tried again this long after it failed.
+pub(crate) const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
+/// A line of the log that a peer can cause comes this often at most.
+pub(crate) const LOG_EVERY: Duration = Duration::from_secs(10);
+
 /// Writes that wait for the writer. Who brings another one waits too, and does not read its socket meanwhile.
 pub(crate) const QUEUED_WRITES_MAX: usize = 256;
 /// A transaction takes no further write when it has so many operations: it bounds how long the first one waits.
@@ -32,6 +47,9 @@ pub(crate) const SNAPSHOT_BATCHES_MAX: u64 = 1000;
 pub(crate) const DISK_RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 /// The default of [`Config::feed_events`](crate::Config::feed_events): a few seconds of a busy dictionary.
 pub(crate) const FEED_EVENTS: usize = 256;
+/// The default of [`Timeouts::request`](crate::Timeouts::request): several round trips of the slowest line. Browsers open a
+/// connection before they need it, and open another one as soon.
+pub(crate) const REQUEST: Duration = Duration::from_secs(15);
 /// The default of [`Timeouts::stall`](crate::Timeouts::stall).
 pub(crate) const STALL: Duration = Duration::from_secs(15);
 /// The default of [`Timeouts::keepalive`](crate::Timeouts::keepalive): clients take 10 s of silence for death.

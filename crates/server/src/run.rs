@@ -1,16 +1,11 @@
 //! The life of a server: it opens the store, serves until it is told to stop or cannot write any more, and ends in order.
 
-use std::{
-    future::{Future, IntoFuture},
-    io,
-    pin::pin,
-};
+use std::{future::Future, io, pin::pin};
 
-use axum::serve::ListenerExt;
 use keybook_core::Epoch;
 use keybook_store::{OpenError, Store, StoreError};
 use tokio::{net::TcpListener, task::spawn_blocking, time::timeout};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::{
     Config, Pages, http,
@@ -52,17 +47,11 @@ pub(crate) async fn serve(
         // It fails when the sender is gone: then nobody is left who could say stop.
         let _ = stopping.wait_for(|&stop| stop != Stop::No).await;
     };
-    // A frame is a whole thought: nothing is gained by waiting for more of it.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!("a connection answers late: {error}");
-        }
-    });
-    let server = axum::serve(listener, http::router(shared.clone(), pages)).with_graceful_shutdown(stopped);
-    let mut server = pin!(server.into_future());
+    let router = http::router(shared.clone(), pages);
+    let mut server = pin!(http::accept::serve(listener, router, &shared.config, stopped));
     info!("serving {} at http://{address}", file.display());
     let reason = tokio::select! {
-        served = &mut server => return served.map_err(RunError::Listener),
+        () = &mut server => unreachable!("nobody has said stop"),
         () = shutdown => Stop::Shutdown,
         () = shared.writer.failed() => Stop::Failed,
     };
@@ -70,14 +59,12 @@ pub(crate) async fn serve(
     info!("stopping");
     shared.stop.send_replace(reason);
     let ended = async {
-        let served = server.await;
-        // Upgraded connections are the server's no more.
+        server.await;
+        // Upgraded connections are no longer waited for there.
         shared.stop.closed().await;
-        served
     };
-    match timeout(stop_timeout, ended).await {
-        Ok(served) => served.map_err(RunError::Listener)?,
-        Err(_) => warn!("stopped with connections still open after {stop_timeout:?}"),
+    if timeout(stop_timeout, ended).await.is_err() {
+        warn!("stopped with connections still open after {stop_timeout:?}");
     }
     shared.writer.stop().await;
     spawn_blocking(|| thread.join()).await.map_err(|_| RunError::WriterPanicked)?.map_err(RunError::Writer)

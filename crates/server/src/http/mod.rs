@@ -1,5 +1,7 @@
 //! What is served over HTTP: which address leads where, who may ask, and what every response gets.
 
+pub(crate) mod accept;
+
 mod pages;
 
 mod hosts;
