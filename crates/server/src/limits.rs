@@ -37,10 +37,14 @@ pub(crate) const READ_BUFFER_BYTES: usize = 4 * 1024;
 /// Frames are gathered up to this before they go out together.
 pub(crate) const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 
-/// What all kept snapshots may take; the one that was asked for longest ago leaves first.
-pub(crate) const SNAPSHOTS_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// A snapshot so many batches old is made again.
-pub(crate) const SNAPSHOT_BATCHES_MAX: u64 = 1000;
+/// A piece of a snapshot that is being sent: what it takes in memory.
+pub(crate) const SEND_BYTES: usize = 64 * 1024;
+/// What the snapshots may take on the disk that are kept to be sent again; the one that was asked for longest ago leaves first.
+pub(crate) const KEPT_SNAPSHOTS_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Likewise, with those that are no longer kept and still being sent. Beyond it the oldest of these is cut, and its readers ask again.
+pub(crate) const SNAPSHOTS_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// A snapshot that is so many pages of changes behind is made again: 2 MiB, which a client reads before it is up to date.
+pub(crate) const SNAPSHOT_PAGES_MAX: u32 = 32;
 
 /// The default of [`Config::disk_reserve_bytes`](crate::Config::disk_reserve_bytes): room for redb to grow a file, and for
 /// an operator to do something about it.

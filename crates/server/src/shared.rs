@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use keybook_store::{Store, StoreError};
+use keybook_store::Store;
 use tokio::{sync::watch, task::spawn_blocking};
 
 use crate::{
@@ -31,7 +31,7 @@ pub(crate) struct Shared {
     pub(crate) reader: Reader,
     pub(crate) feeds: Arc<Feeds>,
     pub(crate) writer: Writer,
-    pub(crate) snapshots: Snapshots,
+    pub(crate) snapshots: Arc<Snapshots>,
     /// Each connection holds a receiver while it lives.
     pub(crate) stop: watch::Sender<Stop>,
     connections: AtomicU64,
@@ -44,7 +44,7 @@ impl Shared {
         let feeds = Arc::new(Feeds::new(config.feed_events));
         let (writer, thread) = Writer::start(store.clone(), feeds.clone(), config.limits, config.disk_reserve_bytes)
             .map_err(RunError::Thread)?;
-        let (reader, snapshots, stop) = (Reader::new(store), Snapshots::default(), watch::Sender::new(Stop::No));
+        let (reader, snapshots, stop) = (Reader::new(store), Arc::default(), watch::Sender::new(Stop::No));
         let shared = Self { config, reader, feeds, writer, snapshots, stop, connections: AtomicU64::new(0) };
         Ok((Arc::new(shared), thread))
     }
@@ -70,10 +70,10 @@ impl Reader {
     ///
     /// # Errors
     /// When `read` fails.
-    pub async fn read<T: Send + 'static>(
+    pub async fn read<T: Send + 'static, E: Send + 'static>(
         &self,
-        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
+        read: impl FnOnce(&Store) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
         let store = self.store.clone();
         match spawn_blocking(move || read(&store)).await {
             Ok(read) => read,

@@ -277,3 +277,27 @@ async fn a_snapshot_and_what_follows_it() {
     let empty = server.get("GET /api/v1/dictionaries/none/snapshot HTTP/1.1").await;
     assert_eq!(keybook_core::wire::snapshot::Snapshot::decode(&empty).unwrap().base.live(), 0);
 }
+
+/// A snapshot stayed at seq 1 while 60 010 entries came: a new client was sent all of them once more, as changes.
+#[tokio::test]
+async fn a_snapshot_does_not_stay_behind() {
+    let server = Server::start().await;
+    let mut writer = server.join("main").await;
+    let snapshot = async || {
+        let bytes = server.get("GET /api/v1/dictionaries/main/snapshot HTTP/1.1").await;
+        keybook_core::wire::snapshot::Snapshot::decode(&bytes).unwrap().header.seq
+    };
+    writer.write(vec![writer.op("first", Some("1"))]).await;
+    assert_eq!(snapshot().await, Seq(1));
+    // A page of changes is 64 KiB and a batch: each batch is a page.
+    let value = format!("\"{}\"", "x".repeat(65_530));
+    let mut head = Seq(1);
+    for number in 0..32 {
+        head = writer.write(vec![writer.op(&format!("k{number}"), Some(&value))]).await.0;
+        if number == 30 {
+            assert_eq!(snapshot().await, Seq(1), "31 pages behind, it serves");
+        }
+    }
+    writer.write(vec![writer.op("last", Some("1"))]).await;
+    assert_eq!(snapshot().await, head.next(), "32 pages behind, it is made again");
+}

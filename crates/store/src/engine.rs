@@ -42,11 +42,28 @@ pub trait Engine {
     /// When the store fails.
     fn first_entries(&self, name: &DictionaryName, count: usize) -> Result<FirstEntries, Self::Error>;
 
-    /// The snapshot of a dictionary, as it is sent, and its seq. O(entries).
+    /// Writes the snapshot of a dictionary, as it is sent, chunk by chunk: one chunk is in memory. Returns its seq. O(entries).
+    ///
+    /// # Errors
+    /// When the store fails, or `write`.
+    fn write_snapshot<E: From<Self::Error>>(
+        &self,
+        name: &DictionaryName,
+        write: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<Seq, E>;
+
+    /// The snapshot of a dictionary in memory, and its seq. O(entries).
     ///
     /// # Errors
     /// When the store fails.
-    fn snapshot(&self, name: &DictionaryName) -> Result<(Seq, Vec<u8>), Self::Error>;
+    fn snapshot(&self, name: &DictionaryName) -> Result<(Seq, Vec<u8>), Self::Error> {
+        let mut bytes = Vec::new();
+        let seq = self.write_snapshot(name, |chunk| {
+            bytes.extend_from_slice(chunk);
+            Ok::<_, Self::Error>(())
+        })?;
+        Ok((seq, bytes))
+    }
 }
 
 /// A write transaction over any number of dictionaries. Without [`Transaction::commit`] nothing of it remains.

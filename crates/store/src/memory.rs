@@ -134,14 +134,19 @@ impl Engine for Store {
         Ok(FirstEntries { summary: moment.summary(name), entries: entries.collect() })
     }
 
-    fn snapshot(&self, name: &DictionaryName) -> Result<(Seq, Vec<u8>), Infallible> {
+    fn write_snapshot<E: From<Infallible>>(
+        &self,
+        name: &DictionaryName,
+        mut write: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<Seq, E> {
         let moment = self.committed();
         let contents = moment.dictionaries.get(name).cloned().unwrap_or_default();
         let Summary { id, lineage, counters, .. } = moment.summary(name);
         let Counters { head, horizon, digest, .. } = counters;
         let header = Header { dictionary: id, lineage, seq: head, horizon, digest };
         let entries = contents.entries.iter().map(|(key, row)| (key, &row.entry));
-        Ok((head, encode_all(&header, &moment.names, entries, contents.conflicts.values())))
+        write(&encode_all(&header, &moment.names, entries, contents.conflicts.values()))?;
+        Ok(head)
     }
 }
 

@@ -70,23 +70,30 @@ impl Engine for Store {
         Ok(FirstEntries { summary, entries })
     }
 
-    fn snapshot(&self, name: &DictionaryName) -> Result<(Seq, Vec<u8>), StoreError> {
+    fn write_snapshot<E: From<StoreError>>(
+        &self,
+        name: &DictionaryName,
+        mut write: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<Seq, E> {
         let moment = self.moment()?;
         let (number, Summary { id, lineage, counters, .. }) = moment.dictionary(name)?;
         let Counters { head, horizon, digest, .. } = counters;
         let names = moment.names()?;
         let header = Header { dictionary: id, lineage, seq: head, horizon, digest };
-        let (mut encoder, mut bytes) = Encoder::new(&header, &names);
+        let (mut encoder, bytes) = Encoder::new(&header, &names);
+        write(&bytes)?;
         let mut conflicts = Vec::new();
         if let Some(number) = number {
             for row in moment.entries(number)? {
                 let (key, entry) = row?;
-                bytes.extend(encoder.entry(&key, &entry).unwrap_or_default());
+                if let Some(chunk) = encoder.entry(&key, &entry) {
+                    write(&chunk)?;
+                }
             }
             conflicts = moment.conflicts(number)?;
         }
-        bytes.extend(encoder.finish(conflicts.iter()));
-        Ok((head, bytes))
+        write(&encoder.finish(conflicts.iter()))?;
+        Ok(head)
     }
 }
 
