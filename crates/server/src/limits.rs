@@ -43,6 +43,8 @@ pub(crate) const SEND_BYTES: usize = 64 * 1024;
 pub(crate) const KEPT_SNAPSHOTS_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Likewise, with those that are no longer kept and still being sent. Beyond it the oldest of these is cut, and its readers ask again.
 pub(crate) const SNAPSHOTS_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Snapshots that are compressed at a time: an encoder takes up to 4 MiB while the other end reads. Further ones are sent as they are.
+pub(crate) const PACKED_SNAPSHOTS_MAX: usize = 32;
 /// A snapshot that is so many pages of changes behind is made again: 2 MiB, which a client reads before it is up to date.
 pub(crate) const SNAPSHOT_PAGES_MAX: u32 = 32;
 
@@ -51,6 +53,11 @@ pub(crate) const SNAPSHOT_PAGES_MAX: u32 = 32;
 pub(crate) const DISK_RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 /// The default of [`Config::feed_events`](crate::Config::feed_events): a few seconds of a busy dictionary.
 pub(crate) const FEED_EVENTS: usize = 256;
+/// What the commits and presences of all dictionaries take that are kept for those who read slowly. Who missed one reads again from
+/// the store.
+pub(crate) const FEEDS_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What a connection takes from its feed before it sends it. It holds so much, and a commit, while its client does not read.
+pub(crate) const NEWS_BYTES: usize = 64 * 1024;
 /// The default of [`Timeouts::request`](crate::Timeouts::request): several round trips of the slowest line. Browsers open a
 /// connection before they need it, and open another one as soon.
 pub(crate) const REQUEST: Duration = Duration::from_secs(15);

@@ -22,7 +22,7 @@ use axum::{
     routing::{any, get},
 };
 use keybook_core::paths;
-use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
+use tower_http::catch_panic::CatchPanicLayer;
 
 pub use self::{pages::Pages, policy::document_policy};
 use crate::{shared::Shared, socket};
@@ -31,7 +31,7 @@ use crate::{shared::Shared, socket};
 pub(crate) fn router(server: Arc<Shared>, pages: Pages) -> Router {
     let name = "{name}";
     let api = Router::new()
-        .route(&paths::snapshot(name), get(snapshots::serve).layer(CompressionLayer::new()))
+        .route(&paths::snapshot(name), get(snapshots::serve).layer(snapshots::compression()))
         .route(&paths::socket(name), any(socket::open));
     let health = Router::new().route("/livez", get(alive)).route("/readyz", get(ready)).route("/healthz", get(ready));
     let router = Router::new()

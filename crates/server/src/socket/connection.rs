@@ -24,7 +24,7 @@ use crate::{
     access,
     clock::now_ms,
     feeds::{ConnectionNumber, Event, News, Subscription},
-    limits::CATCH_UP_BYTES,
+    limits::{CATCH_UP_BYTES, NEWS_BYTES},
     shared::{Shared, Stop},
     writer::{Answer, Order, Reply, Write},
 };
@@ -199,17 +199,27 @@ impl Connection {
         }
     }
 
-    /// Takes all news that there are, so that they go out together.
+    /// Takes the news that there are, so that they go out together; but no more than a client gets that reads slowly.
     fn handle_news(&mut self, first: News) {
-        let mut next = Some(first);
+        let (mut next, mut bytes) = (Some(first), 0);
         while let Some(news) = next {
             match news {
-                News::Event(Event::Commit(commit)) => self.session.handle_commit(&commit),
-                News::Event(Event::Presence { about, .. }) if about == self.number => {}
-                News::Event(Event::Presence { frame, .. }) => self.session.handle_presence(frame),
+                News::Event(event) => {
+                    bytes += event.bytes();
+                    self.handle_event(event);
+                }
                 News::Lagged => self.session.handle_lagged(),
             }
-            next = self.subscription.as_mut().and_then(Subscription::try_next);
+            let more = self.subscription.as_mut().filter(|_| bytes < NEWS_BYTES);
+            next = more.and_then(Subscription::try_next);
+        }
+    }
+
+    fn handle_event(&mut self, event: Event) {
+        match event {
+            Event::Commit(commit) => self.session.handle_commit(&commit),
+            Event::Presence { about, .. } if about == self.number => {}
+            Event::Presence { frame, .. } => self.session.handle_presence(frame),
         }
     }
 

@@ -14,11 +14,11 @@ use futures_util::{
     future::{BoxFuture, Shared},
 };
 use keybook_core::DictionaryName;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, warn};
 
 use super::spool::{Spool, SpoolError};
-use crate::limits::{KEPT_SNAPSHOTS_BYTES_MAX, SNAPSHOTS_BYTES_MAX};
+use crate::limits::{KEPT_SNAPSHOTS_BYTES_MAX, PACKED_SNAPSHOTS_MAX, SNAPSHOTS_BYTES_MAX};
 
 /// What comes of making a snapshot; for all who asked.
 pub(super) type Made = Result<Arc<Spool>, Arc<SpoolError>>;
@@ -32,6 +32,8 @@ pub(crate) struct Snapshots {
     shelf: Mutex<Shelf>,
     /// One is made at a time: it reads the whole dictionary.
     turn: Semaphore,
+    /// Those that may be compressed.
+    packs: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +54,8 @@ struct Slot {
 
 impl Default for Snapshots {
     fn default() -> Self {
-        Self { shelf: Mutex::default(), turn: Semaphore::new(1) }
+        let packs = Arc::new(Semaphore::new(PACKED_SNAPSHOTS_MAX));
+        Self { shelf: Mutex::default(), turn: Semaphore::new(1), packs }
     }
 }
 
@@ -87,6 +90,11 @@ impl Snapshots {
         let flight = async { task.await.unwrap_or_else(|_| Err(Arc::new(SpoolError::Broke))) }.boxed().shared();
         shelf.flights.insert(name.clone(), flight.clone());
         flight
+    }
+
+    /// The right to be compressed, if it can be had now.
+    pub(super) fn pack(&self) -> Option<OwnedSemaphorePermit> {
+        self.packs.clone().try_acquire_owned().ok()
     }
 
     fn keep(&self, name: &DictionaryName, spool: &Arc<Spool>) {

@@ -14,13 +14,17 @@ mod spool;
 use std::sync::Arc;
 
 use axum::{
+    Extension,
     body::Body,
     extract::{Path, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version, header},
     response::{IntoResponse, Response},
 };
+use futures_util::StreamExt;
 use keybook_core::{DictionaryName, Seq};
 use keybook_store::{Engine, StoreError};
+use tokio::sync::OwnedSemaphorePermit;
+use tower_http::compression::{CompressionLayer, Predicate};
 use tracing::{error, warn};
 
 pub(crate) use self::kept::Snapshots;
@@ -38,17 +42,34 @@ pub(crate) async fn serve(State(server): State<Arc<Shared>>, Path(name): Path<St
         Err(error) => return problem(StatusCode::BAD_REQUEST, "Bad name", &error.to_string()),
     };
     match snapshot(&server, name).await {
-        Ok((bytes, body)) => {
-            let cbor = HeaderValue::from_static("application/cbor-seq");
-            let headers = [
-                (header::CONTENT_TYPE, cbor),
-                (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-                (header::CONTENT_LENGTH, bytes.into()),
-            ];
-            (headers, body).into_response()
-        }
+        Ok((bytes, body)) => respond(bytes, body, server.snapshots.pack()),
         Err(error) => refuse(&error),
     }
+}
+
+/// Says that a response may be compressed. It holds the right to be until its body ends.
+#[derive(Clone, Debug)]
+struct Packed;
+
+/// Compresses what may be. Not by brotli, of which an encoder takes 12 MiB.
+pub(super) fn compression() -> CompressionLayer<impl Predicate> {
+    let may_be =
+        |_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions| extensions.get::<Packed>().is_some();
+    CompressionLayer::new().no_br().compress_when(may_be)
+}
+
+fn respond(bytes: u64, body: Body, pack: Option<OwnedSemaphorePermit>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/cbor-seq")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::CONTENT_LENGTH, bytes.into()),
+    ];
+    let Some(pack) = pack else { return (headers, body).into_response() };
+    let body = body.into_data_stream().inspect(move |_| {
+        // Held as long as this.
+        let _ = &pack;
+    });
+    (headers, Extension(Packed), Body::from_stream(body)).into_response()
 }
 
 fn refuse(error: &SpoolError) -> Response {
@@ -117,4 +138,23 @@ async fn make(server: &Shared, name: &DictionaryName) -> Result<Arc<Spool>, Arc<
         .snapshots
         .make(name, async move { reader.read(move |store| Spool::make(store, &of, &folder, reserve)).await });
     flight.await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::PACKED_SNAPSHOTS_MAX;
+
+    /// 40 clients that asked for brotli and did not read took 600 MiB: each had an encoder.
+    #[test]
+    fn only_some_are_compressed_at_a_time() {
+        let snapshots = Snapshots::default();
+        let respond = || respond(1, Body::from("x"), snapshots.pack());
+        let is_packed = |response: &Response| response.extensions().get::<Packed>().is_some();
+        let mut sent: Vec<_> = (0..PACKED_SNAPSHOTS_MAX).map(|_| respond()).collect();
+        assert!(sent.iter().all(is_packed));
+        assert!(!is_packed(&respond()));
+        sent.pop();
+        assert!(is_packed(&respond()), "one has ended");
+    }
 }
