@@ -9,6 +9,8 @@ mod migrations;
 
 mod probe;
 
+mod lock;
+
 mod open;
 
 mod read;
@@ -23,6 +25,7 @@ use std::path::{Path, PathBuf};
 use keybook_core::Epoch;
 use redb::{Database, Durability};
 
+use self::lock::Lock;
 pub use self::{
     migrations::FORMAT,
     open::OpenError,
@@ -38,38 +41,44 @@ pub(crate) const CACHE_BYTES: usize = 64 * 1024 * 1024;
 pub struct Store {
     database: Database,
     path: PathBuf,
+    /// Freed after the file is closed. None of a store that is no file.
+    _lock: Option<Lock>,
     /// Random, made with the file.
     id: u64,
     /// The epochs of the last starts, oldest first; the last is the current one. Never empty.
     starts: Vec<Epoch>,
 }
 
-/// Why the store could not read or write.
+/// Why the store could not read or write. Each message is whole, and has no source that would say it again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// A transaction did not begin.
+    /// The file could not be read or written. After a commit that failed, what is on the disk is unknown.
     #[error("the data file fails: {0}")]
-    Transaction(#[from] Box<redb::TransactionError>),
-    /// A table could not be opened.
-    #[error("the data file fails: {0}")]
-    Table(#[from] redb::TableError),
-    /// A row could not be read or written.
-    #[error("the data file fails: {0}")]
-    Storage(#[from] redb::StorageError),
-    /// A transaction did not end: what is on the disk is unknown.
-    #[error("the data file fails: {0}")]
-    Commit(#[from] redb::CommitError),
+    Failed(Box<redb::Error>),
     /// A row cannot be understood.
     #[error("the data file is damaged: {0}")]
-    Corrupt(#[from] Corrupt),
+    Corrupt(Corrupt),
 }
 
-impl From<redb::TransactionError> for StoreError {
-    fn from(error: redb::TransactionError) -> Self {
-        Self::Transaction(Box::new(error))
+impl From<Corrupt> for StoreError {
+    fn from(error: Corrupt) -> Self {
+        Self::Corrupt(error)
     }
 }
+
+/// redb has an error for each kind of operation, and one for all.
+macro_rules! from_redb {
+    ($($error:ident),*) => {$(
+        impl From<redb::$error> for StoreError {
+            fn from(error: redb::$error) -> Self {
+                Self::Failed(Box::new(error.into()))
+            }
+        }
+    )*};
+}
+
+from_redb!(TransactionError, TableError, StorageError, CommitError);
 
 impl Store {
     /// The data file.

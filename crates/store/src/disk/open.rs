@@ -1,42 +1,50 @@
 //! Opening a data folder: make it, or recognise it, bring it to the current format, and begin an epoch.
 
 use std::{
-    fs::{self, File},
+    fs::{self, DirBuilder, File, OpenOptions},
     io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use keybook_core::{Epoch, Lineage};
-use redb::{Database, ReadableTable};
+use redb::{Database, DatabaseError, ReadableTable, StorageError, backends::FileBackend};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::{
-    CACHE_BYTES, Corrupt, FORMAT, Store, StoreError, begin, migrations,
+    CACHE_BYTES, Corrupt, FORMAT, Lock, Store, StoreError, begin,
+    lock::NoLock,
+    migrations,
     probe::{Fault, probe},
     tables::{META, decode_epochs, decode_u64, encode_epochs},
 };
 
-/// The one file of a data folder.
+/// The file of a data folder that holds all data.
 const FILE: &str = "keybook.redb";
 /// A new file until it is complete: a crash while it is made leaves nothing that looks like data.
 const NEW_FILE: &str = "keybook.redb.new";
 
-/// Why a data folder could not be opened. In each case what was in it has not been changed.
+/// Why a data folder could not be opened. In each case its data has not been changed.
+///
+/// Each message is whole: it has what the system said, and no error has a source that would say it again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The folder cannot be made, or its files cannot be read.
-    #[error("cannot use the data folder {}: {source}", path.display())]
-    Folder {
-        /// The folder.
+    /// The system refuses the folder or a file in it: no room, no right, not the kind of file that is expected.
+    #[error("cannot use {}: {error}", path.display())]
+    System {
+        /// The folder or file.
         path: PathBuf,
-        /// What the file system said.
-        source: io::Error,
+        /// What the system said.
+        error: io::Error,
     },
-    /// Another process has the file.
-    #[error("{} is locked: another keybook is serving it", path.display())]
+    /// Another process has the folder or the file.
+    #[error("{} is locked: another keybook is serving it{}", path.display(), named(holder))]
     Locked {
         /// The file.
         path: PathBuf,
+        /// Who has it, as it calls itself; empty if it does not say.
+        holder: String,
     },
     /// Truncated, overwritten or never a data file.
     #[error("{} is damaged or no data file of keybook, and has not been touched: {reason}", path.display())]
@@ -54,51 +62,87 @@ pub enum OpenError {
         /// Its format.
         format: u32,
     },
-    /// The file was recognised, and then could not be written.
-    #[error("cannot open {}: {source}", path.display())]
+    /// The file was recognised, and then could not be read or written.
+    #[error("cannot open {}: {error}", path.display())]
     Store {
         /// The file.
         path: PathBuf,
         /// What failed.
-        source: StoreError,
+        error: StoreError,
     },
+}
+
+fn named(holder: &str) -> String {
+    if holder.is_empty() { String::new() } else { format!(" ({holder})") }
 }
 
 impl Store {
     /// Opens the data folder, made if it is missing, and begins `epoch`, durably. `new_id` becomes the store's id if it has
-    /// none yet. Both are random numbers.
+    /// none yet. Both are random numbers. Nobody but the user whom the process runs as may read what is made here.
     ///
     /// # Errors
     /// When the folder or its file cannot be used; then the file is as it was.
     pub fn open(folder: &Path, new_id: u64, epoch: Epoch) -> Result<Self, OpenError> {
-        let in_folder = |source| OpenError::Folder { path: folder.to_owned(), source };
-        fs::create_dir_all(folder).map_err(in_folder)?;
+        let in_folder = |error| system(folder, error);
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(in_folder)?;
         let path = folder.join(FILE);
-        let in_file = |source| OpenError::Store { path: path.clone(), source };
+        let lock = Lock::take(folder).map_err(|no_lock| match no_lock {
+            NoLock::Held { holder } => OpenError::Locked { path: path.clone(), holder },
+            NoLock::Refused { path, error } => OpenError::System { path, error },
+        })?;
 
-        let exists = path.try_exists().map_err(in_folder)?;
         let new_path = folder.join(NEW_FILE);
+        // What a crash left, since whoever makes one has the lock.
+        match fs::remove_file(&new_path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(system(&new_path, error)),
+            _ => {}
+        }
+        let exists = path.try_exists().map_err(in_folder)?;
         if exists {
             check(&path)?;
-        } else if let Err(source) = fs::remove_file(&new_path)
-            && source.kind() != io::ErrorKind::NotFound
-        {
-            return Err(in_folder(source));
         }
         let open_path = if exists { &path } else { &new_path };
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(open_path);
-        let database = database.map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => OpenError::Locked { path: path.clone() },
-            error => OpenError::Unreadable { path: path.clone(), reason: error.to_string() },
-        })?;
-        let (id, starts) = start(&database, new_id, epoch).map_err(in_file)?;
+        let database = open_file(open_path, !exists)?;
+        let (id, starts) = start(&database, new_id, epoch).map_err(|error| in_store(&path, error))?;
         if !exists {
-            fs::rename(&new_path, &path).map_err(in_folder)?;
+            // The lock keeps other keybooks away. If anybody else has put a file there meanwhile, it stays.
+            renameat_with(CWD, &new_path, CWD, &path, RenameFlags::NOREPLACE)
+                .map_err(|error| system(&path, error.into()))?;
             // The name is durable when the folder is.
             File::open(folder).and_then(|folder| folder.sync_all()).map_err(in_folder)?;
         }
-        Ok(Self { database, path, id, starts })
+        Ok(Self { database, path, _lock: Some(lock), id, starts })
     }
+}
+
+fn system(path: &Path, error: io::Error) -> OpenError {
+    OpenError::System { path: path.to_owned(), error }
+}
+
+/// What the system said is said as such, without what it meant for the store.
+pub(super) fn in_store(path: &Path, error: StoreError) -> OpenError {
+    let path = path.to_owned();
+    match error {
+        StoreError::Failed(error) if let redb::Error::Io(_) = &*error => match *error {
+            redb::Error::Io(error) => OpenError::System { path, error },
+            _ => unreachable!("it was looked at"),
+        },
+        error => OpenError::Store { path, error },
+    }
+}
+
+/// Opens a data file for writing.
+fn open_file(path: &Path, is_new: bool) -> Result<Database, OpenError> {
+    let file = OpenOptions::new().read(true).write(true).create_new(is_new).mode(0o600).open(path);
+    let backend = FileBackend::new(file.map_err(|error| system(path, error))?);
+    let database =
+        backend.and_then(|backend| Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend));
+    let path = path.to_owned();
+    database.map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen => OpenError::Locked { path, holder: String::new() },
+        DatabaseError::Storage(StorageError::Io(error)) => OpenError::System { path, error },
+        error => OpenError::Unreadable { path, reason: error.to_string() },
+    })
 }
 
 #[cfg(feature = "testing")]
@@ -106,7 +150,7 @@ impl Store {
     /// A store over a database that is no file.
     pub(crate) fn over(database: Database, epoch: Epoch) -> Result<Self, StoreError> {
         let (id, starts) = start(&database, 1, epoch)?;
-        Ok(Self { database, path: std::env::temp_dir(), id, starts })
+        Ok(Self { database, path: std::env::temp_dir(), _lock: None, id, starts })
     }
 }
 
@@ -117,7 +161,9 @@ fn check(path: &Path) -> Result<(), OpenError> {
         Ok(Some(format)) if format > FORMAT => Err(OpenError::Newer { path, format }),
         Ok(Some(_)) => Ok(()),
         Ok(None) => Err(OpenError::Unreadable { path, reason: "it has no format".to_owned() }),
-        Err(Fault::Locked) => Err(OpenError::Locked { path }),
+        // By a program that knows nothing of the folder's lock.
+        Err(Fault::Locked) => Err(OpenError::Locked { path, holder: String::new() }),
+        Err(Fault::System(error)) => Err(OpenError::System { path, error }),
         Err(Fault::Unreadable(reason)) => Err(OpenError::Unreadable { path, reason }),
     }
 }

@@ -23,6 +23,8 @@ use super::{CACHE_BYTES, migrations::format_of};
 pub(super) enum Fault {
     /// Another process has it.
     Locked,
+    /// The system does not let it be read, or it is no file.
+    System(io::Error),
     /// Not redb's, or damaged.
     Unreadable(String),
 }
@@ -35,6 +37,10 @@ pub(super) fn probe(path: &Path) -> Result<Option<u32>, Fault> {
 }
 
 fn look(path: &Path) -> Result<Option<u32>, Fault> {
+    let file = File::open(path).map_err(Fault::System)?;
+    if file.metadata().map_err(Fault::System)?.is_dir() {
+        return Err(Fault::System(io::ErrorKind::IsADirectory.into()));
+    }
     // Opening a file only to read it finds the lock of whoever writes to it. What else that may find, the look below finds in
     // more depth.
     let opened = ReadOnlyDatabase::open(path);
@@ -42,8 +48,8 @@ fn look(path: &Path) -> Result<Option<u32>, Fault> {
         return Err(Fault::Locked);
     }
     drop(opened);
+    let overlay = Overlay::new(file).map_err(Fault::System)?;
     let format = || -> Result<_, Box<dyn std::error::Error>> {
-        let overlay = Overlay::new(File::open(path)?)?;
         let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(overlay)?;
         Ok(format_of(&database)?)
     };

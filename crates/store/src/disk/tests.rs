@@ -1,6 +1,6 @@
 //! The file system's side: what is opened, what is refused and left alone. What a store answers is in `tests/engines.rs`.
 
-use std::{fs, path::Path};
+use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, sync::Barrier, thread};
 
 use keybook_core::{
     Author, AuthorId, AuthorName, DictionaryName, HybridTime, ReplicaId, Stamp,
@@ -44,6 +44,14 @@ fn fill(store: &Store) {
     transaction.commit().unwrap();
 }
 
+/// The names of what is in a folder.
+fn files(folder: &Path) -> Vec<String> {
+    let name = |file: io::Result<fs::DirEntry>| file.unwrap().file_name().into_string().unwrap();
+    let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(name).collect();
+    names.sort();
+    names
+}
+
 /// The folder cannot be opened, the message has the text, and the file has not changed.
 fn check_refused(folder: &Path, text: &str) {
     let path = folder.join("keybook.redb");
@@ -52,7 +60,7 @@ fn check_refused(folder: &Path, text: &str) {
     assert!(error.contains(text), "no {text:?} in {error:?}");
     assert!(error.contains(path.to_str().unwrap()), "{error}");
     assert!(fs::read(&path).unwrap() == before, "the file has changed: {error}");
-    assert_eq!(fs::read_dir(folder).unwrap().count(), 1, "nothing else was made");
+    assert_eq!(files(folder), ["keybook.lock", "keybook.redb"], "nothing else was made");
 }
 
 #[test]
@@ -108,12 +116,82 @@ fn a_locked_file_is_left_alone() {
     check_refused(folder.path(), "is locked: another keybook is serving it");
 }
 
+/// Two servers were started on one fresh folder. Each found no file and made one; the one that was renamed last replaced the
+/// other, whose server went on, acknowledged, and served a file that had no name any more. After a restart those writes were gone.
+#[test]
+fn of_two_that_open_a_fresh_folder_one_has_it_and_the_other_hears_who() {
+    for _ in 0..20 {
+        let (folder, both) = (tempfile::tempdir().unwrap(), Barrier::new(2));
+        let start = || {
+            both.wait();
+            let opened = open(folder.path());
+            // Whoever has it keeps it until the other one has tried.
+            both.wait();
+            opened
+        };
+        let opened = thread::scope(|scope| [scope.spawn(start), scope.spawn(start)].map(|start| start.join().unwrap()));
+        let refused: Vec<_> = opened.iter().filter_map(|opened| opened.as_ref().err()).collect();
+        assert_eq!(refused.len(), 1, "both have it");
+        assert!(matches!(refused[0], OpenError::Locked { .. }), "{}", refused[0]);
+    }
+}
+
+/// The same, in the moment that counted: the first one is making its file, and the second one looks.
+#[test]
+fn a_folder_in_which_a_file_is_being_made_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let _first = Lock::take(folder.path()).unwrap();
+    fs::write(folder.path().join("keybook.redb.new"), "half").unwrap();
+    let error = open(folder.path()).unwrap_err().to_string();
+    let holder = format!("is locked: another keybook is serving it (process {} on ", std::process::id());
+    assert!(error.contains(&holder), "no {holder:?} in {error:?}");
+    assert_eq!(fs::read(folder.path().join("keybook.redb.new")).unwrap(), b"half");
+    assert_eq!(files(folder.path()), ["keybook.lock", "keybook.redb.new"]);
+}
+
+/// Whoever had an account on the machine could read every dictionary.
+#[test]
+fn nobody_else_may_read_what_is_made() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("data");
+    let _store = open(&folder).unwrap();
+    for (path, mode) in
+        [(folder.clone(), 0o700), (folder.join("keybook.redb"), 0o600), (folder.join("keybook.lock"), 0o600)]
+    {
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "{}", path.display());
+    }
+}
+
+/// A full disk, a missing right and a folder in the file's place were all called "damaged or no data file", in two ways at once.
+#[test]
+fn what_the_system_says_is_said_as_it_is_and_once() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("keybook.redb")).unwrap();
+    let error = open(folder.path()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("cannot use {}: is a directory", folder.path().join("keybook.redb").display())
+    );
+    assert!(std::error::Error::source(&error).is_none(), "whoever prints the sources too would print it twice");
+
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = open(&file.join("data")).unwrap_err().to_string();
+    assert_eq!(error, format!("cannot use {}: Not a directory (os error 20)", file.join("data").display()));
+
+    // As root one is refused nothing, and no disk is full.
+    for kind in [io::ErrorKind::StorageFull, io::ErrorKind::ReadOnlyFilesystem, io::ErrorKind::PermissionDenied] {
+        let error = open::in_store(Path::new("a/file"), redb::StorageError::Io(kind.into()).into());
+        assert_eq!(error.to_string(), format!("cannot use a/file: {}", io::Error::from(kind)));
+    }
+}
+
 #[test]
 fn a_crash_while_the_file_is_made_leaves_nothing_in_the_way() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("keybook.redb.new"), [0; 5000]).unwrap();
     drop(open(folder.path()).unwrap());
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(files(folder.path()), ["keybook.lock", "keybook.redb"]);
 }
 
 /// Neither on the second argument of a later opening, nor on what has been written since.
