@@ -3,6 +3,8 @@
 //! `tables.rs` describes the file byte by byte, `migrations/` how it came to be so. A commit is durable: a loss of power
 //! takes nothing of it.
 
+mod sealed;
+
 mod tables;
 
 mod migrations;
@@ -11,26 +13,36 @@ mod probe;
 
 mod lock;
 
+mod file;
+
 mod open;
 
 mod read;
 
 mod transaction;
 
+mod verify;
+
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    mem::ManuallyDrop,
+    ops::Deref,
+    path::{Path, PathBuf},
+};
 
 use keybook_core::Epoch;
 use redb::{Database, Durability};
 
-use self::lock::Lock;
+use self::{lock::Lock, sealed::guarded};
 pub use self::{
     migrations::FORMAT,
     open::OpenError,
     tables::Corrupt,
     transaction::{Rows, Tables, Transaction},
+    verify::{Verified, verify},
 };
 
 /// What redb may hold in memory. The entries of most dictionaries fit; the rest is in the page cache of the system.
@@ -39,7 +51,7 @@ pub(crate) const CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// The dictionaries of a data folder.
 #[derive(Debug)]
 pub struct Store {
-    database: Database,
+    database: Open,
     path: PathBuf,
     /// Freed after the file is closed. None of a store that is no file.
     _lock: Option<Lock>,
@@ -56,9 +68,12 @@ pub enum StoreError {
     /// The file could not be read or written. After a commit that failed, what is on the disk is unknown.
     #[error("the data file fails: {0}")]
     Failed(Box<redb::Error>),
-    /// A row cannot be understood.
+    /// A row cannot be read: its dictionary is damaged, or, in a table of the whole file, the file.
     #[error("the data file is damaged: {0}")]
     Corrupt(Corrupt),
+    /// Pages have other checksums than redb gave them.
+    #[error("the data file is damaged: pages are not what was written")]
+    Pages,
 }
 
 impl From<Corrupt> for StoreError {
@@ -80,6 +95,12 @@ macro_rules! from_redb {
 
 from_redb!(TransactionError, TableError, StorageError, CommitError);
 
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(Box::new(error.into()))
+    }
+}
+
 impl Store {
     /// The data file.
     pub fn path(&self) -> &Path {
@@ -87,9 +108,42 @@ impl Store {
     }
 }
 
+/// An open database.
+#[derive(Debug)]
+enum Open {
+    /// On the file. Closing it writes, and so may fail; what was committed stays. Nothing only while it is dropped.
+    Writing(Option<Database>),
+    /// What is written stays in memory. It is not closed: on a damaged file that may be a panic within a panic, which ends the
+    /// process, and there is nothing to be saved.
+    Reading(ManuallyDrop<Database>),
+}
+
+impl Deref for Open {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        match self {
+            Self::Writing(database) => database.as_ref().expect("it is open until it is dropped"),
+            Self::Reading(database) => database,
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Self::Writing(database) = self {
+            let database = database.take();
+            let _ = guarded("meta", || {
+                drop(database);
+                Ok::<_, redb::Error>(())
+            });
+        }
+    }
+}
+
 /// All write transactions are alike: on the disk when they are committed, and quickly recovered after a crash.
 fn begin(database: &Database) -> Result<redb::WriteTransaction, StoreError> {
-    let mut transaction = database.begin_write()?;
+    let mut transaction = guarded("meta", || database.begin_write())?;
     transaction.set_durability(Durability::Immediate).expect("the transaction is new and has no savepoint");
     transaction.set_quick_repair(true);
     Ok(transaction)

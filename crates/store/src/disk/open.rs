@@ -3,19 +3,22 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io,
+    mem::ManuallyDrop,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use keybook_core::{Epoch, Lineage};
-use redb::{Database, DatabaseError, ReadableTable, StorageError, backends::FileBackend};
+use redb::{Database, ReadableDatabase, ReadableTable};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::{
-    CACHE_BYTES, Corrupt, FORMAT, Lock, Store, StoreError, begin,
+    CACHE_BYTES, Corrupt, FORMAT, Lock, Open, Store, StoreError, begin,
+    file::{DataFile, NoFile},
     lock::NoLock,
     migrations,
-    probe::{Fault, probe},
+    probe::{Fault, Overlay, probe},
+    sealed::{ReadTable, Sealed, WriteTable, guarded},
     tables::{META, decode_epochs, decode_u64, encode_epochs},
 };
 
@@ -85,11 +88,7 @@ impl Store {
     pub fn open(folder: &Path, new_id: u64, epoch: Epoch) -> Result<Self, OpenError> {
         let in_folder = |error| system(folder, error);
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(in_folder)?;
-        let path = folder.join(FILE);
-        let lock = Lock::take(folder).map_err(|no_lock| match no_lock {
-            NoLock::Held { holder } => OpenError::Locked { path: path.clone(), holder },
-            NoLock::Refused { path, error } => OpenError::System { path, error },
-        })?;
+        let (path, lock) = lock(folder)?;
 
         let new_path = folder.join(NEW_FILE);
         // What a crash left, since whoever makes one has the lock.
@@ -111,12 +110,22 @@ impl Store {
             // The name is durable when the folder is.
             File::open(folder).and_then(|folder| folder.sync_all()).map_err(in_folder)?;
         }
-        Ok(Self { database, path, _lock: Some(lock), id, starts })
+        Ok(Self { database: Open::Writing(Some(database)), path, _lock: Some(lock), id, starts })
     }
 }
 
 fn system(path: &Path, error: io::Error) -> OpenError {
     OpenError::System { path: path.to_owned(), error }
+}
+
+/// The data file of a folder, and the folder's lock.
+pub(super) fn lock(folder: &Path) -> Result<(PathBuf, Lock), OpenError> {
+    let path = folder.join(FILE);
+    match Lock::take(folder) {
+        Ok(lock) => Ok((path, lock)),
+        Err(NoLock::Held { holder }) => Err(OpenError::Locked { path, holder }),
+        Err(NoLock::Refused { path, error }) => Err(OpenError::System { path, error }),
+    }
 }
 
 /// What the system said is said as such, without what it meant for the store.
@@ -133,16 +142,13 @@ pub(super) fn in_store(path: &Path, error: StoreError) -> OpenError {
 
 /// Opens a data file for writing.
 fn open_file(path: &Path, is_new: bool) -> Result<Database, OpenError> {
-    let file = OpenOptions::new().read(true).write(true).create_new(is_new).mode(0o600).open(path);
-    let backend = FileBackend::new(file.map_err(|error| system(path, error))?);
-    let database =
-        backend.and_then(|backend| Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend));
-    let path = path.to_owned();
-    database.map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen => OpenError::Locked { path, holder: String::new() },
-        DatabaseError::Storage(StorageError::Io(error)) => OpenError::System { path, error },
-        error => OpenError::Unreadable { path, reason: error.to_string() },
-    })
+    let file = OpenOptions::new().read(true).write(true).create(is_new).create_new(is_new).mode(0o600).open(path);
+    let file = DataFile::new(file.map_err(|error| system(path, error))?).map_err(|no_file| match no_file {
+        NoFile::Locked => OpenError::Locked { path: path.to_owned(), holder: String::new() },
+        NoFile::System(error) => system(path, error),
+    })?;
+    guarded("meta", || Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(file))
+        .map_err(|error| in_store(path, error))
 }
 
 #[cfg(feature = "testing")]
@@ -150,12 +156,21 @@ impl Store {
     /// A store over a database that is no file.
     pub(crate) fn over(database: Database, epoch: Epoch) -> Result<Self, StoreError> {
         let (id, starts) = start(&database, 1, epoch)?;
-        Ok(Self { database, path: std::env::temp_dir(), _lock: None, id, starts })
+        Ok(Self { database: Open::Writing(Some(database)), path: std::env::temp_dir(), _lock: None, id, starts })
     }
 }
 
+/// Opens a data file and begins no epoch. What is written stays in memory.
+pub(super) fn resume(path: &Path) -> Result<Store, StoreError> {
+    let overlay = Overlay::open(path)?;
+    let database = guarded("meta", || Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(overlay))?;
+    migrations::migrate(&database, 0)?;
+    let (id, starts, _) = read_meta(&ReadTable::to_read(&database.begin_read()?, META)?)?;
+    Ok(Store { database: Open::Reading(ManuallyDrop::new(database)), path: path.to_owned(), _lock: None, id, starts })
+}
+
 /// Refuses a file that is locked, damaged, somebody else's or of a newer format, without changing it.
-fn check(path: &Path) -> Result<(), OpenError> {
+pub(super) fn check(path: &Path) -> Result<(), OpenError> {
     let path = path.to_owned();
     match probe(&path) {
         Ok(Some(format)) if format > FORMAT => Err(OpenError::Newer { path, format }),
@@ -173,20 +188,29 @@ fn start(database: &Database, new_id: u64, epoch: Epoch) -> Result<(u64, Vec<Epo
     migrations::migrate(database, new_id)?;
     let transaction = begin(database)?;
     let (id, starts) = {
-        let mut meta = transaction.open_table(META)?;
-        let id = meta.get(&b"store"[..])?.map(|row| decode_u64(row.value())).transpose()?;
-        let id = id.ok_or(Corrupt { table: "meta" })?;
-        let mut starts = match meta.get(&b"starts"[..])? {
-            Some(row) => decode_epochs(row.value())?,
-            None => Vec::new(),
-        };
+        let mut meta = WriteTable::to_write(&transaction, META)?;
+        let (id, mut starts, written) = read_meta(&meta)?;
         // A file that does not say so comes from before it was noted.
-        let written = meta.get(&b"written"[..])?.map(|row| decode_u64(row.value())).transpose()?;
-        let has_last_written = written.is_none_or(|written| starts.last() == Some(&Epoch(written)));
+        let has_last_written = written.is_none_or(|written| starts.last() == Some(&written));
         Lineage::push_start(&mut starts, has_last_written, epoch);
         meta.insert(&b"starts"[..], &encode_epochs(&starts)[..])?;
         (id, starts)
     };
-    transaction.commit()?;
+    guarded("meta", || transaction.commit())?;
     Ok((id, starts))
+}
+
+/// The store's id, its starts, and the epoch that has written last.
+fn read_meta(
+    meta: &Sealed<impl ReadableTable<&'static [u8], &'static [u8]>>,
+) -> Result<(u64, Vec<Epoch>, Option<Epoch>), StoreError> {
+    let number = |key: &[u8]| -> Result<Option<u64>, StoreError> {
+        Ok(meta.get(key)?.map(|row| decode_u64(row.value())).transpose()?)
+    };
+    let id = number(b"store")?.ok_or(Corrupt { table: "meta" })?;
+    let starts = match meta.get(b"starts")? {
+        Some(row) => decode_epochs(row.value())?,
+        None => Vec::new(),
+    };
+    Ok((id, starts, number(b"written")?.map(Epoch)))
 }

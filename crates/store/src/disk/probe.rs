@@ -16,7 +16,10 @@ use std::{
 
 use redb::{Database, DatabaseError, ReadOnlyDatabase, StorageBackend};
 
-use super::{CACHE_BYTES, migrations::format_of};
+use super::migrations::format_of;
+
+/// What redb may hold of a file that is looked at. Little is read, and it is never given back.
+const PROBE_CACHE_BYTES: usize = 1024 * 1024;
 
 /// What is wrong with a file.
 #[derive(Debug)]
@@ -50,15 +53,18 @@ fn look(path: &Path) -> Result<Option<u32>, Fault> {
     drop(opened);
     let overlay = Overlay::new(file).map_err(Fault::System)?;
     let format = || -> Result<_, Box<dyn std::error::Error>> {
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(overlay)?;
-        Ok(format_of(&database)?)
+        let database = Database::builder().set_cache_size(PROBE_CACHE_BYTES).create_with_backend(overlay)?;
+        let format = format_of(&database);
+        // Closing would commit, which a damaged file may turn into a panic within a panic, and that ends the process.
+        std::mem::forget(database);
+        Ok(format?)
     };
     format().map_err(|error| Fault::Unreadable(error.to_string()))
 }
 
 /// A file that is only read, below pages that were written.
 #[derive(Debug)]
-struct Overlay {
+pub(super) struct Overlay {
     file: File,
     written: Mutex<Written>,
 }
@@ -74,6 +80,10 @@ struct Written {
 const PAGE: usize = 4096;
 
 impl Overlay {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Self::new(File::open(path)?)
+    }
+
     fn new(file: File) -> io::Result<Self> {
         let length = file.metadata()?.len();
         Ok(Self { file, written: Mutex::new(Written { length, pages: BTreeMap::new() }) })

@@ -4,29 +4,28 @@
 use std::iter;
 
 use keybook_core::{
-    Author, AuthorId, AuthorName, Conflict, ConflictId, DictionaryName, Entry, Key, Lineage, Names, Seq,
+    Author, AuthorId, AuthorName, Conflict, ConflictId, DictionaryName, Digest, Entry, Key, Lineage, Names, Seq,
     server::{CatchUp, Counters},
     wire::{
         Change,
         snapshot::{Encoder, Header},
     },
 };
-use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
+use redb::{AccessGuard, ReadTransaction, ReadableDatabase};
 
 use super::{
     Store, StoreError, Transaction, begin,
+    sealed::{self, Range, ReadTable as Table},
     tables::{
-        self, AUTHORS, BY_SEQ, CONFLICTS, Changed, Corrupt, DICTIONARIES, ENTRIES, Number, STATES, WRITES,
+        self, AUTHORS, BY_SEQ, CONFLICTS, Changed, Corrupt, DICTIONARIES, ENTRIES, Number, STATES, VERSIONS, WRITES,
         decode_author, decode_changed, decode_conflict, decode_conflict_key, decode_counters, decode_dictionary,
-        decode_entry_key, decode_name, decode_row, decode_writes,
+        decode_dictionary_name, decode_entry_key, decode_name, decode_row, decode_writes,
     },
 };
 use crate::{
     dictionary_id,
     engine::{Engine, FirstEntries, LAST_PLACE, Summary, fill, first_place},
 };
-
-type Table = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 impl Engine for Store {
     type Error = StoreError;
@@ -58,7 +57,10 @@ impl Engine for Store {
         let (number, summary) = moment.dictionary(name)?;
         let mut entries = Vec::new();
         if let Some(number) = number {
-            for row in moment.entries(number)?.filter(|row| row.as_ref().map_or(true, |(_, entry)| entry.is_live())) {
+            let counters = &summary.counters;
+            for row in
+                moment.entries(number, counters)?.filter(|row| row.as_ref().map_or(true, |(_, entry)| entry.is_live()))
+            {
                 if entries.len() == count {
                     break;
                 }
@@ -84,7 +86,7 @@ impl Engine for Store {
         write(&bytes)?;
         let mut conflicts = Vec::new();
         if let Some(number) = number {
-            for row in moment.entries(number)? {
+            for row in moment.entries(number, &counters)? {
                 let (key, entry) = row?;
                 if let Some(chunk) = encoder.entry(&key, &entry) {
                     write(&chunk)?;
@@ -98,6 +100,48 @@ impl Engine for Store {
 }
 
 impl Store {
+    /// The dictionaries that have been written.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn names(&self) -> Result<Vec<DictionaryName>, StoreError> {
+        let names = self.moment()?.open(DICTIONARIES)?;
+        let names = names.range(..)?.map(|row| Ok(decode_dictionary_name(row?.0.value())?));
+        names.collect()
+    }
+
+    /// Reads all rows of a dictionary, and whether they are those that its counters and its digest are of. O(rows).
+    ///
+    /// # Errors
+    /// When it is damaged, or the store fails.
+    pub fn check(&self, name: &DictionaryName) -> Result<Summary, StoreError> {
+        let moment = self.moment()?;
+        let (number, summary) = moment.dictionary(name)?;
+        let Some(number) = number else { return Ok(summary) };
+        let counters = &summary.counters;
+        for entry in moment.entries(number, counters)? {
+            entry?;
+        }
+        let conflicts = moment.conflicts(number)?.len() as u64;
+        if conflicts != u64::from(counters.conflicts) {
+            return Err(Corrupt { table: "conflicts" }.into());
+        }
+        let mut places = 0;
+        for row in moment.by_seq.range(&number.place(first_place(Seq(0)))[..]..=&number.place(LAST_PLACE)[..])? {
+            moment.change(number, decode_changed(row?.1.value())?)?;
+            places += 1;
+        }
+        if places != counters.live + counters.tombstones + conflicts {
+            return Err(Corrupt { table: "by_seq" }.into());
+        }
+        let (first, end) = (number.key(), Number(number.0 + 1).key());
+        for row in moment.open(VERSIONS)?.range(&first[..]..&end[..])? {
+            row?;
+        }
+        moment.names()?;
+        Ok(summary)
+    }
+
     /// A dictionary that nobody has written yet.
     fn summary_of_new(&self, name: &DictionaryName) -> Summary {
         let lineage = Lineage::of_store(&self.starts, &[]);
@@ -106,14 +150,9 @@ impl Store {
 
     fn moment(&self) -> Result<Moment<'_>, StoreError> {
         let transaction = self.database.begin_read()?;
-        Ok(Moment {
-            store: self,
-            entries: transaction.open_table(ENTRIES)?,
-            by_seq: transaction.open_table(BY_SEQ)?,
-            conflicts: transaction.open_table(CONFLICTS)?,
-            authors: transaction.open_table(AUTHORS)?,
-            transaction,
-        })
+        let open = |table| Table::to_read(&transaction, table);
+        let (entries, by_seq, conflicts, authors) = (open(ENTRIES)?, open(BY_SEQ)?, open(CONFLICTS)?, open(AUTHORS)?);
+        Ok(Moment { store: self, entries, by_seq, conflicts, authors, transaction })
     }
 }
 
@@ -129,19 +168,20 @@ struct Moment<'a> {
 
 impl Moment<'_> {
     fn open(&self, table: tables::Table) -> Result<Table, StoreError> {
-        Ok(self.transaction.open_table(table)?)
+        Table::to_read(&self.transaction, table)
     }
 
     fn dictionary(&self, name: &DictionaryName) -> Result<(Option<Number>, Summary), StoreError> {
-        let Some(row) = self.open(DICTIONARIES)?.get(name.as_str().as_bytes())? else {
+        let (dictionaries, states, writes) = (self.open(DICTIONARIES)?, self.open(STATES)?, self.open(WRITES)?);
+        let Some(row) = dictionaries.get(name.as_str().as_bytes())? else {
             return Ok((None, self.store.summary_of_new(name)));
         };
         let (number, id) = decode_dictionary(row.value())?;
-        let counters = match self.open(STATES)?.get(&number.key()[..])? {
+        let counters = match states.get(&number.key()[..])? {
             Some(row) => decode_counters(row.value())?,
             None => return Err(Corrupt { table: "states" }.into()),
         };
-        let writes = match self.open(WRITES)?.get(&number.key()[..])? {
+        let writes = match writes.get(&number.key()[..])? {
             Some(row) => decode_writes(row.value(), counters.head)?,
             None => return Err(Corrupt { table: "writes" }.into()),
         };
@@ -163,13 +203,11 @@ impl Moment<'_> {
     }
 
     /// All entries in key order, tombstones included.
-    fn entries(&self, number: Number) -> Result<impl Iterator<Item = Result<(Key, Entry), StoreError>>, StoreError> {
+    fn entries(&self, number: Number, counters: &Counters) -> Result<Entries<'_>, StoreError> {
         let (first, end) = (number.entry(""), Number(number.0 + 1).entry(""));
         let rows = self.entries.range(&first[..]..&end[..])?;
-        Ok(rows.map(|row| {
-            let (key, row) = row?;
-            Ok((decode_entry_key(key.value())?, decode_row(row.value())?.entry))
-        }))
+        let Counters { live, tombstones, digest, .. } = *counters;
+        Ok(Entries { rows, live, tombstones, digest })
     }
 
     /// The conflict rows, oldest first.
@@ -185,7 +223,7 @@ impl Moment<'_> {
 
     /// The names of all authors, of whatever dictionary.
     fn names(&self) -> Result<Names, StoreError> {
-        let rows = self.authors.iter()?.map(|row| {
+        let rows = self.authors.range(..)?.map(|row| {
             let (id, name) = row?;
             Ok(Author { id: decode_author(id.value())?, name: decode_name(name.value())? })
         });
@@ -197,5 +235,40 @@ impl Moment<'_> {
             Some(row) => decode_name(row.value())?,
             None => AuthorName::generated(id),
         })
+    }
+}
+
+/// The entries of a dictionary, and what the counters say is yet to come: a row that is missing, or that is there although it was
+/// replaced, is found out at the end.
+struct Entries<'a> {
+    rows: Range<'a>,
+    live: u64,
+    tombstones: u64,
+    digest: Digest,
+}
+
+impl Entries<'_> {
+    fn decode(
+        &mut self,
+        row: Option<(AccessGuard<'_, &'static [u8]>, sealed::Row<'_>)>,
+    ) -> Result<Option<(Key, Entry)>, Corrupt> {
+        let Some((key, row)) = row else {
+            let is_whole = (self.live, self.tombstones, self.digest) == (0, 0, Digest::default());
+            return if is_whole { Ok(None) } else { Err(Corrupt { table: "entries" }) };
+        };
+        let (key, entry) = (decode_entry_key(key.value())?, decode_row(row.value())?.entry);
+        let count = if entry.is_live() { &mut self.live } else { &mut self.tombstones };
+        *count = count.wrapping_sub(1);
+        self.digest.subtract(&key, &entry);
+        Ok(Some((key, entry)))
+    }
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Result<(Key, Entry), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let row = self.rows.next().transpose();
+        row.and_then(|row| Ok(self.decode(row)?)).transpose()
     }
 }

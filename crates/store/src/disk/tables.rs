@@ -8,21 +8,22 @@
 //! another's.
 
 use keybook_core::{
-    AuthorId, AuthorName, Conflict, ConflictId, DictionaryId, Digest, Entry, Epoch, Key, PastEpoch, Resolution, Seq,
-    Side, Stamp, Value,
+    AuthorId, AuthorName, Conflict, ConflictId, DictionaryId, DictionaryName, Digest, Entry, Epoch, Key, PastEpoch,
+    Resolution, Seq, Side, Stamp, Value,
     server::{Counters, Place, Row},
     wire::Horizon,
 };
-use redb::TableDefinition;
 
-/// A table of byte strings.
-pub(super) type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
+use super::sealed::TableDefinition;
+
+/// A table of byte strings. What is said below of a row begins behind its checksum (4 bytes).
+pub(super) type Table = TableDefinition;
 
 /// What concerns the whole file.
 ///
 /// | key | value |
 /// | --- | --- |
-/// | `format` | 4 bytes: [`FORMAT`](super::FORMAT) |
+/// | `format` | 4 bytes: [`FORMAT`](super::FORMAT); the one row without a checksum, since programs of all formats read it |
 /// | `store` | 8 bytes: the store's random id |
 /// | `starts` | 8 bytes each: the epochs of the last 1024 starts that wrote something, and of the first and the last one, oldest first |
 /// | `written` | 8 bytes: the epoch that has written last |
@@ -93,9 +94,9 @@ pub(super) const AUTHORS: Table = TableDefinition::new("authors");
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Number(pub(super) u32);
 
-/// A row that this program did not write, or that has been damaged since.
+/// A row that has been damaged since it was written, is missing, or was not written by this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a row of the table {table} does not decode")]
+#[error("a row of the table {table} is not what was written")]
 pub struct Corrupt {
     /// The table.
     pub table: &'static str,
@@ -147,6 +148,12 @@ pub(super) fn decode_dictionary(bytes: &[u8]) -> Result<(Number, DictionaryId), 
     let mut fields = Fields::new("dictionaries", bytes);
     let found = (Number(fields.u32()?), DictionaryId(fields.u64()?));
     fields.end(found)
+}
+
+/// The key of a row of [`DICTIONARIES`].
+pub(super) fn decode_dictionary_name(key: &[u8]) -> Result<DictionaryName, Corrupt> {
+    let name = std::str::from_utf8(key).ok().and_then(|name| DictionaryName::parse(name).ok());
+    name.ok_or(Corrupt { table: "dictionaries" })
 }
 
 pub(super) fn encode_counters(counters: &Counters) -> [u8; 60] {

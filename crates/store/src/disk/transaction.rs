@@ -6,10 +6,11 @@ use keybook_core::{
     Author, AuthorId, AuthorName, Conflict, ConflictId, DictionaryId, DictionaryName, Key, PastEpoch, Seq, Side, Stamp,
     server::{self, Counters, Place, Row},
 };
-use redb::{ReadableTable, WriteTransaction};
+use redb::WriteTransaction;
 
 use super::{
     StoreError,
+    sealed::{WriteTable as Table, guarded},
     tables::{
         self, AUTHORS, BY_SEQ, CONFLICTS, DICTIONARIES, ENTRIES, META, Number, STATES, VERSIONS, WRITES,
         decode_conflict, decode_conflict_key, decode_dictionary, decode_name, decode_row, decode_u32,
@@ -20,14 +21,12 @@ use super::{
 
 use crate::engine;
 
-type Table<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
-
 /// A write transaction over any number of dictionaries. Without [`commit`](engine::Transaction::commit) nothing of it remains.
-pub struct Transaction(WriteTransaction);
+pub struct Transaction(Option<WriteTransaction>);
 
 impl Transaction {
     pub(super) fn new(transaction: WriteTransaction) -> Self {
-        Self(transaction)
+        Self(Some(transaction))
     }
 }
 
@@ -36,7 +35,8 @@ impl engine::Transaction for Transaction {
     type Tables<'t> = Tables<'t>;
 
     fn tables(&mut self) -> Result<Tables<'_>, StoreError> {
-        let open = |table: tables::Table| self.0.open_table(table);
+        let transaction = self.0.as_ref().expect("it is open until it is committed");
+        let open = |table: tables::Table| Table::to_write(transaction, table);
         let meta = open(META)?;
         let numbers_given = meta.get(&b"numbers"[..])?.map(|row| decode_u32(row.value())).transpose()?;
         Ok(Tables {
@@ -55,8 +55,18 @@ impl engine::Transaction for Transaction {
     }
 
     /// Makes it durable: when this returns, a loss of power loses nothing of it.
-    fn commit(self) -> Result<(), StoreError> {
-        Ok(self.0.commit()?)
+    fn commit(mut self) -> Result<(), StoreError> {
+        let transaction = self.0.take().expect("it is open until it is committed");
+        guarded("meta", || transaction.commit())
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if let Some(transaction) = self.0.take() {
+            // Nothing of it remains either way. Where it met damage, redb may panic once more.
+            let _ = guarded("meta", || transaction.abort());
+        }
     }
 }
 
@@ -117,7 +127,7 @@ pub struct Rows<'a, 't> {
 impl Rows<'_, '_> {
     fn remove_place(&mut self, place: Place) -> Result<(), StoreError> {
         let removed = self.tables.by_seq.remove(&self.number.place(place)[..])?;
-        debug_assert!(removed.is_some(), "each row has a place");
+        debug_assert!(removed, "each row has a place");
         Ok(())
     }
 

@@ -5,10 +5,13 @@
 
 mod format_1;
 
+mod format_2;
+
 use redb::{Database, ReadableDatabase, TableError, WriteTransaction};
 
 use super::{
     StoreError, begin,
+    sealed::guarded,
     tables::{META, decode_u32},
 };
 
@@ -16,14 +19,14 @@ use super::{
 pub const FORMAT: u32 = MIGRATIONS.len() as u32;
 
 /// The migration at position n makes format n + 1 of format n. Format 0 is a file without a table.
-const MIGRATIONS: [Migration; 1] = [format_1::migrate];
+const MIGRATIONS: [Migration; 2] = [format_1::migrate, format_2::migrate];
 
 /// Gets a random number, for the store's id if the migration needs one.
 type Migration = fn(&WriteTransaction, new_id: u64) -> Result<(), StoreError>;
 
 /// The format of an open file; `None` if it has none.
 pub(super) fn format_of(database: &Database) -> Result<Option<u32>, StoreError> {
-    let meta = match database.begin_read()?.open_table(META) {
+    let meta = match database.begin_read()?.open_table(META.bare()) {
         Err(TableError::TableDoesNotExist(_)) => return Ok(None),
         meta => meta?,
     };
@@ -36,8 +39,8 @@ pub(super) fn migrate(database: &Database, new_id: u64) -> Result<(), StoreError
     for (format, migrate) in (1_u32..).zip(MIGRATIONS).skip(format as usize) {
         let transaction = begin(database)?;
         migrate(&transaction, new_id)?;
-        transaction.open_table(META)?.insert(&b"format"[..], &format.to_be_bytes()[..])?;
-        transaction.commit()?;
+        transaction.open_table(META.bare())?.insert(&b"format"[..], &format.to_be_bytes()[..])?;
+        guarded("meta", || transaction.commit())?;
     }
     Ok(())
 }
