@@ -366,6 +366,8 @@ impl Model {
                     Some("This page and its server speak different versions: reload the page.".to_owned())
                 }
                 Event::Bye { code: ByeCode::Shutdown, .. } => None,
+                // The server has said when to come back.
+                Event::Bye { code: ByeCode::Unknown(_), retry_after_ms: 1.., .. } => None,
                 Event::Bye { message, .. } => Some(format!("The server ended the connection: {message}.")),
                 Event::Unreadable(reason) => Some(format!("What the server sent cannot be read: {reason}.")),
             };

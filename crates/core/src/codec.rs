@@ -74,6 +74,31 @@ impl<'d, 'b> Fields<'d, 'b> {
     }
 }
 
+/// Refuses lengths that are not told in advance, wherever they are: the frames have none, and each decoder would take some and
+/// refuse others. Also refuses what no item begins with. What else is wrong is for the decoders to say. O(items).
+///
+/// # Errors
+/// When there is one.
+pub fn check_definite(bytes: &[u8]) -> Result<(), decode::Error> {
+    let mut at = 0;
+    while let Some(&first) = bytes.get(at) {
+        let width = match first & 0x1f {
+            0..24 => 0,
+            short @ 24..28 => 1 << (short - 24),
+            28..31 => return Err(decode::Error::message("no item begins so").at(at)),
+            _ => return Err(decode::Error::message("a length that is not told in advance").at(at)),
+        };
+        let Some(number) = bytes.get(at + 1..at + 1 + width) else { return Ok(()) };
+        let number = number.iter().fold(0, |number, &byte| number << 8 | u64::from(byte));
+        at += 1 + width;
+        if matches!(first >> 5, 2 | 3) {
+            let length = if width == 0 { u64::from(first & 0x1f) } else { number };
+            at = at.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
+        }
+    }
+    Ok(())
+}
+
 /// A struct as an array of its fields.
 #[macro_export]
 macro_rules! cbor_array {
@@ -147,4 +172,39 @@ macro_rules! frames {
     };
 }
 
+/// Codes as their numbers. A number that is none of these is kept: a later version may know it.
+macro_rules! codes {
+    ($name:ident { $($number:literal $variant:ident),+ $(,)? }) => {
+        impl $name {
+            /// The number on the wire.
+            pub fn number(self) -> u32 {
+                match self {
+                    $(Self::$variant => $number,)+
+                    Self::Unknown(number) => number,
+                }
+            }
+        }
+
+        impl minicbor::Encode<()> for $name {
+            fn encode<W: minicbor::encode::Write>(
+                &self,
+                encoder: &mut minicbor::Encoder<W>,
+                _: &mut (),
+            ) -> Result<(), minicbor::encode::Error<W::Error>> {
+                encoder.u32(self.number())?.ok()
+            }
+        }
+
+        impl<'b> minicbor::Decode<'b, ()> for $name {
+            fn decode(decoder: &mut minicbor::Decoder<'b>, _: &mut ()) -> Result<Self, minicbor::decode::Error> {
+                Ok(match decoder.u32()? {
+                    $($number => Self::$variant,)+
+                    number => Self::Unknown(number),
+                })
+            }
+        }
+    };
+}
+
+pub(crate) use codes;
 pub(crate) use frames;

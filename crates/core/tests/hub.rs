@@ -285,6 +285,12 @@ fn below_the_horizon_puts_are_parked() {
     assert_eq!(fresh.losers(), []);
 }
 
+/// A client without a clock writes at time 0. Nothing had ever been purged, and the server held the write back as too old.
+#[test]
+fn without_a_horizon_nothing_is_too_old() {
+    assert_eq!(Server::new().code(put("k", "1", 0, 1, &[])), None);
+}
+
 /// A server that was set back lost a key. One client removes it, another still has the put: the delete must not come back.
 #[test]
 fn a_remove_of_what_a_rollback_lost_leaves_its_tombstone() {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use keybook_core::{
     AuthorId, Conflict, ConflictId, Entry, Key, Names, Resolution, Seq, Side, Stamp, Value,
-    limits::{LINEAGE_MAX, Limits, PRESENCE_BYTES_MAX, PUSH_OPS_MAX, SEEN_MAX},
+    limits::{LINEAGE_MAX, Limits, PRESENCE_BYTES_MAX, PUSH_BYTES_MAX, PUSH_OPS_MAX, SEEN_MAX},
     wire::{Change, ClientFrame, Delta, Op, ServerFrame, WireError, snapshot::Snapshot},
 };
 use proptest::{collection::vec, option, prelude::*};
@@ -118,10 +118,64 @@ fn bad_frames_are_refused_with_a_reason() {
     check(&[ClientFrame::Check.encode(), vec![0]].concat(), "ends at byte 2 of 3");
     check(&push(PUSH_OPS_MAX + 1, 0).encode(), "push has 513 elements, limit is 512");
     check(&push(1, SEEN_MAX + 1).encode(), "seen has 9 elements, limit is 8");
-    check(&presence(PRESENCE_BYTES_MAX + 1).encode(), "presence has 257 elements, limit is 256");
+    check(&presence(PRESENCE_BYTES_MAX + 1).encode(), "presence is 257 bytes, limit is 256");
     check(&hello(LINEAGE_MAX + 1).encode(), "lineage has 1025 elements, limit is 1024");
     // It claims four thousand million operations and has none: nothing is allocated for them.
     check(b"\x83\x01\x00\x9a\xff\xff\xff\xff", "end of input");
+}
+
+/// One decoder took a list of no told length, another refused it: whoever wrote one learnt it from the server's version.
+#[test]
+fn no_length_is_told_afterwards() {
+    let check = |bytes: &[u8]| {
+        let error = ClientFrame::decode(bytes).unwrap_err().to_string();
+        assert!(error.contains("a length that is not told in advance"), "{error}");
+    };
+    check(b"\x9f\x06\xff");
+    check(b"\x83\x01\x07\x9f\xff");
+    check(b"\x82\x03\x5f\x41\x01\xff");
+    check(b"\x83\x02\x0c\x9f\xff");
+    check(b"\x83\x02\x0c\x7f\x61x\xff");
+    check(b"\x83\x02\x0c\xbf\xff");
+    assert!(Snapshot::decode(b"\x9f\xff").unwrap_err().to_string().contains("not told in advance"));
+    // The same bytes in a text or a number are nothing special.
+    let ping = ClientFrame::Ping { client_ms: 0x9f_9f_bf_ff };
+    assert_eq!(ClientFrame::decode(&ping.encode()).unwrap(), ping);
+    let blob = ClientFrame::Presence { blob: vec![0x9f, 0xff, 0x5f].into() };
+    assert_eq!(ClientFrame::decode(&blob.encode()).unwrap(), blob);
+}
+
+/// What docs/protocol.md says of the width of numbers is what is read.
+#[test]
+fn numbers_have_widths() {
+    let wide = |frame: &ClientFrame, narrow: &[u8], wide: &[u8]| {
+        let bytes = frame.encode();
+        let at = bytes.windows(narrow.len()).position(|window| window == narrow).expect("the number is there");
+        [&bytes[..at], wide, &bytes[at + narrow.len()..]].concat()
+    };
+    let id = ConflictId { seq: Seq(5), index: u16::MAX };
+    let resolve = ClientFrame::Resolve { id, resolution: Resolution::Dismissed };
+    let too_wide = wide(&resolve, b"\x19\xff\xff", b"\x1a\x00\x01\x00\x00");
+    assert!(matches!(ClientFrame::decode(&too_wide), Err(WireError::Malformed(_))));
+    let ping = ClientFrame::Ping { client_ms: u64::MAX };
+    assert_eq!(ClientFrame::decode(&ping.encode()).unwrap(), ping);
+}
+
+/// Several operations fit a push of 192 KiB, to the byte; one alone may be longer.
+#[test]
+fn a_push_has_a_limit_of_bytes() {
+    let long = |bytes: usize, count: usize| {
+        let ClientFrame::Push { batch, mut ops } = push(count, 1) else { panic!("a push") };
+        ops[0].value = Some(String::new());
+        let rest = ClientFrame::Push { batch, ops: ops.clone() }.encode().len() + 4;
+        ops[0].value = Some("1".repeat(bytes - rest));
+        ClientFrame::Push { batch, ops }.encode()
+    };
+    assert_eq!(long(PUSH_BYTES_MAX, 2).len(), PUSH_BYTES_MAX);
+    ClientFrame::decode(&long(PUSH_BYTES_MAX, 2)).unwrap();
+    ClientFrame::decode(&long(PUSH_BYTES_MAX + 1, 1)).unwrap();
+    let error = ClientFrame::decode(&long(PUSH_BYTES_MAX + 1, 2)).unwrap_err().to_string();
+    assert_eq!(error, "a push of several operations is 196609 bytes, limit is 196608");
 }
 
 /// A later version may append fields; this one skips them, however they nest.

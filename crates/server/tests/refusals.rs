@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use keybook_core::{
     Epoch, Lineage, ReplicaId, Seq, Stamp,
-    wire::{AckCode, ByeCode, ClientFrame, Mode, Op, ServerFrame},
+    wire::{AckCode, ByeCode, ClientFrame, Mode, Op, ServerFrame, Versions},
 };
 use support::{Raw, Server, now_ms, op, past};
 use tokio_tungstenite::tungstenite::Message;
@@ -44,7 +44,7 @@ fn frame(frame: &ClientFrame) -> Vec<u8> {
 
 #[tokio::test]
 async fn what_is_no_frame() {
-    check(true, vec![0x81, 0x18, 99], ByeCode::Protocol, "unknown frame 99").await;
+    check(true, vec![0x81, 0x18, 63], ByeCode::Protocol, "unknown frame 63").await;
     check(true, vec![0x81, 16], ByeCode::Protocol, "unknown frame 16").await;
     check(true, vec![0xff], ByeCode::Protocol, "does not decode").await;
     check(true, Vec::new(), ByeCode::Protocol, "does not decode").await;
@@ -67,7 +67,7 @@ async fn what_is_too_much() {
     check(true, push, ByeCode::Protocol, "seen has 9 elements, limit is 8").await;
 
     let presence = frame(&ClientFrame::Presence { blob: vec![0; 257].into() });
-    check(true, presence, ByeCode::Protocol, "presence has 257 elements, limit is 256").await;
+    check(true, presence, ByeCode::Protocol, "presence is 257 bytes, limit is 256").await;
 
     check(true, vec![0; 256 * 1024 + 1], ByeCode::Protocol, "262145 > 262144").await;
 }
@@ -76,15 +76,15 @@ async fn what_is_too_much() {
 async fn what_is_out_of_turn() {
     let server = Server::start().await;
     let raw = server.connect("main").await;
-    let ClientFrame::Hello { version, token, replica, client_ms, author, .. } = raw.hello_frame(None, None, Seq(0))
+    let ClientFrame::Hello { versions, token, replica, client_ms, author, .. } = raw.hello_frame(None, None, Seq(0))
     else {
         unreachable!()
     };
-    let hello = |version, lineage| {
+    let hello = |versions, lineage| {
         let (token, author) = (token.clone(), author.clone());
         let (dictionary, epoch, cursor, capabilities) = (None, None, Seq(0), 0);
         frame(&ClientFrame::Hello {
-            version,
+            versions,
             token,
             replica,
             dictionary,
@@ -94,12 +94,14 @@ async fn what_is_out_of_turn() {
             client_ms,
             author,
             capabilities,
+            prefix: None,
         })
     };
-    check(false, hello(2, Vec::new()), ByeCode::Version, "version is 2, this server speaks 1").await;
+    let newer = Versions { oldest: 2, newest: u64::MAX };
+    check(false, hello(newer, Vec::new()), ByeCode::Version, "versions are 2 to 18446744073709551615, here they").await;
     let long = (0..1025).map(|number| past(number, 0)).collect();
-    check(false, hello(version, long), ByeCode::Protocol, "lineage has 1025 elements, limit is 1024").await;
-    check(true, hello(version, Vec::new()), ByeCode::Protocol, "Hello was said before").await;
+    check(false, hello(versions, long), ByeCode::Protocol, "lineage has 1025 elements, limit is 1024").await;
+    check(true, hello(versions, Vec::new()), ByeCode::Protocol, "Hello was said before").await;
 
     check(false, frame(&ClientFrame::Check), ByeCode::Protocol, "the first frame must be Hello").await;
     let resume = frame(&ClientFrame::Resume { epoch: Epoch(1), cursor: Seq(0) });
@@ -165,6 +167,32 @@ async fn writes_are_refused_while_the_disk_is_full() {
     assert_eq!(server.join("main").await.welcome.unwrap().head, Seq(0));
 }
 
+/// A browser tells a page nothing of an upgrade that is refused, so a page of another version could not say why it stays offline.
+#[tokio::test]
+async fn a_wrong_subprotocol_is_told_on_the_socket() {
+    let server = Server::start().await;
+    for (asked, told) in [(None, "none"), (Some("keybook.v2, soap"), "keybook.v2, soap")] {
+        let mut raw = Raw::connect_as(server.address, "main", None, asked).await;
+        let (code, message, _) = raw.bye().await;
+        let expected = format!("subprotocol asked for: {told}; this server speaks keybook.v1");
+        assert_eq!((code, message), (ByeCode::Version, expected));
+    }
+    // Of several the one that it speaks.
+    let mut raw = Raw::connect_as(server.address, "main", None, Some("keybook.v2, keybook.v1")).await;
+    raw.hello(None, None, Seq(0)).await;
+}
+
+/// The server closed its socket while much of a frame over the limit was unread, and the system threw Bye away with it.
+#[tokio::test]
+async fn bye_is_readable_after_a_frame_over_the_limit() {
+    let server = Server::start().await;
+    for _ in 0..5 {
+        let raw = server.join("main").await;
+        let (code, message) = raw.send_until_bye(Message::Binary(vec![0; 32 << 20].into())).await;
+        assert_eq!((code, message.contains("33554432 > 262144")), (ByeCode::Protocol, true), "{message}");
+    }
+}
+
 /// A request for a socket that is refused before it becomes one.
 async fn check_upgrade(path: &str, headers: &str, status: &str, text: &str) {
     let server = Server::start().await;
@@ -184,8 +212,6 @@ async fn check_upgrade(path: &str, headers: &str, status: &str, text: &str) {
 async fn sockets_that_are_refused_before_they_open() {
     let path = "/api/v1/dictionaries/main/socket";
     let ours = "Sec-WebSocket-Protocol: keybook.v1";
-    check_upgrade(path, "", "400", "asked for: none; this server speaks keybook.v1").await;
-    check_upgrade(path, "Sec-WebSocket-Protocol: keybook.v2, soap", "400", "asked for: keybook.v2, soap;").await;
     check_upgrade("/api/v1/dictionaries/Main/socket", ours, "400", r#"\"Main\" is no name of a dictionary"#).await;
     check_upgrade("/api/v1/dictionaries/a%2Fb/socket", ours, "400", r#"\"a/b\" is no name"#).await;
     check_upgrade(path, &format!("{ours}\nOrigin: http://evil.example"), "403", "http://evil.example").await;

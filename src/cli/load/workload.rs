@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keybook_core::limits::PUSH_OPS_MAX;
+use keybook_core::limits::{PUSH_BYTES_MAX, PUSH_OPS_MAX};
 use tokio::time::Instant;
 
 use super::Load;
@@ -24,13 +24,16 @@ pub(super) struct Workload {
 
 impl Workload {
     pub(super) fn new(load: &Load, start: Instant) -> Self {
+        let batch = load.batch.map_or((load.window as usize).div_ceil(2), |batch| batch as usize);
+        // Beside its value an operation has a key, two stamps and the lengths of all that, well below this.
+        let fit = (PUSH_BYTES_MAX / (load.value_bytes as usize + 128)).max(1);
         Self {
             start,
             run: getrandom::u32().expect("every system that runs this has random numbers") >> 8,
             writers: load.writers,
             rate: load.rate,
             window: load.window as usize,
-            batch: load.batch.map_or((load.window as usize).div_ceil(2), |batch| batch as usize).min(PUSH_OPS_MAX),
+            batch: batch.min(PUSH_OPS_MAX).min(fit),
             value_bytes: load.value_bytes as usize,
             keys: load.keys,
         }

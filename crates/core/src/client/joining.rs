@@ -11,13 +11,17 @@ use super::{
 use crate::{
     Author, Entry, Key, Seq, Stamp,
     mutants::mutant,
-    wire::{AckCode, ClientFrame, Delta, Exception, Mode, ServerFrame, WireError, snapshot::Snapshot},
+    wire::{
+        AckCode, ClientFrame, Delta, Exception, Mode, ServerFrame, VERSIONS, Versions, WireError, snapshot::Snapshot,
+    },
 };
 
 impl Client {
     pub(super) fn handle_frame(&mut self, frame: ServerFrame, bytes: &[u8], now_ms: u64) -> Result<(), WireError> {
         match frame {
-            ServerFrame::Welcome { .. } => {
+            ServerFrame::Welcome { version, .. } => {
+                let versions = Versions { oldest: version, newest: version };
+                VERSIONS.common(versions).ok_or(WireError::Version(versions))?;
                 if let Phase::Greeting { since_ms } = self.link.phase() {
                     self.handle_welcome(frame, since_ms, now_ms);
                 }
@@ -32,7 +36,7 @@ impl Client {
             ServerFrame::Bye { code, message, retry_after_ms } => {
                 self.link.retry_after(retry_after_ms);
                 self.link.disconnect(&mut self.timers);
-                self.output.say(Event::Bye { code, message });
+                self.output.say(Event::Bye { code, message, retry_after_ms });
             }
             ServerFrame::Presence { .. } => {}
         }

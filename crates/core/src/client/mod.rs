@@ -67,7 +67,7 @@ use view::View;
 use crate::{
     Author, AuthorId, AuthorName, Conflicts, Dictionary, DictionaryId, Key, Names, ReplicaId, Seq, Value,
     limits::Limits,
-    wire::{ClientFrame, ServerFrame, VERSION},
+    wire::{ClientFrame, ServerFrame, VERSIONS, WireError},
 };
 
 /// The client's end of one dictionary.
@@ -267,7 +267,7 @@ impl Client {
         self.link.handle_connected(&mut self.timers, now_ms);
         self.output.forget_transmits();
         self.output.transmit(&ClientFrame::Hello {
-            version: VERSION,
+            versions: VERSIONS,
             token: None,
             replica: self.replica(),
             dictionary: self.base.dictionary(),
@@ -277,6 +277,7 @@ impl Client {
             client_ms: now_ms,
             author: self.user.author.clone(),
             capabilities: 0,
+            prefix: None,
         });
         self.evaluate(now_ms);
     }
@@ -302,7 +303,11 @@ impl Client {
     pub fn handle_message(&mut self, bytes: &[u8], now_ms: u64) {
         self.timers.follow_clock(now_ms);
         self.link.handle_heard(&mut self.timers, now_ms);
-        let handled = ServerFrame::decode(bytes).and_then(|frame| self.handle_frame(frame, bytes, now_ms));
+        let handled = match ServerFrame::decode(bytes) {
+            // A later version's.
+            Err(WireError::UnknownFrame(_)) => Ok(()),
+            decoded => decoded.and_then(|frame| self.handle_frame(frame, bytes, now_ms)),
+        };
         if let Err(error) = handled {
             self.output.say(Event::Unreadable(error.to_string()));
             self.link.disconnect(&mut self.timers);

@@ -17,6 +17,9 @@ use crate::{
 /// A row is sent again after this at the latest, whatever the server asked for.
 pub(super) const WAIT_MS_MAX: u64 = 600_000;
 
+/// And not before this, so that it is not sent again and again.
+pub(super) const WAIT_MS_MIN: u64 = 1000;
+
 /// An unconfirmed write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxRow {
@@ -237,7 +240,8 @@ impl Outbox {
         may_go: &dyn Fn(&Key, &OutboxRow) -> bool,
         held: &mut Vec<Key>,
     ) -> Vec<(Key, Op)> {
-        let (mut ops, mut bytes, mut too_large) = (Vec::new(), 0, Vec::new());
+        // The frame has a number, and the lengths of its arrays.
+        let (mut ops, mut bytes, mut too_large) = (Vec::new(), 16, Vec::new());
         for (_, stamp, key) in &self.queued {
             let row = self.row(key, *stamp).expect("a queued row is there");
             if !may_go(key, row) || self.is_overtaken(key, row) {

@@ -28,6 +28,8 @@ pub enum Event {
         code: ByeCode,
         /// What it says.
         message: String,
+        /// How long it asks to stay away.
+        retry_after_ms: u64,
     },
     /// What the server sent cannot be read.
     Unreadable(String),

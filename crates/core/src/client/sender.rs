@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use super::{
     Outbox, OutboxRow, RowState,
-    outbox::WAIT_MS_MAX,
+    outbox::{WAIT_MS_MAX, WAIT_MS_MIN},
     server_time::{ServerTime, latest},
 };
 use crate::{
@@ -169,11 +169,13 @@ impl Sender {
             Some((code, AckClass::Held, data)) => RowState::Held { code, data },
             Some((AckCode::ClockAhead, _, server_ms)) => {
                 match self.early_ms(key, stamp, is_recovered, own, server_ms) {
-                    Some(wait_ms) => RowState::Waiting { until_ms: now_ms + wait_ms.clamp(1000, WAIT_MS_MAX) },
+                    Some(wait_ms) => RowState::Waiting { until_ms: now_ms + wait_ms.clamp(WAIT_MS_MIN, WAIT_MS_MAX) },
                     None => return Answered::Early { server_ms },
                 }
             }
-            Some((_, AckClass::Retry, wait_ms)) => RowState::Waiting { until_ms: now_ms + wait_ms.min(WAIT_MS_MAX) },
+            Some((_, AckClass::Retry, wait_ms)) => {
+                RowState::Waiting { until_ms: now_ms + wait_ms.clamp(WAIT_MS_MIN, WAIT_MS_MAX) }
+            }
         };
         if mutant!("a refused write is done") && !state.is_active() {
             state = RowState::Acked(seq);

@@ -3,7 +3,7 @@
 //! Everything here looks at the operation, the rows of its key, the counters and the record's context, and changes nothing.
 
 use crate::{
-    AuthorId, Entry, HybridTime, Key, ReplicaId, Side, Stamp, Value, ValueError,
+    AuthorId, Entry, HybridTime, Key, ReplicaId, Seq, Side, Stamp, Value, ValueError,
     limits::{CLOCK_AHEAD_MS_MAX, Limits},
     mutants::mutant,
     server::{Counters, Outcome, Row, Rows, record::Context},
@@ -30,7 +30,8 @@ pub(super) fn admit(context: &Context, op: &Op) -> Result<(Key, Option<Value>), 
 /// Whether a key without an entry may get this one.
 pub(super) fn admit_new(counters: &Counters, limits: &Limits, op: &Op, new: &Entry) -> Result<(), Outcome> {
     let Counters { horizon, live, tombstones, .. } = counters;
-    let purged = new.stamp.millis() <= horizon.time_ms;
+    // Nothing has been purged while the horizon has no seq.
+    let purged = horizon.seq > Seq(0) && new.stamp.millis() <= horizon.time_ms;
     let full = live + tombstones >= limits.entries;
     if new.is_live() {
         return match () {

@@ -16,7 +16,7 @@ use crate::{
     limits::{HELLO_MS_MAX, Limits, PUSHES_IN_FLIGHT_MAX, SILENT_MS_MAX},
     mutants::mutant,
     server::{Actor, Command, Commit, Counters, Receipt},
-    wire::{ByeCode, Change, ClientFrame, Delta, Mode, Role, ServerFrame, VERSION, WireError},
+    wire::{ByeCode, Change, ClientFrame, Delta, FRAME_IGNORED_MIN, Mode, Role, ServerFrame, VERSIONS, WireError},
 };
 
 /// How long a session waits for its client.
@@ -139,6 +139,8 @@ enum Phase {
 
 #[derive(Debug)]
 struct Hello {
+    /// The newest that both ends speak.
+    version: u64,
     dictionary: Option<DictionaryId>,
     lineage: Option<Lineage>,
     cursor: Seq,
@@ -205,7 +207,10 @@ impl Session {
         self.deadline_ms = now_ms + self.deadlines.silent_ms;
         match ClientFrame::decode(bytes) {
             Ok(frame) => self.handle_frame(frame, now_ms),
-            Err(error) => self.close_for(&error),
+            // A later version's, which it can do without.
+            Err(WireError::UnknownFrame(FRAME_IGNORED_MIN..)) if !matches!(self.phase, Phase::New) => {}
+            Err(error @ WireError::Version(_)) => self.close(ByeCode::Version, &error.to_string(), 0),
+            Err(error) => self.close(ByeCode::Protocol, &error.to_string(), 0),
         }
     }
 
@@ -217,13 +222,10 @@ impl Session {
     fn handle_frame(&mut self, frame: ClientFrame, now_ms: u64) {
         match (&self.phase, frame) {
             (Phase::Closed, _) => {}
-            (Phase::New, ClientFrame::Hello { version, token, dictionary, epoch, lineage, cursor, author, .. }) => {
-                if version != VERSION {
-                    let message = format!("version is {version}, this server speaks {VERSION}");
-                    return self.close(ByeCode::Version, &message, 0);
-                }
+            (Phase::New, ClientFrame::Hello { versions, token, dictionary, epoch, lineage, cursor, author, .. }) => {
+                let version = VERSIONS.common(versions).expect("a Hello of other versions does not decode");
                 let lineage = epoch.map(|current| Lineage { past: lineage, current });
-                self.phase = Phase::Opening(Box::new(Hello { dictionary, lineage, cursor }));
+                self.phase = Phase::Opening(Box::new(Hello { version, dictionary, lineage, cursor }));
                 self.actor = Some(Actor { role: Role::Reader, author });
                 self.requests.push_back(Request::Open { token });
             }
@@ -273,7 +275,7 @@ impl Session {
         // Who has nothing takes the snapshot, which is compressed and cached.
         let tail = from.filter(|&from| from >= counters.horizon.seq && (from > Seq(0) || counters.head == Seq(0)));
         self.transmit(&ServerFrame::Welcome {
-            version: VERSION,
+            version: hello.version,
             role,
             dictionary: id,
             epoch: lineage.current,
@@ -333,6 +335,10 @@ impl Session {
         }
         self.phase = Phase::Following;
         let CatchUp { after, changes, names, to, .. } = page;
+        if to < after {
+            let message = format!("the cursor of Resume is {}, the head is {}", after.0, to.0);
+            return self.close(ByeCode::Protocol, &message, 0);
+        }
         let more = page.has_next();
         // A Resume may have moved the cursor meanwhile.
         let continues = *after == self.cursor;
@@ -399,10 +405,6 @@ impl Session {
     /// The next thing to do.
     pub fn poll_request(&mut self) -> Option<Request> {
         self.requests.pop_front()
-    }
-
-    fn close_for(&mut self, error: &WireError) {
-        self.close(ByeCode::Protocol, &error.to_string(), 0);
     }
 
     fn read(&mut self) {

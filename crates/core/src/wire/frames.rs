@@ -1,20 +1,50 @@
 //! The frames, in the order of their numbers, and what they carry.
 //!
 //! Delta, Check and Horizon hold their fields in one array inside the frame, because core passes each as one value.
+//!
+//! What a later version may send, and this one does not know: elements behind those of an array are skipped; a frame of a server is
+//! ignored; a frame of a client is ignored from [`FRAME_IGNORED_MIN`] on; a code counts as its class says. Docs/protocol.md has the
+//! rules.
 
 use minicbor::{Decode, Decoder, Encode, bytes::ByteVec};
 
-use super::Delta;
+use super::{AckCode, ByeCode, Delta};
 use crate::{
     Author, ConflictId, DictionaryId, Digest, Epoch, Lineage, PastEpoch, ReplicaId, Resolution, Seq, Stamp, cbor_array,
-    codec::frames,
-    limits::{LINEAGE_MAX, Limits, PRESENCE_BYTES_MAX, PUSH_OPS_MAX, SEEN_MAX, TOKEN_BYTES_MAX},
+    codec::{check_definite, frames},
+    limits::{
+        KEY_BYTES_MAX, LINEAGE_MAX, Limits, PRESENCE_BYTES_MAX, PUSH_BYTES_MAX, PUSH_OPS_MAX, SEEN_MAX, TOKEN_BYTES_MAX,
+    },
 };
 
 /// The WebSocket subprotocol.
 pub const SUBPROTOCOL: &str = "keybook.v1";
-/// The version in Hello and Welcome.
-pub const VERSION: u32 = 1;
+/// The version that this program speaks.
+pub const VERSION: u64 = 1;
+/// All versions that it speaks.
+pub const VERSIONS: Versions = Versions { oldest: VERSION, newest: VERSION };
+/// A server ignores a client's frame that it does not know from this number on. One below asks for something that it cannot do, and
+/// ends the connection.
+pub const FRAME_IGNORED_MIN: u64 = 64;
+
+/// The versions that one end speaks: all from the oldest to the newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versions {
+    /// The first of them.
+    pub oldest: u64,
+    /// The last of them.
+    pub newest: u64,
+}
+
+cbor_array!(Versions { oldest, newest });
+
+impl Versions {
+    /// The newest version that both ends speak.
+    pub fn common(self, other: Self) -> Option<u64> {
+        let newest = self.newest.min(other.newest);
+        (newest >= self.oldest.max(other.oldest)).then_some(newest)
+    }
+}
 
 /// Why a frame cannot be read. The server ends the connection with a Bye that carries this message.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +64,20 @@ pub enum WireError {
         /// How long the message is.
         bytes: usize,
     },
-    /// A list or a text is longer than its limit.
+    /// The other end speaks none of the versions that this one does.
+    #[error("versions are {} to {}, here they are {} to {}", .0.oldest, .0.newest, VERSIONS.oldest, VERSIONS.newest)]
+    Version(Versions),
+    /// A text or a frame is longer than its limit.
+    #[error("{what} is {actual} bytes, limit is {limit}")]
+    TooLong {
+        /// What it is.
+        what: &'static str,
+        /// How long it is.
+        actual: usize,
+        /// How long it may be.
+        limit: usize,
+    },
+    /// A list is longer than its limit.
     #[error("{what} has {actual} elements, limit is {limit}")]
     TooMany {
         /// What it is.
@@ -71,8 +114,8 @@ cbor_array!(Op { key, value, stamp, seen, author, recovered });
 pub enum ClientFrame {
     /// The first frame.
     Hello {
-        /// [`VERSION`].
-        version: u32,
+        /// What the client speaks. Welcome says which of them both speak.
+        versions: Versions,
         /// Grants the right to read or to write, where one is needed.
         token: Option<String>,
         /// The replica that speaks.
@@ -91,6 +134,8 @@ pub enum ClientFrame {
         author: Author,
         /// A bit set; none is defined.
         capabilities: u32,
+        /// Reserved for a replica of the keys that begin so. A server of this version sends all.
+        prefix: Option<String>,
     },
     /// Operations.
     Push {
@@ -128,7 +173,7 @@ pub enum ClientFrame {
 }
 
 frames!(ClientFrame {
-    0 Hello { version, token, replica, dictionary, epoch, lineage, cursor, client_ms, author, capabilities },
+    0 Hello { versions, token, replica, dictionary, epoch, lineage, cursor, client_ms, author, capabilities, prefix },
     1 Push { batch, ops },
     2 Ping { client_ms },
     3 Presence { blob },
@@ -179,104 +224,20 @@ pub struct Exception {
     pub index: u32,
     /// What happened.
     pub code: AckCode,
-    /// Busy: milliseconds to wait. ClockAhead: the server's clock. TooLarge and BadKey: the actual bytes. Full: the limit.
+    /// ClockAhead: the server's clock. Other codes of its class: milliseconds to wait. TooLarge and BadKey: the actual bytes. Full:
+    /// the limit.
     pub data: u64,
 }
 
 cbor_array!(Exception { index, code, data });
-
-/// What happened to an operation that was not simply applied. Codes up to 9 mean that it is done, those from 10 to 19 that the
-/// client tries again, and those from 20 on that the device holds it for its user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(index_only)]
-pub enum AckCode {
-    /// Done: a greater write was there. If the two conflicted, the lesser value is in a conflict row.
-    #[n(0)]
-    Superseded,
-    /// Done: the server had it already, or it changes nothing.
-    #[n(1)]
-    Duplicate,
-    /// Retry after `data` milliseconds.
-    #[n(10)]
-    Busy,
-    /// Retry with a new stamp: the stamp is too far ahead of the server's clock, which is in `data`.
-    #[n(11)]
-    ClockAhead,
-    /// Held: it is older than the horizon, and its key has no entry.
-    #[n(20)]
-    Parked,
-    /// Held: this connection may not write.
-    #[n(21)]
-    ReadOnly,
-    /// Held: the value has `data` bytes, over the limit.
-    #[n(22)]
-    TooLarge,
-    /// Held: its key is no key.
-    #[n(23)]
-    BadKey,
-    /// Held: the dictionary has as many entries as it may have, `data`.
-    #[n(24)]
-    Full,
-    /// Held: the value is no compact JSON text, or nests too deep.
-    #[n(25)]
-    BadValue,
-}
-
-/// The class of an [`AckCode`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AckClass {
-    /// The operation needs nothing more.
-    Done,
-    /// It is sent again later.
-    Retry,
-    /// It stays on the device, out of the shown state, until its user decides.
-    Held,
-}
-
-impl AckCode {
-    /// What the client does with the operation.
-    pub fn class(self) -> AckClass {
-        match self {
-            Self::Superseded | Self::Duplicate => AckClass::Done,
-            Self::Busy | Self::ClockAhead => AckClass::Retry,
-            Self::Parked | Self::ReadOnly | Self::TooLarge | Self::BadKey | Self::Full | Self::BadValue => {
-                AckClass::Held
-            }
-        }
-    }
-}
-
-/// Why the server ends a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(index_only)]
-pub enum ByeCode {
-    /// The server stops; come back after `retry_after_ms`.
-    #[n(0)]
-    Shutdown,
-    /// A frame that is not what docs/protocol.md describes.
-    #[n(1)]
-    Protocol,
-    /// A version that this server does not speak.
-    #[n(2)]
-    Version,
-    /// No Hello in time.
-    #[n(3)]
-    Silent,
-    /// The epoch of a Resume is not the server's: connect again.
-    #[n(5)]
-    Epoch,
-    /// The server cannot go on; what it acknowledged is safe.
-    #[n(6)]
-    Failed,
-}
 
 /// What the server sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerFrame {
     /// The answer to Hello.
     Welcome {
-        /// [`VERSION`].
-        version: u32,
+        /// The newest version that both ends speak.
+        version: u64,
         /// What the client may do.
         role: Role,
         /// The dictionary that the entries belong to.
@@ -368,7 +329,7 @@ impl ClientFrame {
     /// The Hello of a client that has nothing yet, and does not tell its time.
     pub fn hello(replica: ReplicaId, author: Author) -> Self {
         Self::Hello {
-            version: VERSION,
+            versions: VERSIONS,
             token: None,
             replica,
             dictionary: None,
@@ -378,6 +339,7 @@ impl ClientFrame {
             client_ms: 0,
             author,
             capabilities: 0,
+            prefix: None,
         }
     }
 
@@ -389,19 +351,28 @@ impl ClientFrame {
     /// Reads a frame of a client and checks the lists in it.
     ///
     /// # Errors
-    /// When it is no frame, not one of a client, or over a limit.
+    /// When it is no frame, not one of a client, over a limit, or a Hello of other versions; what else that says is not read.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        let (id, mut behind) = number(bytes)?;
+        if id == 0 {
+            let versions: Versions = behind.decode()?;
+            VERSIONS.common(versions).ok_or(WireError::Version(versions))?;
+        }
         let frame: Self = decode(bytes, |id| id <= 6)?;
         match &frame {
-            Self::Hello { lineage, token, .. } => {
+            Self::Hello { lineage, token, prefix, .. } => {
                 check_count("lineage", lineage.len(), LINEAGE_MAX)?;
-                check_count("token", token.as_ref().map_or(0, String::len), TOKEN_BYTES_MAX)?;
+                check_bytes("token", token.as_ref().map_or(0, String::len), TOKEN_BYTES_MAX)?;
+                check_bytes("prefix", prefix.as_ref().map_or(0, String::len), KEY_BYTES_MAX)?;
             }
             Self::Push { ops, .. } => {
                 check_count("push", ops.len(), PUSH_OPS_MAX)?;
+                if ops.len() > 1 {
+                    check_bytes("a push of several operations", bytes.len(), PUSH_BYTES_MAX)?;
+                }
                 ops.iter().try_for_each(|op| check_count("seen", op.seen.len(), SEEN_MAX))?;
             }
-            Self::Presence { blob } => check_count("presence", blob.len(), PRESENCE_BYTES_MAX)?,
+            Self::Presence { blob } => check_bytes("presence", blob.len(), PRESENCE_BYTES_MAX)?,
             Self::Ping { .. } | Self::Resume { .. } | Self::Resolve { .. } | Self::Check => {}
         }
         Ok(frame)
@@ -432,14 +403,24 @@ fn check_count(what: &'static str, actual: usize, limit: usize) -> Result<(), Wi
     if actual > limit { Err(WireError::TooMany { what, actual, limit }) } else { Ok(()) }
 }
 
+fn check_bytes(what: &'static str, actual: usize, limit: usize) -> Result<(), WireError> {
+    if actual > limit { Err(WireError::TooLong { what, actual, limit }) } else { Ok(()) }
+}
+
 pub(crate) fn encode<T: Encode<()>>(frame: &T) -> Vec<u8> {
     minicbor::to_vec(frame).expect("writing to memory does not fail")
 }
 
+/// The number of a frame, and what is behind it.
+fn number(bytes: &[u8]) -> Result<(u64, Decoder<'_>), WireError> {
+    check_definite(bytes)?;
+    let mut decoder = Decoder::new(bytes);
+    decoder.array()?;
+    Ok((decoder.u64()?, decoder))
+}
+
 fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8], known: impl Fn(u64) -> bool) -> Result<T, WireError> {
-    let mut peek = Decoder::new(bytes);
-    peek.array()?;
-    let id = peek.u64()?;
+    let (id, _) = number(bytes)?;
     if !known(id) {
         return Err(WireError::UnknownFrame(id));
     }

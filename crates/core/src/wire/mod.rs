@@ -5,16 +5,18 @@
 //!
 //! What a peer sent is checked while it is decoded: nothing is allocated by a length that it only claims.
 
+mod codes;
 mod frames;
 
 mod delta;
 
 pub mod snapshot;
 
+pub use codes::{AckClass, AckCode, ByeCode};
 pub(crate) use delta::Positions;
 pub use delta::{AuthorTable, Change, Delta, WireChange, WireChanges, WireConflict, WireEntry, WireSide};
 pub(crate) use frames::encode;
 pub use frames::{
-    AckClass, AckCode, ByeCode, Check, ClientFrame, Exception, Horizon, Mode, Op, Role, SUBPROTOCOL, ServerFrame,
-    VERSION, WireError,
+    Check, ClientFrame, Exception, FRAME_IGNORED_MIN, Horizon, Mode, Op, Role, SUBPROTOCOL, ServerFrame, VERSION,
+    VERSIONS, Versions, WireError,
 };

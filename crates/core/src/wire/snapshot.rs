@@ -11,6 +11,7 @@ use minicbor::{Decode, Decoder, Encode, decode, encode};
 use crate::{
     Author, Conflict, Conflicts, Dictionary, DictionaryId, Digest, Entry, Epoch, HybridTime, Key, Lineage, Names,
     PastEpoch, ReplicaId, Seq, Stamp, Value, cbor_array,
+    codec::check_definite,
     limits::CHUNK_BYTES_MAX,
     mutants::mutant,
     wire::{self, AuthorTable, Horizon, Positions, WireConflict, WireError},
@@ -48,7 +49,8 @@ impl Header {
     /// The header's bytes, as a snapshot begins.
     pub fn encode(&self) -> Vec<u8> {
         let Self { dictionary, lineage, seq, horizon, digest } = self.clone();
-        wire::encode(&WireHeader { dictionary, epoch: lineage.current, lineage: lineage.past, seq, horizon, digest })
+        let (epoch, lineage) = (lineage.current, lineage.past);
+        wire::encode(&WireHeader { dictionary, epoch, lineage, seq, horizon, digest, prefix: None })
     }
 
     /// Reads a header.
@@ -56,11 +58,15 @@ impl Header {
     /// # Errors
     /// When it is not one.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        check_definite(bytes)?;
         Self::read(&mut Decoder::new(bytes))
     }
 
     fn read(decoder: &mut Decoder<'_>) -> Result<Self, WireError> {
-        let WireHeader { dictionary, epoch, lineage, seq, horizon, digest } = decoder.decode()?;
+        let WireHeader { dictionary, epoch, lineage, seq, horizon, digest, prefix } = decoder.decode()?;
+        if prefix.is_some() {
+            return Err(decode::Error::message("it is of a part of the dictionary").into());
+        }
         Ok(Self { dictionary, lineage: Lineage { past: lineage, current: epoch }, seq, horizon, digest })
     }
 }
@@ -72,9 +78,11 @@ struct WireHeader {
     seq: Seq,
     horizon: Horizon,
     digest: Digest,
+    /// Reserved for a snapshot of the keys that begin so.
+    prefix: Option<String>,
 }
 
-cbor_array!(WireHeader { dictionary, epoch, lineage, seq, horizon, digest });
+cbor_array!(WireHeader { dictionary, epoch, lineage, seq, horizon, digest, prefix });
 
 /// The columns of a chunk: one number or run of bytes for each entry. A chunk without entries is the end of the snapshot, and has the
 /// conflict rows.
@@ -190,6 +198,7 @@ impl Snapshot {
     /// # Errors
     /// When it is not one, is cut short, or its digest is not that of its entries.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        check_definite(bytes)?;
         let mut decoder = Decoder::new(bytes);
         let header = Header::read(&mut decoder)?;
         let (mut entries, mut names) = (Vec::new(), Names::new());

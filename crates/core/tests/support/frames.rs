@@ -5,7 +5,9 @@ use keybook_core::{
     Side, Stamp,
     limits::Limits,
     server::{Actor, Command, Context, Record},
-    wire::{AckCode, ByeCode, Change, Check, ClientFrame, Delta, Exception, Horizon, Mode, Op, Role, ServerFrame},
+    wire::{
+        AckCode, ByeCode, Change, Check, ClientFrame, Delta, Exception, Horizon, Mode, Op, Role, ServerFrame, VERSIONS,
+    },
 };
 use keybook_store::Summary;
 
@@ -134,7 +136,7 @@ pub fn past(count: usize) -> Vec<PastEpoch> {
 
 pub fn hello(lineage: usize) -> ClientFrame {
     ClientFrame::Hello {
-        version: 1,
+        versions: VERSIONS,
         token: Some("secret".into()),
         replica: ReplicaId(u64::MAX),
         dictionary: Some(DictionaryId(3)),
@@ -144,6 +146,7 @@ pub fn hello(lineage: usize) -> ClientFrame {
         client_ms: 1_800_000_000_000,
         author: author(5),
         capabilities: 0,
+        prefix: None,
     }
 }
 

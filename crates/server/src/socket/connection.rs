@@ -11,7 +11,7 @@ use keybook_core::{
     DictionaryName,
     limits::PUSHES_IN_FLIGHT_MAX,
     server::{Opened, Request, Session},
-    wire::{ByeCode, ServerFrame},
+    wire::{ByeCode, SUBPROTOCOL, ServerFrame},
 };
 use keybook_store::{Engine, Store, StoreError, Summary};
 use tokio::{
@@ -48,6 +48,8 @@ pub(super) struct Connection {
     keepalive_at: Option<Instant>,
     /// Whether others have been told about this connection.
     is_present: bool,
+    /// Whether it brought what is no message, so that nothing more can be read.
+    is_unreadable: bool,
     stop: watch::Receiver<Stop>,
 }
 
@@ -89,8 +91,15 @@ impl Connection {
             write: None,
             keepalive_at: None,
             is_present: false,
+            is_unreadable: false,
             stop,
         }
+    }
+
+    /// It speaks another subprotocol than this server: all that it is told is that.
+    pub(super) fn refuse(&mut self, asked: &str) {
+        let message = format!("subprotocol asked for: {asked}; this server speaks {SUBPROTOCOL}");
+        self.session.close(ByeCode::Version, &message, 0);
     }
 
     /// Serves the socket until one end has enough.
@@ -195,7 +204,10 @@ impl Connection {
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_)) => {}
             // A message over the limit, with its size and the limit; or no WebSocket frame; or the line is cut, and Bye
             // goes nowhere.
-            Err(error) => self.session.handle_bad_message(&error.to_string()),
+            Err(error) => {
+                self.is_unreadable = true;
+                self.session.handle_bad_message(&error.to_string());
+            }
         }
     }
 
@@ -327,11 +339,16 @@ impl Connection {
     }
 
     /// Bye has been sent. Waits for the other end to close: what it has sent meanwhile must be read, or the system resets
-    /// the connection, and Bye with it.
+    /// the connection, and Bye with it. What cannot be read stays where it is for as long as this end waits.
     async fn close(&mut self, socket: &mut WebSocket) -> Result<(), Lost> {
         let timeouts = self.server.config.timeouts;
         within(timeouts.stall, socket.send(Message::Close(None))).await?;
-        let drained = async { while let Some(Ok(_)) = socket.next().await {} };
+        let drained = async {
+            while let Some(Ok(_)) = socket.next().await {}
+            if self.is_unreadable {
+                std::future::pending::<()>().await;
+            }
+        };
         if timeout(timeouts.linger, drained).await.is_err() {
             debug!("connection {} does not close after Bye", self.number.0);
         }

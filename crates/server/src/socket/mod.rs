@@ -30,19 +30,22 @@ pub(crate) async fn open(
         Ok(name) => name,
         Err(error) => return problem(StatusCode::BAD_REQUEST, "Bad name", &error.to_string()),
     };
-    let upgrade = match upgrade {
+    let mut upgrade = match upgrade {
         Ok(upgrade) => upgrade.protocols([SUBPROTOCOL]),
         Err(rejection) => return rejection.into_response(),
     };
-    if upgrade.selected_protocol().is_none() {
-        let asked: Vec<_> =
-            upgrade.requested_protocols().map(|asked| String::from_utf8_lossy(asked.as_bytes())).collect();
-        let asked = if asked.is_empty() { "none".to_owned() } else { asked.join(", ") };
-        let detail = format!("subprotocol asked for: {asked}; this server speaks {SUBPROTOCOL}");
-        return problem(StatusCode::BAD_REQUEST, "Wrong subprotocol", &detail);
-    }
     let frame_bytes = server.config.limits.frame_bytes();
-    let connection = Connection::new(server, name);
+    let mut connection = Connection::new(server, name);
+    if upgrade.selected_protocol().is_none() {
+        // A browser tells its page nothing of a refused upgrade, and takes no socket without a subprotocol that the page asked for.
+        let asked: Vec<_> = upgrade.requested_protocols().cloned().collect();
+        let texts: Vec<_> = asked.iter().map(|asked| String::from_utf8_lossy(asked.as_bytes())).collect();
+        let texts = if texts.is_empty() { "none".to_owned() } else { texts.join(", ") };
+        connection.refuse(&texts);
+        if let Some(first) = asked.into_iter().next() {
+            upgrade.set_selected_protocol(first);
+        }
+    }
     upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)

@@ -12,7 +12,7 @@ use std::{
 use futures_util::{SinkExt, StreamExt};
 use keybook_core::{
     Author, AuthorId, AuthorName, DictionaryId, Epoch, HybridTime, Lineage, PastEpoch, ReplicaId, Seq, Stamp, paths,
-    wire::{ByeCode, ClientFrame, Delta, Exception, Mode, Op, SUBPROTOCOL, ServerFrame, VERSION},
+    wire::{ByeCode, ClientFrame, Delta, Exception, Mode, Op, SUBPROTOCOL, ServerFrame, VERSIONS},
 };
 use keybook_server::{Config, Pages, RunError};
 use tempfile::TempDir;
@@ -158,6 +158,16 @@ impl Raw {
 
     /// Connects with a small receive buffer, for a client that is slow.
     pub async fn connect_with(address: SocketAddr, name: &str, receive_buffer: Option<u32>) -> Self {
+        Self::connect_as(address, name, receive_buffer, Some(SUBPROTOCOL)).await
+    }
+
+    /// Asks for these subprotocols. The server has to choose one of them, as browsers demand.
+    pub async fn connect_as(
+        address: SocketAddr,
+        name: &str,
+        receive_buffer: Option<u32>,
+        subprotocols: Option<&str>,
+    ) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(bytes) = receive_buffer {
             socket.set_recv_buffer_size(bytes).unwrap();
@@ -165,7 +175,9 @@ impl Raw {
         let stream = socket.connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let mut request = format!("ws://{address}{}", paths::socket(name)).into_client_request().unwrap();
-        request.headers_mut().insert("sec-websocket-protocol", SUBPROTOCOL.parse().unwrap());
+        if let Some(subprotocols) = subprotocols {
+            request.headers_mut().insert("sec-websocket-protocol", subprotocols.parse().unwrap());
+        }
         let (socket, _) = soon("the upgrade", client_async(request, stream)).await.unwrap();
         let id = rand_like(address, name);
         let author = Author { id: AuthorId(id), name: AuthorName::new("Tester") };
@@ -178,6 +190,30 @@ impl Raw {
 
     pub async fn send_bytes(&mut self, bytes: Vec<u8>) {
         self.send_message(Message::Binary(bytes.into())).await;
+    }
+
+    /// Sends a message while it reads, and returns the reason of the server's end of the connection.
+    pub async fn send_until_bye(self, message: Message) -> (ByeCode, String) {
+        let (mut sender, mut receiver) = self.socket.split();
+        let bye = async {
+            loop {
+                let message = receiver.next().await.expect("Bye comes before the end").expect("Bye is readable");
+                if let Message::Binary(bytes) = message
+                    && let ServerFrame::Bye { code, message, .. } = ServerFrame::decode(&bytes).unwrap()
+                {
+                    return (code, message);
+                }
+            }
+        };
+        // It need not get through.
+        let send = async {
+            let _ = sender.send(message).await;
+            std::future::pending::<()>().await;
+        };
+        soon("Bye", async {
+            tokio::select! { bye = bye => bye, () = send => unreachable!() }
+        })
+        .await
     }
 
     /// Sends a frame; false when the connection is gone.
@@ -220,7 +256,7 @@ impl Raw {
 
     pub fn hello_frame(&self, dictionary: Option<DictionaryId>, lineage: Option<&Lineage>, cursor: Seq) -> ClientFrame {
         ClientFrame::Hello {
-            version: VERSION,
+            versions: VERSIONS,
             token: None,
             replica: self.replica,
             dictionary,
@@ -230,6 +266,7 @@ impl Raw {
             client_ms: now_ms(),
             author: self.author.clone(),
             capabilities: 0,
+            prefix: None,
         }
     }
 

@@ -223,6 +223,7 @@ fn exception_name(code: AckCode) -> &'static str {
         AckCode::BadKey => "bad key",
         AckCode::Full => "full",
         AckCode::BadValue => "bad value",
+        AckCode::Unknown(_) => unreachable!("the server has no other"),
     }
 }
 
