@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh build   what building needs: a target of Rust, and three tools from npm
 #   scripts/setup.sh dev     that, and what `make dev` needs: cargo-leptos
-#   scripts/setup.sh test    that, and what the tests need: cargo-nextest, three browsers with what drives them, a font
+#   scripts/setup.sh test    that, and what the tests need: cargo-nextest, cargo-deny, three browsers and their drivers, a font
 #   scripts/setup.sh fuzz    what fuzzing needs: cargo-fuzz
 #
 # Tools of fixed versions go to ~/.cache/keybook/tools, which all clones share; browsers come from apt. Assumed, and not
@@ -18,6 +18,7 @@ zopfli=1.0.15
 wasm_bindgen=0.2.129 # the same as in Cargo.toml
 cargo_leptos=0.3.10  # the last one for Rust 1.95
 cargo_nextest=0.9.143
+cargo_deny=0.20.2
 cargo_fuzz=0.13.2
 
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/keybook/tools
@@ -71,6 +72,7 @@ developing() {
 
 testing() {
     cargo_tool cargo-nextest "$cargo_nextest" cargo nextest --version
+    cargo_tool cargo-deny "$cargo_deny" cargo deny --version
     if ! node --eval 'const { devDependencies } = require("./end2end/package.json");
         for (const [name, version] of Object.entries(devDependencies)) {
             if (require(`./end2end/node_modules/${name}/package.json`).version !== version) process.exit(1);

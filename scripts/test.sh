@@ -51,6 +51,7 @@ check cargo fmt --all --check
 check cargo clippy --workspace --all-targets -- -D warnings
 check cargo clippy --package keybook --lib --no-default-features --features hydrate \
     --target wasm32-unknown-unknown -- -D warnings
+check cargo deny check licenses bans sources
 check env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
 check cargo test --workspace --doc --quiet
 tests nextest "$nextest_counts" cargo nextest run --workspace --no-fail-fast
