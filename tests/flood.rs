@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use fastrand::Rng;
 use keybook_core::{
     Author, AuthorId, AuthorName, ConflictId, Epoch, ReplicaId, Resolution, Seq, Stamp,
-    wire::{ClientFrame, Mode, Op, VERSION},
+    wire::{ClientFrame, Mode, Op, VERSIONS},
 };
 use process::Process;
 use support::{Raw, now_ms, op, past, soon};
@@ -183,7 +183,7 @@ async fn frames(address: SocketAddr, rng: &mut Rng) -> u64 {
 fn random_frame(rng: &mut Rng) -> ClientFrame {
     match rng.u8(..8) {
         0 => ClientFrame::Hello {
-            version: VERSION,
+            versions: VERSIONS,
             token: rng.bool().then(|| random_text(rng)),
             replica: ReplicaId(rng.u64(..)),
             dictionary: None,
@@ -193,6 +193,7 @@ fn random_frame(rng: &mut Rng) -> ClientFrame {
             client_ms: rng.u64(..),
             author: Author { id: AuthorId(rng.u64(..4)), name: AuthorName::new(&random_text(rng)) },
             capabilities: rng.u32(..),
+            prefix: None,
         },
         1 => ClientFrame::Ping { client_ms: rng.u64(..) },
         2 => ClientFrame::Presence { blob: random_bytes(rng, 300).into() },
