@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 use fastrand::Rng;
 use keybook_core::{
-    Author, AuthorId, AuthorName, ConflictId, Epoch, ReplicaId, Resolution, Seq, Stamp,
+    Author, AuthorId, AuthorName, ConflictId, Epoch, Key, ReplicaId, Resolution, Seq, Stamp,
     wire::{ClientFrame, Mode, Op, VERSIONS},
 };
 use process::Process;
@@ -199,8 +199,11 @@ fn random_frame(rng: &mut Rng) -> ClientFrame {
         2 => ClientFrame::Presence { blob: random_bytes(rng, 300).into() },
         3 => ClientFrame::Resume { epoch: Epoch(rng.u64(..4)), cursor: Seq(rng.u64(..)) },
         4 => {
-            let id = ConflictId { seq: Seq(rng.u64(..2000)), index: rng.u16(..4) };
-            ClientFrame::Resolve { id, resolution: [Resolution::Dismissed, Resolution::Restored][rng.usize(..2)] }
+            let Op { key, stamp, .. } = random_op(rng);
+            let key = Key::parse(&key).unwrap_or_else(|_| Key::parse("k1").expect("a valid key"));
+            let id = ConflictId { key, loser: stamp };
+            let resolution = [Resolution::Dismissed, Resolution::Restored][rng.usize(..2)];
+            ClientFrame::Resolve { batch: rng.u64(..), id, resolution }
         }
         5 => ClientFrame::Check,
         _ => ClientFrame::Push { batch: rng.u64(..3), ops: (0..rng.u8(..6)).map(|_| random_op(rng)).collect() },

@@ -382,9 +382,8 @@ impl Model {
     }
 
     fn resolve(&mut self, id: ConflictId, resolution: Resolution, now_ms: u64) -> Option<Focus> {
-        let key = self.client()?.conflicts().get(id).map(|conflict| conflict.key.clone());
-        // One that is gone was decided elsewhere.
-        let resolved = key.map_or(Ok(()), |key| self.write(&key, Write::Resolve(id, resolution), now_ms));
+        let key = id.key.clone();
+        let resolved = self.write(&key, Write::Resolve(id, resolution), now_ms);
         self.refuse(resolved.err().map(|error| error.to_string()));
         // The button that had the focus goes with its conflict.
         Some(Focus::Dialog)
@@ -456,7 +455,7 @@ impl Model {
         let written = match write {
             Write::Put(value, began) => client.put(key, value, began, now_ms).map(Some),
             Write::Remove(began) => client.remove(key, began, now_ms),
-            Write::Resolve(id, resolution) => client.resolve(id, resolution, now_ms),
+            Write::Resolve(id, resolution) => client.resolve(&id, resolution, now_ms),
         };
         if let Some(stamp) = written?.filter(|_| is_known) {
             client.record(key, stamp, replaced, value);

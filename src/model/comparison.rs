@@ -43,9 +43,9 @@ pub struct Writer {
 impl Comparison {
     /// What tells it from others, and from itself with another value now.
     pub fn name(&self) -> String {
-        let id = self.conflict.map_or((0, 0), |id| (id.seq.0, id.index));
+        let loser = self.conflict.as_ref().map_or(Stamp::ZERO, |id| id.loser);
         let by = self.now.by.as_ref().map_or((0, ""), |by| (by.millis, &by.name));
-        format!("{} {} {} {} {}", self.key, id.0, id.1, by.0, by.1)
+        format!("{} {:x} {} {}", self.key, u128::from_be_bytes(loser.to_bytes()), by.0, by.1)
     }
 }
 
@@ -53,7 +53,7 @@ impl Comparison {
 pub(super) fn conflicts(client: &Client) -> Vec<Comparison> {
     let mut rows = Vec::new();
     for own in [true, false] {
-        for conflict in client.open_conflicts().rev().filter(|conflict| is_own(conflict, client) == own) {
+        for conflict in client.open_conflicts().into_iter().rev().filter(|row| is_own(row, client) == own) {
             rows.push(of_conflict(conflict, client));
         }
     }
@@ -81,12 +81,12 @@ pub(super) fn changes(client: &Client) -> Vec<Comparison> {
 }
 
 fn of_conflict(conflict: &Conflict, client: &Client) -> Comparison {
-    let side = |side: &Side| written(side.value.as_ref(), side.stamp, side.author, client);
+    let Side { value, stamp, author } = &conflict.loser;
     Comparison {
         key: conflict.key.clone(),
-        now: now(&conflict.key, client).unwrap_or_else(|| side(&conflict.winner)),
-        other: side(&conflict.loser),
-        conflict: Some(conflict.id),
+        now: now(&conflict.key, client).unwrap_or_else(nothing),
+        other: written(value.as_ref(), *stamp, *author, client),
+        conflict: Some(conflict.id()),
         is_own: is_own(conflict, client),
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use keybook_core::{
-    ConflictId, Key, ReplicaId, Seq,
+    Key, ReplicaId, Seq,
     client::{Action, Client, Event},
     device::{Device, Found, Kept, Left},
     wire::ByeCode,
@@ -82,7 +82,7 @@ pub(super) struct Side {
     /// What the dialog shows; none while it is closed.
     pub(super) compared: Option<Compared>,
     /// The newest conflict that the person knows to have lost.
-    pub(super) heard: Option<ConflictId>,
+    pub(super) heard: Option<Seq>,
     /// What was removed a moment ago.
     pub(super) removed: Vec<Key>,
     removed_until_ms: Option<u64>,

@@ -133,7 +133,7 @@ impl ShownRows {
             value: ValueText::new(shown.value?),
             stamp: shown.stamp,
             author: client.name(shown.author).as_str().to_owned(),
-            is_in_conflict: client.open_conflicts().any(|conflict| conflict.key == *key),
+            is_in_conflict: client.is_in_conflict(key),
             state,
         })
     }

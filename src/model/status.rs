@@ -1,7 +1,7 @@
 //! What the page shows beside the rows.
 
 use keybook_core::{
-    ConflictId,
+    Seq,
     client::Absence,
     device::{Device, Storage},
 };
@@ -44,8 +44,10 @@ pub struct Status {
     pub conflicts: usize,
     /// In how many of them this person has lost.
     pub lost: usize,
-    /// The newest of those.
-    pub newest_lost: Option<ConflictId>,
+    /// The batch of the newest of those.
+    pub newest_lost: Option<Seq>,
+    /// How many losing values are in the histories of their keys alone.
+    pub untold: u64,
     /// How many keys others changed while this device was away.
     pub changed: u64,
     /// How many of them [`super::Model::comparisons`] leaves out.
@@ -71,6 +73,7 @@ impl Status {
             conflicts: 0,
             lost: 0,
             newest_lost: None,
+            untold: 0,
             changed: 0,
             changed_more: 0,
         }
@@ -81,8 +84,8 @@ impl Status {
         let (client, storage) = (device.client(), device.storage());
         let connection = Connection::of(client);
         let edits = Edits { own: client.unconfirmed(), siblings: client.sibling_edits() };
-        let mut lost = client.open_conflicts().filter(|conflict| is_own(conflict, client));
-        let newest_lost = lost.next_back().map(|conflict| conflict.id);
+        let open = client.open_conflicts();
+        let lost = open.iter().filter(|conflict| is_own(conflict, client));
         let (changed, changed_more) = client.absence().map_or((0, 0), absence);
         Self {
             connection,
@@ -100,9 +103,10 @@ impl Status {
             },
             clock_ahead_ms: -client.offset_ms(),
             divergences: client.divergences(),
-            conflicts: client.open_conflicts().count(),
-            lost: lost.count() + usize::from(newest_lost.is_some()),
-            newest_lost,
+            conflicts: open.len(),
+            lost: lost.clone().count(),
+            newest_lost: lost.clone().next_back().map(|conflict| conflict.seq),
+            untold: client.untold(),
             changed: changed + changed_more,
             changed_more,
         }

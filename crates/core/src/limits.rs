@@ -26,9 +26,13 @@ pub const SEEN_MAX: usize = 8;
 pub const ENTRIES_MAX: u64 = 1_000_000;
 /// Versions kept of a key.
 pub const VERSIONS_MAX: u8 = 100;
-/// Conflict rows kept of a dictionary, open or resolved. The oldest leave first, on both ends by the same rule, so that no purge
-/// has to be replicated; their values stay as versions.
-pub const CONFLICTS_MAX: u32 = 1000;
+/// Bytes of a dictionary's open conflict rows: what a browser still holds beside the entries. A losing value for which there is no
+/// room is in the history of its key alone, and is counted.
+pub const CONFLICT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Bytes of the open rows that the connections of one author made. So nobody fills the room of all; it holds the largest value.
+pub const CONFLICT_SHARE_BYTES_MAX: u64 = CONFLICT_BYTES_MAX / 10;
+/// An open conflict row that nobody decides for 30 days is closed; its value is in the history of its key.
+pub const CONFLICT_MS_MAX: u64 = 30 * 24 * 3_600_000;
 /// Epochs that a server remembers: its last 1024 starts in which something was written.
 pub const LINEAGE_MAX: usize = 1024;
 /// Names of authors that a hub keeps in memory: more people than write at a time. A peer can make up any number.
@@ -64,8 +68,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The largest frame of either direction: a conflict's two values of the largest size with all that surrounds them.
+    /// The largest frame of either direction: a value of the largest size with all that surrounds it.
     pub fn frame_bytes(&self) -> usize {
-        (256 * 1024).max(2 * self.value_bytes as usize + 64 * 1024)
+        (256 * 1024).max(self.value_bytes as usize + 64 * 1024)
     }
 }

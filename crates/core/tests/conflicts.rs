@@ -3,12 +3,12 @@
 mod support;
 
 use keybook_core::{
-    ConflictId, ReplicaId, Resolution, Stamp, Value,
+    Conflict, ConflictId, ReplicaId, Resolution, Stamp, Value,
     client::{ABSENCE_MS_MIN, Absence, Client, EditError, LocalChange, Stored},
     limits::Limits,
     wire::{ClientFrame, Role},
 };
-use support::{author, key, pair::Group};
+use support::{author, key, pair::Group, value};
 
 /// Two clients, of which the second has lost the key `k` to the first: 1 stays, 2 is in the conflict row.
 fn group_in_conflict() -> Group {
@@ -48,20 +48,20 @@ fn wake(group: &mut Group, after_ms: u64) {
 }
 
 fn open(group: &Group, index: usize) -> Vec<ConflictId> {
-    group.members[index].client.open_conflicts().map(|conflict| conflict.id).collect()
+    group.members[index].client.open_conflicts().into_iter().map(Conflict::id).collect()
 }
 
 /// The client decides about its first open conflict.
 fn resolve(group: &mut Group, index: usize, resolution: Resolution) -> Result<Option<Stamp>, EditError> {
-    let (id, now_ms) = (open(group, index)[0], group.local_ms(index));
-    group.client(index).resolve(id, resolution, now_ms)
+    let (id, now_ms) = (open(group, index).remove(0), group.local_ms(index));
+    group.client(index).resolve(&id, resolution, now_ms)
 }
 
 /// Everywhere the conflict is closed in this way, and nothing waits.
 fn assert_closed(group: &Group, resolution: Resolution) {
     for (index, member) in group.members.iter().enumerate() {
         assert_eq!(open(group, index), []);
-        assert_eq!((member.client.resolutions(), member.client.unconfirmed()), (&[][..], 0));
+        assert_eq!((member.client.resolutions().count(), member.client.unconfirmed()), (0, 0));
         assert_eq!(member.client.conflicts().iter().next().unwrap().resolution, resolution);
     }
     assert_eq!(group.store.conflict_rows().open().count(), 0);
@@ -110,24 +110,34 @@ impl Device {
 #[test]
 fn a_dismissed_conflict_is_closed_for_everybody() {
     let mut group = group_in_conflict();
-    assert_eq!(resolve(&mut group, 0, Resolution::Dismissed), Ok(None));
-    assert_eq!(open(&group, 0), [], "at once here");
-    assert_eq!(open(&group, 1).len(), 1);
+    assert_eq!(resolve(&mut group, 1, Resolution::Dismissed), Ok(None));
+    assert_eq!(open(&group, 1), [], "at once here");
+    assert_eq!(open(&group, 0).len(), 1);
     group.settle();
     assert_closed(&group, Resolution::Dismissed);
     assert_eq!(group.shown(1, "k"), Some("1"));
 }
 
+/// The winner dismissed it for everybody, and who had lost never saw it.
 #[test]
-fn a_restored_value_is_everybodys_and_conflicts_with_nothing() {
-    let mut group = group_in_conflict();
-    assert!(resolve(&mut group, 1, Resolution::Restored).unwrap().is_some());
-    assert_eq!(group.shown(1, "k"), Some("2"), "at once here");
-    assert_eq!(group.client(1).unconfirmed(), 1, "the value and the decision are one edit");
+fn who_dismisses_anothers_value_hides_it_on_their_device() {
+    let mut group = Group::new(2, Limits::default());
+    let now_ms = group.now_ms;
+    let mut device = Device::new(group.client(0), now_ms);
+    lose(&mut group, "k");
+    assert_eq!(resolve(&mut group, 0, Resolution::Dismissed), Ok(None));
     group.settle();
-    assert_closed(&group, Resolution::Restored);
-    assert_eq!((group.shown(0, "k"), group.shown(1, "k")), (Some("2"), Some("2")));
-    assert_eq!(group.client(0).conflicts().iter().count(), 1, "no other conflict");
+    assert_eq!((open(&group, 0), open(&group, 1).len()), (vec![], 1));
+    assert_eq!((group.client(0).unconfirmed(), resolves_sent(&mut group, 0)), (0, 0), "nobody is told");
+    device.keep(group.client(0));
+    device.reopen(&mut group, 0);
+    group.settle();
+    assert_eq!((open(&group, 0), open(&group, 1).len()), (vec![], 1), "it is hidden still");
+    resolve(&mut group, 1, Resolution::Dismissed).unwrap();
+    group.settle();
+    device.keep(group.client(0));
+    assert_closed(&group, Resolution::Dismissed);
+    assert!(device.0.outbox.is_empty(), "nothing is left on the device");
 }
 
 /// What lost may be a removal.
@@ -175,22 +185,22 @@ fn a_conflict_is_decided_offline_and_after_the_page_is_gone() {
 #[test]
 fn a_decision_that_may_not_have_arrived_is_sent_again() {
     let mut group = group_in_conflict();
-    resolve(&mut group, 0, Resolution::Dismissed).unwrap();
-    let sent = group.client(0).poll_transmit().map(|bytes| ClientFrame::decode(&bytes).unwrap());
+    resolve(&mut group, 1, Resolution::Dismissed).unwrap();
+    let sent = group.client(1).poll_transmit().map(|bytes| ClientFrame::decode(&bytes).unwrap());
     assert!(matches!(sent, Some(ClientFrame::Resolve { .. })), "the line breaks behind it");
     group.disconnect();
     reconnect(&mut group);
-    assert_eq!(resolves_sent(&mut group, 0), 1);
+    assert_eq!(resolves_sent(&mut group, 1), 1);
     assert_closed(&group, Resolution::Dismissed);
     group.pass(60_000);
-    assert_eq!(resolves_sent(&mut group, 0), 0, "once is enough");
+    assert_eq!(resolves_sent(&mut group, 1), 0, "once is enough");
 }
 
 #[test]
 fn of_two_who_decide_at_once_the_first_is_heard() {
     let mut group = group_in_conflict();
-    resolve(&mut group, 0, Resolution::Dismissed).unwrap();
-    resolve(&mut group, 1, Resolution::Restored).unwrap();
+    resolve(&mut group, 1, Resolution::Dismissed).unwrap();
+    resolve(&mut group, 0, Resolution::Restored).unwrap();
     group.settle();
     let row = group.store.conflict_rows().iter().next().unwrap().resolution;
     assert_closed(&group, row);
@@ -211,33 +221,30 @@ fn who_decides_late_changes_nothing_more() {
     assert_eq!(resolves_sent(&mut group, 1), 0, "the row has come before it was sent");
 }
 
-/// The server is set back to before the conflict. What conflicts then at the same place is another conflict, and what was decided
-/// says nothing about it.
+/// The server is set back to before the conflict. What was decided says nothing about another conflict.
 #[test]
 fn a_decision_is_never_taken_for_one_about_another_conflict() {
     let mut group = Group::new(2, Limits::default());
     let backup = group.store.clone();
     lose(&mut group, "k");
-    let id = open(&group, 0)[0];
     group.disconnect();
-    resolve(&mut group, 0, Resolution::Dismissed).unwrap();
+    resolve(&mut group, 1, Resolution::Dismissed).unwrap();
 
     // The server and the other client know nothing of it.
     group.restart(backup, 2);
-    let decided = group.members[0].client.clone();
+    let decided = group.members[1].client.clone();
     for (index, member) in group.members.iter_mut().enumerate() {
         member.client = Client::new(ReplicaId(11 + index as u64), author(index as u64), group.now_ms);
     }
     group.settle();
     lose(&mut group, "other");
-    assert_eq!(open(&group, 1), [id], "it has the same id");
     group.disconnect();
-    group.members[0].client = decided;
+    group.members[1].client = decided;
     reconnect(&mut group);
     group.pass(60_000);
-    let still_open: Vec<_> = group.client(1).open_conflicts().map(|conflict| conflict.key.clone()).collect();
+    let still_open: Vec<_> = open(&group, 0).into_iter().map(|id| id.key).collect();
     assert_eq!(still_open, [key("other")]);
-    assert_eq!(group.client(0).resolutions(), [], "there is nothing to decide any more");
+    assert_eq!(group.client(1).resolutions().count(), 0, "there is nothing to decide any more");
 }
 
 /// The server is set back to between the conflict and the decision: who knows of the decision says it again.
@@ -254,6 +261,44 @@ fn a_decision_comes_back_after_a_rollback() {
     assert_eq!(group.shown(1, "k"), Some("2"));
 }
 
+/// The losing value went with the rollback, although its author had been told that it is kept.
+#[test]
+fn a_losing_value_comes_back_after_a_rollback() {
+    let mut group = Group::new(2, Limits::default());
+    group.put(0, "k", "0");
+    group.settle();
+    let backup = group.store.clone();
+    lose(&mut group, "k");
+    group.restart(backup, 2);
+    reconnect(&mut group);
+    group.pass(60_000);
+    assert_eq!((group.shown(0, "k"), group.shown(1, "k")), (Some("1"), Some("1")));
+    let rows: Vec<_> = group.store.conflict_rows().open().map(|row| row.loser.value.clone()).collect();
+    assert_eq!(rows, [Some(value("2"))]);
+    assert_eq!((open(&group, 0).len(), open(&group, 1).len()), (1, 1));
+    assert_eq!(group.client(1).lost_conflicts().count(), 0, "it is the server's again");
+}
+
+/// A closed row has no value. A server that was set back to before has it open, with the value.
+#[test]
+fn a_conflict_that_a_rollback_opened_again_has_its_value_everywhere() {
+    let mut group = group_in_conflict();
+    let backup = group.store.clone();
+    resolve(&mut group, 1, Resolution::Dismissed).unwrap();
+    group.settle();
+    // Only the winner knows of the decision, which is not theirs to repeat.
+    group.members[1].client = Client::new(ReplicaId(9), author(1), group.now_ms);
+    group.restart(backup, 2);
+    reconnect(&mut group);
+    group.pass(60_000);
+    let of_server = group.store.conflict_rows();
+    for member in &group.members {
+        assert_eq!(member.client.conflicts(), &of_server);
+        assert_eq!(member.client.divergences(), 0);
+    }
+    assert_eq!(of_server.open().count(), 1);
+}
+
 #[test]
 fn a_reader_decides_nothing() {
     let mut group = group_in_conflict();
@@ -262,7 +307,7 @@ fn a_reader_decides_nothing() {
     group.role = Role::Reader;
     reconnect(&mut group);
     assert_eq!(resolves_sent(&mut group, 1), 0);
-    assert_eq!(resolve(&mut group, 0, Resolution::Dismissed), Err(EditError::ReadOnly));
+    assert_eq!(resolve(&mut group, 0, Resolution::Restored), Err(EditError::ReadOnly));
     assert_eq!(open(&group, 0).len(), 1);
     group.role = Role::Writer;
     group.disconnect();
@@ -284,7 +329,7 @@ fn a_losing_value_over_the_limit_leaves_the_conflict_open() {
     group.pass(60_000);
     assert!(matches!(resolve(&mut group, 1, Resolution::Restored), Err(EditError::Value(_))));
     assert_eq!(open(&group, 1).len(), 1);
-    assert_eq!(group.client(1).resolutions(), []);
+    assert_eq!(group.client(1).resolutions().count(), 0);
 }
 
 /// What a device finds when it comes back: each changed key with what it showed before.

@@ -3,8 +3,8 @@
 mod support;
 
 use keybook_core::{
-    ConflictId, Epoch, HybridTime, ReplicaId, Resolution, Seq, Stamp,
-    limits::{CONFLICTS_MAX, Limits, VERSIONS_MAX},
+    Conflict, ConflictId, Epoch, HybridTime, Names, ReplicaId, Resolution, Seq, Stamp,
+    limits::{CONFLICT_MS_MAX, CONFLICT_SHARE_BYTES_MAX, Limits, VERSIONS_MAX},
     server::{Actor, Command, Commit, Context, Counters, Hub, Outcome, Receipt, Record, Request, Rows, Session},
     wire::{AckCode, ClientFrame, Exception, Horizon, Op, Role},
 };
@@ -17,6 +17,8 @@ struct Server {
     hub: Hub,
     limits: Limits,
     role: Role,
+    author: u64,
+    now_ms: u64,
 }
 
 impl Server {
@@ -32,13 +34,13 @@ impl Server {
             let Ok(()) = store.write(|rows| rows.set_counters(id, &counters));
         }
         let hub = store.hub();
-        Self { store, hub, limits, role: Role::Writer }
+        Self { store, hub, limits, role: Role::Writer, author: 1, now_ms: NOW_MS }
     }
 
     /// Applies a command at the next seq.
     fn apply(&mut self, command: Command) -> Receipt {
-        let actor = Actor { role: self.role, author: author(1) };
-        let context = Context { now_ms: NOW_MS, limits: self.limits, actor };
+        let actor = Actor { role: self.role, author: author(self.author) };
+        let context = Context { now_ms: self.now_ms, limits: self.limits, actor };
         let record = Record { at: self.hub.counters().head.next(), context, command };
         let Ok(receipt) = self.store.write(|rows| self.hub.apply(rows, &record));
         receipt
@@ -47,12 +49,24 @@ impl Server {
     /// Pushes in one transaction; returns the exceptions as (index, code, data), and the commit.
     fn push(&mut self, ops: &[Op]) -> (Vec<(u32, AckCode, u64)>, Option<Commit>) {
         let receipt = self.apply(Command::Push { ops: ops.to_vec() });
-        let Ok(commit) = self.store.write(|rows| self.hub.finish(rows));
-        self.store.contents().assert_consistent();
-        assert_eq!(self.hub.counters(), &self.store.contents().counters);
+        let commit = self.finish();
         assert_eq!(receipt.seq, self.store.contents().counters.head);
         let exceptions = receipt.exceptions();
         (exceptions.iter().map(|Exception { index, code, data }| (*index, *code, *data)).collect(), commit)
+    }
+
+    /// Ends the transaction.
+    fn finish(&mut self) -> Option<Commit> {
+        let Ok(commit) = self.store.write(|rows| self.hub.finish(rows));
+        self.store.contents().assert_consistent();
+        assert_eq!(self.hub.counters(), &self.store.contents().counters);
+        commit
+    }
+
+    fn resolve(&mut self, id: ConflictId, resolution: Resolution) -> Outcome {
+        let receipt = self.apply(Command::Resolve { id, resolution });
+        self.finish();
+        receipt.outcomes[0]
     }
 
     fn code(&mut self, op: Op) -> Option<AckCode> {
@@ -65,10 +79,10 @@ impl Server {
         row.entry.value.as_ref().map(|value| value.as_str().to_owned())
     }
 
-    /// The losing values of the conflict rows, oldest first.
+    /// The losing values of the conflict rows, in the order of their names.
     fn losers(&self) -> Vec<Option<String>> {
         let contents = self.store.contents();
-        let losers = contents.conflicts.values().map(|conflict| conflict.loser.value.as_ref());
+        let losers = contents.conflicts.values().map(|row| row.conflict.loser.value.as_ref());
         losers.map(|value| value.map(|value| value.as_str().to_owned())).collect()
     }
 }
@@ -82,6 +96,11 @@ fn put(name: &str, json: &str, ms: u64, replica: u64, seen: &[Stamp]) -> Op {
 fn remove(name: &str, ms: u64, replica: u64, seen: &[Stamp]) -> Op {
     let op = put(name, "0", ms, replica, seen);
     Op { value: None, stamp: remove_stamp(ms, replica), ..op }
+}
+
+/// The conflict in which a put lost.
+fn lost(name: &str, ms: u64, replica: u64) -> ConflictId {
+    ConflictId { key: key(name), loser: put_stamp(ms, replica) }
 }
 
 fn recovered(op: Op, fork: u64) -> Op {
@@ -126,7 +145,7 @@ fn records_of_one_transaction_may_share_a_seq() {
     assert_eq!((commit.prev, commit.to), (Seq(0), Seq(9)));
     let changed: Vec<_> = commit.changes.iter().map(|change| change.seq().0).collect();
     assert_eq!(changed, [7, 7, 7, 9], "two entries, their conflict, and the third entry");
-    assert_eq!(server.store.contents().conflicts.keys().collect::<Vec<_>>(), [&ConflictId { seq: Seq(7), index: 3 }]);
+    assert_eq!(server.store.contents().conflicts.keys().collect::<Vec<_>>(), [&lost("a", 10, 1)]);
 }
 
 /// Two nodes may be configured differently: what a record does depends on what is in it.
@@ -236,39 +255,139 @@ fn recovered_writes_conflict_only_with_what_came_after_the_fork() {
 }
 
 #[test]
-fn a_conflict_is_resolved_once_and_travels() {
+fn a_conflict_is_closed_once_and_travels() {
     let mut server = Server::new();
     server.push(&[put("k", "1", 10, 1, &[])]);
     server.push(&[put("k", "2", 20, 2, &[])]);
-    let id = ConflictId { seq: Seq(2), index: 1 };
     let mut resolve = |role, id| {
         server.role = role;
-        let receipt = server.apply(Command::Resolve { id, resolution: Resolution::Dismissed });
-        let Ok(commit) = server.store.write(|rows| server.hub.finish(rows));
-        server.store.contents().assert_consistent();
-        (receipt.outcomes, commit.map(|commit| commit.to))
+        let outcomes = server.resolve(id, Resolution::Dismissed);
+        (outcomes, server.store.contents().counters.head)
     };
-    assert_eq!(resolve(Role::Reader, id), (vec![AckCode::ReadOnly.into()], None));
-    let duplicate = || vec![Outcome::from(AckCode::Duplicate)];
-    assert_eq!(resolve(Role::Writer, ConflictId { seq: Seq(1), index: 0 }), (duplicate(), None));
-    assert_eq!(resolve(Role::Writer, id), (vec![Outcome::Applied], Some(Seq(3))));
-    assert_eq!(resolve(Role::Writer, id), (duplicate(), None));
+    assert_eq!(resolve(Role::Reader, lost("k", 10, 1)), (AckCode::ReadOnly.into(), Seq(2)));
+    assert_eq!(resolve(Role::Writer, lost("k", 20, 2)), (AckCode::Duplicate.into(), Seq(2)));
+    assert_eq!(resolve(Role::Writer, lost("k", 10, 1)), (Outcome::Applied, Seq(3)));
+    assert_eq!(resolve(Role::Writer, lost("k", 10, 1)), (AckCode::Duplicate.into(), Seq(3)));
     let page = server.store.catch_up(Seq(2), usize::MAX);
     assert_eq!(page.changes.len(), 1, "the resolution reaches who was away");
+    assert_eq!(server.losers(), [None], "without the value, which is a version");
+}
+
+/// The winner dismissed what the other had lost, and nobody ever saw it again.
+#[test]
+fn a_winner_does_not_silence_the_loser() {
+    let mut server = Server::new();
+    let id = lost("k", 10, 2);
+    let theirs = Op { author: Some(author(2)), ..put("k", "1", 10, 2, &[]) };
+    server.push(&[theirs]);
+    server.push(&[put("k", "2", 20, 1, &[])]);
+    assert_eq!(server.resolve(id.clone(), Resolution::Dismissed), AckCode::NotAuthor.into());
+    assert_eq!(server.resolve(id.clone(), Resolution::Archived), AckCode::Duplicate.into());
+    assert_eq!(server.resolve(id.clone(), Resolution::Restored), AckCode::Superseded.into(), "it is not restored");
+    assert_eq!(server.losers(), [Some("1".to_owned())]);
+    server.push(&[put("k", "1", 30, 1, &[put_stamp(20, 1)])]);
+    assert_eq!(server.resolve(id, Resolution::Restored), Outcome::Applied, "whoever restores it may say so");
+}
+
+/// 1 200 conflicts showed 1 000: one client could flush what everybody had lost.
+#[test]
+fn no_open_conflict_is_pushed_out() {
+    let mut server = Server::with(Counters::default(), Limits { value_bytes: 1 << 20, ..Limits::default() });
+    let value = |n: u64| format!("\"{n:03}{}\"", "x".repeat(100_000));
+    let fits = CONFLICT_SHARE_BYTES_MAX / (value(0).len() as u64 + 129);
+    for n in 0..fits + 6 {
+        // Nobody sees anybody.
+        server.push(&[put("k", &value(n), 10 + n, 1 + n, &[])]);
+    }
+    let counters = server.store.contents().counters;
+    assert!(counters.conflict_bytes <= CONFLICT_SHARE_BYTES_MAX, "{counters:?}");
+    assert_eq!((counters.conflicts, counters.untold), (fits, 5), "what exceeds is counted");
+    assert!(server.store.contents().conflicts.contains_key(&lost("k", 10, 1)), "the first is there");
+    let (versions, untold) = (server.store.contents().versions.len() as u64, counters.untold);
+    assert_eq!(versions, fits + 5, "and all are in the history");
+
+    server.author = 2;
+    server.push(&[put("other", "1", 10, 1, &[])]);
+    server.push(&[put("other", "2", 20, 2, &[])]);
+    assert!(server.store.contents().conflicts.contains_key(&lost("other", 10, 1)), "somebody else has room");
+    assert_eq!(server.store.contents().counters.untold, untold);
+}
+
+/// A server that starts again counts the room from its rows.
+#[test]
+fn a_conflict_that_is_closed_makes_room() {
+    let mut server = Server::with(Counters::default(), Limits { value_bytes: 1 << 20, ..Limits::default() });
+    let value = format!("\"{}\"", "x".repeat(900_000));
+    for n in 0..3 {
+        server.push(&[put("k", &value, 10 + n, 1 + n, &[])]);
+        server.push(&[put("k", "1", 100 * (n + 1), 50 + n, &[])]);
+    }
+    let open = |server: &Server| server.store.contents().counters.conflicts;
+    let before = open(&server);
+    server.hub = server.store.hub();
+    assert_eq!(server.resolve(lost("k", 10, 1), Resolution::Dismissed), Outcome::Applied);
+    server.push(&[put("other", &value, 10, 1, &[])]);
+    server.push(&[put("other", "1", 20, 2, &[])]);
+    assert_eq!(open(&server), before);
+    assert!(server.store.contents().conflicts.contains_key(&lost("other", 10, 1)));
 }
 
 #[test]
-fn versions_and_conflict_rows_are_bounded() {
+fn a_conflict_that_nobody_decides_goes_to_the_history() {
     let mut server = Server::new();
-    let writes = u64::from(CONFLICTS_MAX) + 5;
-    for n in 0..writes {
-        // Nobody sees anybody.
-        server.push(&[put("k", &n.to_string(), 10 + n, 1 + n, &[])]);
+    server.push(&[put("k", "1", 10, 1, &[])]);
+    server.push(&[put("k", "2", 20, 2, &[])]);
+    server.now_ms = NOW_MS + CONFLICT_MS_MAX - 1;
+    server.apply(Command::Expire);
+    assert_eq!(server.finish(), None, "not yet");
+    server.now_ms += 1;
+    server.apply(Command::Expire);
+    assert_eq!(server.finish().unwrap().changes.len(), 1);
+    let contents = server.store.contents();
+    assert_eq!(contents.conflicts[&lost("k", 10, 1)].conflict.resolution, Resolution::Archived);
+    assert_eq!(contents.versions.len(), 1);
+}
+
+/// The row of a conflict went with the rollback, and with it the losing value: its write has no entry that could come back.
+#[test]
+fn a_client_brings_a_conflict_row_back() {
+    let mut before = Server::new();
+    before.push(&[put("k", "0", 5, 9, &[])]);
+    before.push(&[put("k", "1", 10, 1, &[put_stamp(5, 9)]), put("k", "2", 20, 2, &[put_stamp(5, 9)])]);
+    let row = before.store.contents().conflicts[&lost("k", 10, 1)].conflict.clone();
+
+    let mut server = Server::new();
+    server.push(&[put("k", "0", 5, 9, &[])]);
+    let recover = |row: &Conflict| Command::Recover { conflicts: vec![row.clone()], names: Names::new() };
+    let (_, commit) = server.push(&[recovered(put("k", "2", 20, 2, &[]), 1)]);
+    assert_eq!(commit.unwrap().changes.len(), 1, "the winner comes back, and finds nothing to conflict with");
+    assert_eq!(server.apply(recover(&row)).outcomes, [Outcome::Applied]);
+    server.finish().unwrap();
+    assert_eq!(server.losers(), [Some("1".to_owned())]);
+    assert_eq!(server.store.contents().versions.len(), 2, "the value that both had seen, and what lost");
+    assert_eq!(server.apply(recover(&row)).outcomes, [AckCode::Duplicate.into()]);
+    assert_eq!(server.resolve(row.id(), Resolution::Dismissed), Outcome::Applied);
+    assert_eq!(server.apply(recover(&row)).outcomes, [AckCode::Duplicate.into()], "it was decided here");
+    assert_eq!(server.code(put("k", "1", 10, 1, &[put_stamp(5, 9)])), Some(AckCode::Duplicate), "a write loses once");
+    server.role = Role::Reader;
+    assert_eq!(server.apply(recover(&row)).outcomes, [AckCode::ReadOnly.into()]);
+}
+
+/// A device that lost its acks sent its write again after a hundred others, and it became a conflict a second time.
+#[test]
+fn a_write_that_lost_is_known_after_its_version_has_left() {
+    let mut server = Server::new();
+    let first = put("k", "first", 10, 1, &[]);
+    let first = Op { value: Some("\"first\"".to_owned()), ..first };
+    server.push(std::slice::from_ref(&first));
+    let mut seen = Stamp::ZERO;
+    for n in 0..u64::from(VERSIONS_MAX) + 2 {
+        server.push(&[put("k", &n.to_string(), 20 + n, 2, &[seen])]);
+        seen = put_stamp(20 + n, 2);
     }
-    assert_eq!(server.store.contents().conflicts.len(), CONFLICTS_MAX as usize);
     assert_eq!(server.store.contents().versions.len(), usize::from(VERSIONS_MAX));
-    let newest = server.losers().pop().flatten();
-    assert_eq!(newest, Some((writes - 2).to_string()));
+    assert_eq!(server.code(first), Some(AckCode::Duplicate));
+    assert_eq!(server.store.contents().counters.conflicts, 1);
 }
 
 #[test]

@@ -14,12 +14,14 @@ use support::{
 const FRESH: u64 = 20;
 
 /// What must happen in some world; a kind that never does is not tested.
-const KINDS: [&str; 78] = [
+const KINDS: [&str; 80] = [
     "put",
     "put refused locally",
     "remove",
     "conflict dismissed",
     "conflict restored",
+    "conflict brought back",
+    "restored value replaced meanwhile",
     "connect",
     "cut",
     "frame lost",

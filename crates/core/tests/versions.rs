@@ -167,7 +167,7 @@ fn so_many_pushes_are_read_as_may_be_without_an_ack() {
     for number in 0..PUSHES_IN_FLIGHT_MAX {
         assert!(session.wants_frame(), "push {number}");
         session.handle_message(&push(1, 1).encode(), NOW_MS);
-        let Some(Request::Apply { command, batch: Some(batch), .. }) = session.poll_request() else { panic!("a push") };
+        let Some(Request::Apply { command, batch, .. }) = session.poll_request() else { panic!("a push") };
         if number + 1 == PUSHES_IN_FLIGHT_MAX {
             assert!(!session.wants_frame());
             session.handle_receipt(batch, &keybook_core::server::Receipt::turned_away(&command, AckCode::Busy, 1));

@@ -5,7 +5,7 @@ mod support;
 use std::{collections::BTreeMap, time::Duration};
 
 use keybook_core::{
-    Resolution, Seq, Stamp,
+    ConflictId, Resolution, Seq, Stamp,
     limits::PUSHES_IN_FLIGHT_MAX,
     wire::{AckCode, ByeCode, ClientFrame, Delta, Mode, Op, ServerFrame},
 };
@@ -81,10 +81,11 @@ async fn a_conflict_is_shown_and_resolved() {
     two.write(vec![unseen]).await;
     let conflict = next_conflict(&mut one).await.conflicts().next().unwrap().clone();
     assert_eq!(conflict.resolution, Resolution::Open);
-    one.send(&ClientFrame::Resolve { id: conflict.id, resolution: Resolution::Dismissed }).await;
+    let id = ConflictId { key: conflict.key, loser: conflict.loser };
+    one.send(&ClientFrame::Resolve { batch: 7, id, resolution: Resolution::Dismissed }).await;
     let delta = next_conflict(&mut one).await;
-    let resolved: Vec<_> = delta.conflicts().map(|conflict| (conflict.id, conflict.resolution)).collect();
-    assert_eq!((delta.entries().count(), resolved), (0, vec![(conflict.id, Resolution::Dismissed)]));
+    let resolved: Vec<_> = delta.conflicts().map(|row| (row.loser, row.value.clone(), row.resolution)).collect();
+    assert_eq!((delta.entries().count(), resolved), (0, vec![(conflict.loser, None, Resolution::Dismissed)]));
 
     // Who comes later finds both in one page.
     let mut three = server.join("main").await;

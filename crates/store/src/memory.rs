@@ -10,9 +10,9 @@ use std::{
 };
 
 use keybook_core::{
-    Author, AuthorId, AuthorName, Conflict, ConflictId, Dictionary, DictionaryId, DictionaryName, Epoch, Key, Lineage,
+    Author, AuthorId, AuthorName, ConflictId, Conflicts, Dictionary, DictionaryId, DictionaryName, Epoch, Key, Lineage,
     Names, PastEpoch, Seq, Side, Stamp,
-    server::{self, CatchUp, Counters, Place, Row},
+    server::{self, CatchUp, ConflictRow, Counters, Place, Row},
     wire::{
         Change,
         snapshot::{Header, encode_all},
@@ -58,7 +58,7 @@ pub struct Contents {
     /// Values that an entry had once, or lost in a conflict.
     pub versions: BTreeMap<(Key, Stamp), Side>,
     /// Its conflict rows.
-    pub conflicts: BTreeMap<ConflictId, Conflict>,
+    pub conflicts: BTreeMap<ConflictId, ConflictRow>,
 }
 
 /// What changed last at a place.
@@ -145,7 +145,8 @@ impl Engine for Store {
         let Counters { head, horizon, digest, .. } = counters;
         let header = Header { dictionary: id, lineage, seq: head, horizon, digest };
         let entries = contents.entries.iter().map(|(key, row)| (key, &row.entry));
-        write(&encode_all(&header, &moment.names, entries, contents.conflicts.values()))?;
+        let conflicts = contents.conflicts.values().map(|row| &row.conflict);
+        write(&encode_all(&header, &moment.names, entries, conflicts))?;
         Ok(head)
     }
 }
@@ -182,30 +183,39 @@ impl Contents {
         dictionary
     }
 
+    /// The conflict rows, with their digest.
+    pub fn conflict_rows(&self) -> Conflicts {
+        let mut conflicts = Conflicts::default();
+        self.conflicts.values().for_each(|row| conflicts.set(row.conflict.clone()));
+        conflicts
+    }
+
     /// Checks that the tables agree with each other. O(rows).
     ///
     /// # Panics
     /// When they do not.
     pub fn assert_consistent(&self) {
-        let dictionary = self.dictionary();
-        assert_eq!(self.counters.digest, dictionary.recompute_digest());
+        let (dictionary, conflicts) = (self.dictionary(), self.conflict_rows());
+        assert_eq!(self.counters.digest, dictionary.recompute_digest() + conflicts.digest());
         assert_eq!((self.counters.live, self.counters.tombstones), (dictionary.live(), dictionary.tombstones()));
-        assert_eq!(self.counters.conflicts as usize, self.conflicts.len());
+        let open_bytes = conflicts.open().map(|conflict| conflict.bytes() as u64);
+        assert_eq!(self.counters.conflicts as usize, conflicts.open().count());
+        assert_eq!(self.counters.conflict_bytes, open_bytes.sum::<u64>());
         assert_eq!(self.by_seq.len(), self.entries.len() + self.conflicts.len());
         for (key, row) in &self.entries {
             assert_eq!(self.by_seq.get(&row.place()), Some(&Changed::Entry(key.clone())));
             let versions = self.versions.range((key.clone(), Stamp::ZERO)..=(key.clone(), Stamp::MAX));
             assert_eq!(versions.count(), usize::from(row.versions));
         }
-        for (id, conflict) in &self.conflicts {
-            assert_eq!(self.by_seq.get(&conflict.place()), Some(&Changed::Conflict(*id)));
+        for (id, row) in &self.conflicts {
+            assert_eq!(self.by_seq.get(&row.place()), Some(&Changed::Conflict(id.clone())));
         }
     }
 
     fn change(&self, changed: &Changed) -> Change {
         match changed {
             Changed::Entry(key) => Change::Entry(key.clone(), self.entries[key].entry.clone()),
-            Changed::Conflict(id) => Change::Conflict(self.conflicts[id].clone()),
+            Changed::Conflict(id) => Change::Conflict(self.conflicts[id].conflict.clone()),
         }
     }
 
@@ -294,20 +304,19 @@ impl server::Rows for Rows<'_> {
         Ok(())
     }
 
-    fn conflict(&mut self, id: ConflictId) -> Result<Option<Conflict>, Infallible> {
-        Ok(self.contents.conflicts.get(&id).cloned())
+    fn conflict(&mut self, id: &ConflictId) -> Result<Option<ConflictRow>, Infallible> {
+        Ok(self.contents.conflicts.get(id).cloned())
     }
 
-    fn set_conflict(&mut self, conflict: &Conflict, replaced: Option<Place>) -> Result<(), Infallible> {
-        self.contents.move_place(replaced, conflict.place(), Changed::Conflict(conflict.id));
-        self.contents.conflicts.insert(conflict.id, conflict.clone());
+    fn set_conflict(&mut self, row: &ConflictRow, replaced: Option<Place>) -> Result<(), Infallible> {
+        let id = row.conflict.id();
+        self.contents.move_place(replaced, row.place(), Changed::Conflict(id.clone()));
+        self.contents.conflicts.insert(id, row.clone());
         Ok(())
     }
 
-    fn drop_oldest_conflict(&mut self) -> Result<(), Infallible> {
-        let (_, conflict) = self.contents.conflicts.pop_first().expect("there is one");
-        self.contents.by_seq.remove(&conflict.place());
-        Ok(())
+    fn open_conflicts(&mut self) -> Result<Vec<ConflictRow>, Infallible> {
+        Ok(self.contents.conflicts.values().filter(|row| row.conflict.is_open()).cloned().collect())
     }
 
     fn name(&mut self, id: AuthorId) -> Result<Option<AuthorName>, Infallible> {

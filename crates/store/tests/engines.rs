@@ -7,7 +7,7 @@ use keybook_core::{
     Author, AuthorId, AuthorName, ConflictId, DictionaryName, Epoch, HybridTime, Key, Lineage, PastEpoch, ReplicaId,
     Resolution, Seq, Stamp,
     limits::Limits,
-    server::{Actor, Command, Context, Outcome, Record, Row, Rows},
+    server::{Actor, Command, ConflictRow, Context, Outcome, Record, Row, Rows},
     wire::{Change, Op, Role, snapshot::Snapshot},
 };
 use keybook_store::{
@@ -92,7 +92,7 @@ on_each_engine! {
     a_dictionary_without_a_write_does_not_exist,
     dictionaries_share_no_row,
     a_full_key_forgets_its_lowest_version,
-    the_oldest_conflict_leaves,
+    open_conflicts_are_listed_and_closed_ones_keep_their_names,
 }
 
 fn name(name: &str) -> DictionaryName {
@@ -209,7 +209,7 @@ fn readers_see_what_is_committed<S: Subject>() {
     let snapshot = Snapshot::decode(&bytes).unwrap();
     assert_eq!((seq, snapshot.header.lineage.current), (Seq(3), Epoch(1)));
     assert_eq!((snapshot.base.live(), snapshot.conflicts.iter().count()), (2, 1));
-    assert_eq!(snapshot.base.digest(), summary.counters.digest);
+    assert_eq!(snapshot.base.digest() + snapshot.conflicts.digest(), summary.counters.digest);
 }
 
 fn a_dictionary_without_a_write_does_not_exist<S: Subject>() {
@@ -264,24 +264,23 @@ fn a_full_key_forgets_its_lowest_version<S: Subject>() {
     assert!(rows.has_version(&key("j"), op(1, "j", Some("1"), Stamp::ZERO).stamp).unwrap());
 }
 
-fn the_oldest_conflict_leaves<S: Subject>() {
+fn open_conflicts_are_listed_and_closed_ones_keep_their_names<S: Subject>() {
     let subject = S::new();
     let (engine, main) = (subject.engine(), name("main"));
-    let conflicts_max = u64::from(keybook_core::limits::CONFLICTS_MAX);
     // The first write conflicts with nothing; nobody sees anybody.
-    let value = |millis: u64| millis.to_string();
-    let ops = |from: u64, to: u64| (from..to).map(|at| op(at, "k", Some(&value(at)), Stamp::ZERO)).collect();
-    push(engine, &main, ops(1, conflicts_max + 2));
-    let (_, bytes) = engine.snapshot(&main).unwrap();
-    let before = Snapshot::decode(&bytes).unwrap().conflicts;
-    let oldest = before.iter().map(|conflict| conflict.id).min().unwrap();
-    push(engine, &main, ops(conflicts_max + 2, conflicts_max + 3));
-    let (_, bytes) = engine.snapshot(&main).unwrap();
-    let after = Snapshot::decode(&bytes).unwrap().conflicts;
-    assert_eq!((before.iter().count(), after.iter().count()), (conflicts_max as usize, conflicts_max as usize));
-    assert!(before.get(oldest).is_some() && after.get(oldest).is_none());
+    push(engine, &main, (1..4).map(|at| op(at, "k", Some(&at.to_string()), Stamp::ZERO)).collect());
+    let ids = [1, 2].map(|at| ConflictId { key: key("k"), loser: op(at, "k", Some("0"), Stamp::ZERO).stamp });
+    let dismiss = Command::Resolve { id: ids[0].clone(), resolution: Resolution::Restored };
+    write(engine, &main, &[dismiss], true);
+    let mut transaction = engine.begin().unwrap();
+    let mut tables = transaction.tables().unwrap();
+    let mut rows = tables.rows(&main).unwrap();
+    let open: Vec<ConflictId> = rows.open_conflicts().unwrap().iter().map(|row| row.conflict.id()).collect();
+    assert_eq!(open, ids[1..]);
+    let closed = rows.conflict(&ids[0]).unwrap().unwrap().conflict;
+    assert_eq!((closed.resolution, closed.loser.value), (Resolution::Restored, None));
     let listed = engine.catch_up(&main, Seq(0), usize::MAX).unwrap().changes;
-    assert_eq!(listed.len() as u64, 1 + conflicts_max, "its place has left too");
+    assert_eq!(listed.len(), 3, "each row has one place");
 }
 
 const SEEDS: u64 = 24;
@@ -324,15 +323,15 @@ fn answer_alike(rng: &mut Rng) -> u64 {
             compare(on_disk.engine(), in_memory.engine(), &dictionary, rng, &stamps);
         }
     }
-    DICTIONARIES
-        .map(|dictionary| u64::from(on_disk.engine().summary(&name(dictionary)).unwrap().counters.conflicts))
-        .iter()
-        .sum()
+    DICTIONARIES.map(|dictionary| on_disk.engine().summary(&name(dictionary)).unwrap().counters.conflicts).iter().sum()
 }
 
 fn random_command(rng: &mut Rng, stamps: &mut Vec<Stamp>) -> Command {
     if rng.u8(..6) == 0 {
-        let id = ConflictId { seq: Seq(rng.u64(1..40)), index: rng.u16(..4) };
+        let id = ConflictId {
+            key: key(rng.choice(&KEYS).expect("there are some")),
+            loser: *rng.choice(&stamps[..]).expect("there is one"),
+        };
         let resolution = *rng.choice(&[Resolution::Dismissed, Resolution::Restored]).expect("there are two");
         return Command::Resolve { id, resolution };
     }
@@ -369,8 +368,8 @@ fn compare<A: Engine<Error: Debug>, B: Engine<Error: Debug>>(
     assert_eq!((&page.changes, &page.names), (&other.changes, &other.names));
     let snapshot = first.snapshot(dictionary).unwrap();
     assert!(snapshot == second.snapshot(dictionary).unwrap(), "the snapshots differ");
-    let base = Snapshot::decode(&snapshot.1).unwrap().base;
-    assert_eq!(base.recompute_digest(), summary.counters.digest);
+    let Snapshot { base, conflicts, .. } = Snapshot::decode(&snapshot.1).unwrap();
+    assert_eq!(base.recompute_digest() + conflicts.digest(), summary.counters.digest);
     let newest = &stamps[stamps.len().saturating_sub(STAMPS)..];
     assert_eq!(rows(first, dictionary, newest), rows(second, dictionary, newest));
 }
@@ -382,6 +381,7 @@ struct Found {
     /// By the number of the key.
     versions: BTreeSet<(usize, Stamp)>,
     names: Vec<Option<AuthorName>>,
+    open_conflicts: Vec<ConflictRow>,
 }
 
 /// The rows of a dictionary, and the versions among `stamps`.
@@ -400,5 +400,6 @@ fn rows<E: Engine<Error: Debug>>(engine: &E, dictionary: &DictionaryName, stamps
         }
     }
     let names = (1..5).map(|id| rows.name(AuthorId(id)).unwrap()).collect();
-    Found { entries, versions, names }
+    let open_conflicts = rows.open_conflicts().unwrap();
+    Found { entries, versions, names, open_conflicts }
 }

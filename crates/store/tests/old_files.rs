@@ -7,7 +7,8 @@
 use std::{fs, path::Path};
 
 use keybook_core::{
-    Author, AuthorId, AuthorName, ConflictId, DictionaryName, Epoch, HybridTime, ReplicaId, Resolution, Seq, Stamp,
+    Author, AuthorId, AuthorName, ConflictId, DictionaryName, Epoch, HybridTime, Key, ReplicaId, Resolution, Seq,
+    Stamp,
     limits::Limits,
     server::{Actor, Command, Context, Record},
     wire::{Op, Role},
@@ -33,15 +34,13 @@ fn write_sample<E: Engine<Error: std::fmt::Debug>>(engine: &E) {
         Op { key, value, stamp, seen: vec![Stamp::ZERO], author: Some(author), recovered: None }
     };
     let push = |ops: Vec<Op>| Command::Push { ops };
+    let first = op(1, "apple", Some("1.20"));
+    let lost = ConflictId { key: Key::parse("apple").unwrap(), loser: first.stamp };
     let main = [
-        push(vec![
-            op(1, "apple", Some("1.20")),
-            op(2, "menü/1", Some(r#"{"kg":[1,2]}"#)),
-            op(3, "empty", Some("\"\"")),
-        ]),
+        push(vec![first, op(2, "menü/1", Some(r#"{"kg":[1,2]}"#)), op(3, "empty", Some("\"\""))]),
         push(vec![op(4, "apple", Some("1.30")), op(5, "empty", None)]),
         push(vec![op(6, "apple", Some("1.40"))]),
-        Command::Resolve { id: ConflictId { seq: Seq(2), index: 1 }, resolution: Resolution::Dismissed },
+        Command::Resolve { id: lost, resolution: Resolution::Dismissed },
     ];
     let other = [push((10..60).map(|millis| op(millis, &format!("key {millis}"), Some("null"))).collect())];
     for (dictionary, commands) in [("main", &main[..]), ("other", &other[..])] {

@@ -54,7 +54,11 @@ fn item(ui: Ui, comparison: Comparison) -> impl IntoView {
     let loser = other.by.as_ref().map_or("", |by| &by.name);
     let restore = if is_own { "Restore mine".to_owned() } else { format!("Restore {loser}’s") };
     let name = key.to_string();
-    let decide = |resolution| -> Rc<dyn Fn()> { Rc::new(move || resolve(ui, conflict, resolution)) };
+    let dismiss = if is_own { "Dismiss" } else { "Hide" };
+    let decide = |resolution| -> Rc<dyn Fn()> {
+        let conflict = conflict.clone();
+        Rc::new(move || resolve(ui, conflict.clone(), resolution))
+    };
     view! {
         <li class=class aria-label=name.clone()>
             {line("key", still(&name))}
@@ -65,7 +69,7 @@ fn item(ui: Ui, comparison: Comparison) -> impl IntoView {
             {value(other.value.as_ref(), none)}
             {line("by", by(ui, other))}
             {action(restore, decide(Resolution::Restored))}
-            {action("Dismiss".to_owned(), decide(Resolution::Dismissed))}
+            {action(dismiss.to_owned(), decide(Resolution::Dismissed))}
         </li>
     }
 }
@@ -117,6 +121,9 @@ fn note(model: &Model) -> String {
     let status = model.status();
     match (model.refusal(), model.compared()) {
         (Some(refusal), _) => format!("Not written: {refusal}."),
+        (None, Some(Compared::Conflicts)) if status.untold > 0 => {
+            format!("{} more losing values are in the history of their keys.", status.untold)
+        }
         (None, Some(Compared::Conflicts)) if status.conflicts == 0 => "No conflict is open.".to_owned(),
         (None, Some(Compared::Changes)) if status.changed_more > 0 => format!("And {} more.", status.changed_more),
         _ => String::new(),

@@ -362,7 +362,7 @@ fn a_conflict_is_told_compared_and_decided() {
     assert_eq!((text(&comparison.now), text(&comparison.other)), ("theirs".to_owned(), "mine".to_owned()));
     assert!(comparison.is_own && comparison.now.by.as_ref().unwrap().name == "Bo");
 
-    let id = comparison.conflict.unwrap();
+    let id = comparison.conflict.clone().unwrap();
     assert_eq!(world.act(Act::Resolve(id, Resolution::Restored)), Some(Focus::Dialog));
     assert_eq!((world.model.comparisons().len(), world.row("k").unwrap().0), (0, "mine".to_owned()));
     world.act(Act::CloseComparison);

@@ -1,8 +1,8 @@
 //! A page without a browser: its model, a device that may be full, and a server that takes what it is sent.
 
 use keybook_core::{
-    Author, AuthorId, AuthorName, Conflict, ConflictId, Dictionary, DictionaryId, Entry, Epoch, HybridTime, Key, Names,
-    ReplicaId, Resolution, Seq, Side, Stamp, Value,
+    Author, AuthorId, AuthorName, Conflict, Dictionary, DictionaryId, Entry, Epoch, HybridTime, Key, Names, ReplicaId,
+    Resolution, Seq, Side, Stamp, Value, Winner,
     device::{self, Found, Kept, Left, WhoLives},
     limits::Limits,
     wire::{AckCode, Change, Check, ClientFrame, Delta, Exception, Horizon, Mode, Role, ServerFrame, VERSION},
@@ -164,19 +164,9 @@ impl World {
     /// A write of this person's has lost against one of somebody else.
     pub(super) fn lose(&mut self, name: &str) {
         let seq = Seq(self.head.0 + 1);
-        let side = |text: &str, author| Side {
-            value: Some(Value::from_text(text)),
-            stamp: stamp(author),
-            author: AuthorId(author),
-        };
-        self.conflicts.push(Conflict {
-            id: ConflictId { seq, index: 0 },
-            seq,
-            key: key(name),
-            winner: side("theirs", 2),
-            loser: side("mine", 1),
-            resolution: Resolution::Open,
-        });
+        let loser = Side { value: Some(Value::from_text("mine")), stamp: stamp(1), author: AuthorId(1) };
+        let winner = Winner { stamp: stamp(2), author: AuthorId(2) };
+        self.conflicts.push(Conflict { key: key(name), loser, winner, seq, resolution: Resolution::Open });
         self.others_write(name, Some("theirs"), 1);
         self.frame();
     }
@@ -260,22 +250,23 @@ impl World {
                 self.commit(writes);
             }
             ClientFrame::Check => {
-                let (digest, live, tombstones) =
-                    (self.entries.digest(), self.entries.live(), self.entries.tombstones());
-                self.send(&ServerFrame::Check(Check { seq: self.head, digest, live, tombstones }));
+                let (live, tombstones) = (self.entries.live(), self.entries.tombstones());
+                let mut digest = self.entries.digest();
+                self.conflicts.iter().for_each(|conflict| digest.add_conflict(conflict));
+                self.send(&ServerFrame::Check(Check { seq: self.head, digest, live, tombstones, untold: 0 }));
             }
             ClientFrame::Ping { client_ms } => {
                 self.send(&ServerFrame::Pong { client_ms, server_ms: self.now_ms });
             }
-            ClientFrame::Resolve { id, resolution } => {
+            ClientFrame::Resolve { batch, id, resolution } => {
                 let seq = Seq(self.head.0 + 1);
-                let row = self.conflicts.iter_mut().find(|conflict| conflict.id == id).unwrap();
-                (row.resolution, row.seq) = (resolution, seq);
+                self.conflicts.iter_mut().find(|conflict| conflict.id() == id).unwrap().close(resolution, seq);
                 self.head = seq;
+                self.send(&ServerFrame::Ack { batch, seq, exceptions: Vec::new() });
                 self.tell(Seq(seq.0 - 1));
             }
             ClientFrame::Resume { cursor, .. } => self.tell(cursor),
-            ClientFrame::Presence { .. } => {}
+            ClientFrame::Presence { .. } | ClientFrame::Recover { .. } => {}
         }
     }
 

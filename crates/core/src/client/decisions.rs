@@ -1,90 +1,196 @@
-//! What was decided here about conflicts, and the server has not confirmed.
+//! What the server is to be told about conflicts: what was decided here, and the open rows that it has lost in a rollback.
 //!
-//! A decision names its conflict by the key and the stamps of the two writes, not by its id: a server that was set back gives
-//! the ids above the fork to other conflicts. There is no ack for it. It waits until this replica has caught up with the server
-//! and has no open conflict row of that name; then it is done, or there is nothing left to decide. Sending it twice is
-//! harmless. One that a rollback took back is sent again by every client that knows of it.
+//! Each is sent once over a connection, and is done when the base has reached the answer, or shows that there is nothing left to
+//! tell. Sending it twice is harmless. A decision that a rollback took back is told again by every client that knows of it.
 //!
-//! A decision is kept with the outbox's rows of its key, so that whoever takes those over takes it over too.
+//! Only its author lets a losing value go for everybody. Who dismisses somebody else's hides the row on this device, and
+//! tells nobody.
+//!
+//! That a value was restored is told after the write that restores it: the server looks whether the key has the value.
+//!
+//! All is kept with the outbox's rows of the key, so that whoever takes those over takes it over too.
 
 use std::{collections::BTreeSet, mem};
 
+use super::outbox::WAIT_MS_MAX;
 use crate::{
-    Conflict, ConflictId, Conflicts, Key, Resolution, Seq, Stamp, cbor_array, mutants::mutant, wire::ClientFrame,
+    Author, AuthorId, Conflict, ConflictId, Conflicts, Key, Names, Resolution, Seq, cbor_array,
+    limits::{PUSH_BYTES_MAX, PUSH_OPS_MAX},
+    mutants::mutant,
+    wire::{AckClass, AckCode, AuthorTable, ClientFrame, Exception, WireConflict, WireError},
 };
 
 /// A decision that is not confirmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingResolution {
-    /// The key that both wrote.
-    pub key: Key,
-    /// The write that stayed.
-    pub winner: Stamp,
-    /// The one that did not.
-    pub loser: Stamp,
+    /// The conflict.
+    pub id: ConflictId,
     /// What was decided.
     pub resolution: Resolution,
+    /// Whether it counts on this device alone, and is told to nobody.
+    pub is_private: bool,
 }
 
-cbor_array!(PendingResolution { key, winner, loser, resolution });
+cbor_array!(PendingResolution { id, resolution, is_private });
 
 impl PendingResolution {
-    pub(super) fn new(conflict: &Conflict, resolution: Resolution) -> Self {
-        let (winner, loser) = (conflict.winner.stamp, conflict.loser.stamp);
-        Self { key: conflict.key.clone(), winner, loser, resolution }
-    }
-
-    /// Whether it is about the same conflict.
-    pub fn is_same(&self, other: &Self) -> bool {
-        (&self.key, self.winner, self.loser) == (&other.key, other.winner, other.loser)
-    }
-
-    /// Whether it is about this conflict.
-    pub fn is_of(&self, conflict: &Conflict) -> bool {
-        (&self.key, self.winner, self.loser) == (&conflict.key, conflict.winner.stamp, conflict.loser.stamp)
+    /// Of somebody with this id.
+    pub(super) fn new(conflict: &Conflict, resolution: Resolution, own: AuthorId) -> Self {
+        let is_private = resolution == Resolution::Dismissed && conflict.loser.author != own;
+        Self { id: conflict.id(), resolution, is_private }
     }
 }
 
-/// The decisions that are not confirmed.
+/// Something to tell, and how far that has come.
+#[derive(Clone, Debug)]
+struct Report<T> {
+    what: T,
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// It is sent when this time has come.
+    Waiting { until_ms: u64 },
+    /// It went over this connection, under this number.
+    Sent { batch: u64 },
+    /// The server has answered: it is done when the base has reached this.
+    Answered(Seq),
+}
+
+impl<T> Report<T> {
+    fn new(what: T) -> Self {
+        Self { what, progress: Progress::Waiting { until_ms: 0 } }
+    }
+
+    /// None waits for longer than a server may ask for: a later time is of a clock that was set back.
+    fn is_due(&self, now_ms: u64) -> bool {
+        let is_due = |until_ms| until_ms <= now_ms || until_ms > now_ms + WAIT_MS_MAX;
+        matches!(self.progress, Progress::Waiting { until_ms } if is_due(until_ms))
+    }
+
+    fn is_reached(&self, cursor: Seq) -> bool {
+        matches!(self.progress, Progress::Answered(seq) if seq <= cursor)
+    }
+
+    fn handle_answer(&mut self, batch: u64, seq: Seq, exception: Option<&Exception>, now_ms: u64) {
+        if self.progress != (Progress::Sent { batch }) {
+            return;
+        }
+        self.progress = match exception.map(|exception| (exception.code, exception.code.class(), exception.data)) {
+            Some((AckCode::ReadOnly, ..)) => Progress::Waiting { until_ms: now_ms + WAIT_MS_MAX },
+            Some((_, AckClass::Retry, wait_ms)) => Progress::Waiting { until_ms: now_ms + wait_ms.min(WAIT_MS_MAX) },
+            _ => Progress::Answered(seq),
+        };
+    }
+
+    fn restart(&mut self, acks_are_void: bool) {
+        let again = match self.progress {
+            Progress::Waiting { .. } => false,
+            Progress::Sent { .. } => true,
+            Progress::Answered(_) => acks_are_void,
+        };
+        if again {
+            self.progress = Progress::Waiting { until_ms: 0 };
+        }
+    }
+}
+
+/// What the server is to be told about conflicts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Decisions {
-    pending: Vec<PendingResolution>,
-    /// Those that went over this connection.
-    sent: Vec<ConflictId>,
-    /// Keys whose decisions have changed since a store was told.
+    pending: Vec<Report<PendingResolution>>,
+    /// Rows that the server has lost.
+    lost: Vec<Report<Conflict>>,
+    /// Keys of which something else is to be kept than a store was told.
     changed: BTreeSet<Key>,
 }
 
+/// The rows of a key that the server has lost, as a store keeps them.
+#[derive(Debug, Default)]
+pub(super) struct KeptConflicts {
+    rows: Vec<WireConflict>,
+    authors: Vec<Author>,
+}
+
+cbor_array!(KeptConflicts { rows, authors });
+
+impl KeptConflicts {
+    /// The rows, and the names of their authors.
+    pub(super) fn into_rows(self) -> Result<(Vec<Conflict>, Vec<Author>), WireError> {
+        let Self { rows, authors } = self;
+        let rows = rows.into_iter().map(|row| row.into_conflict(&authors)).collect::<Result<_, _>>()?;
+        Ok((rows, authors))
+    }
+}
+
 impl Decisions {
-    pub(super) fn pending(&self) -> &[PendingResolution] {
-        &self.pending
+    pub(super) fn pending(&self) -> impl Iterator<Item = &PendingResolution> {
+        self.pending.iter().map(|report| &report.what)
+    }
+
+    /// The rows that the server has lost, and that are shown meanwhile.
+    pub(super) fn lost(&self) -> impl Iterator<Item = &Conflict> {
+        self.lost.iter().map(|report| &report.what)
     }
 
     /// What was decided about the conflicts of a key.
     pub(super) fn of_key(&self, key: &Key) -> Vec<PendingResolution> {
-        self.pending.iter().filter(|pending| pending.key == *key).cloned().collect()
+        self.pending().filter(|pending| pending.id.key == *key).cloned().collect()
+    }
+
+    /// The rows of a key that the server has lost; none if there are none.
+    pub(super) fn lost_of_key(&self, key: &Key, names: &Names) -> Option<KeptConflicts> {
+        let mut table = AuthorTable::default();
+        let of_key = self.lost().filter(|conflict| conflict.key == *key);
+        let rows: Vec<_> = of_key.map(|conflict| WireConflict::new(conflict, &mut table, names)).collect();
+        (!rows.is_empty()).then(|| KeptConflicts { rows, authors: table.into_authors() })
     }
 
     /// Whether something was decided about a conflict.
     pub(super) fn is_decided(&self, conflict: &Conflict) -> bool {
-        self.pending.iter().any(|pending| pending.is_of(conflict))
+        self.pending().any(|pending| (&pending.id.key, pending.id.loser) == (&conflict.key, conflict.loser.stamp))
+    }
+
+    /// Whether there is nothing to tell.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.lost.is_empty()
     }
 
     /// Adds a decision, unless one about the same conflict waits already. Returns whether it was added.
     pub(super) fn add(&mut self, new: PendingResolution) -> bool {
-        let is_new = !self.pending.iter().any(|pending| pending.is_same(&new));
+        let is_new = !self.pending().any(|pending| pending.id == new.id);
         if is_new {
-            self.changed.insert(new.key.clone());
-            self.pending.push(new);
+            self.changed.insert(new.id.key.clone());
+            self.pending.push(Report::new(new));
         }
         is_new
     }
 
-    /// The server has lost the decisions above a fork: it gets them again. Returns whether there were any.
-    pub(super) fn recover(&mut self, conflicts: &Conflicts, fork: Seq) -> bool {
-        let is_lost = |conflict: &&Conflict| conflict.seq > fork && conflict.resolution != Resolution::Open;
-        let lost = conflicts.iter().filter(is_lost);
-        lost.fold(false, |any, conflict| any | self.add(PendingResolution::new(conflict, conflict.resolution)))
+    /// Adds a row that the server has lost. Returns whether it was not known.
+    pub(super) fn add_lost(&mut self, conflict: Conflict) -> bool {
+        let is_new = !self.lost().any(|known| known.id() == conflict.id());
+        if is_new {
+            self.changed.insert(conflict.key.clone());
+            self.lost.push(Report::new(conflict));
+        }
+        is_new
+    }
+
+    /// The server has lost what these rows say: it is told again. Returns whether there is anything to tell.
+    pub(super) fn recover(&mut self, rows: Vec<Conflict>, own: AuthorId) -> bool {
+        let mut is_any = false;
+        for row in rows {
+            is_any |= match row.resolution {
+                Resolution::Open => self.add_lost(row),
+                Resolution::Archived => false,
+                resolution => {
+                    let decision = PendingResolution::new(&row, resolution, own);
+                    !decision.is_private && self.add(decision)
+                }
+            };
+        }
+        is_any
     }
 
     /// What was sent may be lost.
@@ -92,37 +198,118 @@ impl Decisions {
         if mutant!("a cut forgets what was decided") {
             return;
         }
-        self.sent.clear();
+        self.restart(false);
     }
 
-    /// Lets go of what is done, by the rows of a base that has caught up. Returns whether there was any.
-    pub(super) fn settle(&mut self, conflicts: &Conflicts) -> bool {
-        let before = self.pending.len();
+    /// The server goes on in another epoch: what it has answered may be lost.
+    pub(super) fn handle_epoch(&mut self) {
+        self.restart(true);
+    }
+
+    fn restart(&mut self, acks_are_void: bool) {
+        self.pending.iter_mut().for_each(|report| report.restart(acks_are_void));
+        self.lost.iter_mut().for_each(|report| report.restart(acks_are_void));
+    }
+
+    /// It is another dictionary: what waits says nothing about it.
+    pub(super) fn handle_other_dictionary(&mut self) {
+        let keys = self.pending.drain(..).map(|report| report.what.id.key);
+        self.changed.extend(keys.chain(self.lost.drain(..).map(|report| report.what.key)));
+    }
+
+    /// Lets go of what is done, by the rows of a base that has come to `cursor`. Returns whether there was any.
+    pub(super) fn settle(&mut self, conflicts: &Conflicts, cursor: Seq) -> bool {
+        let before = self.pending.len() + self.lost.len();
         let changed = &mut self.changed;
-        self.pending.retain(|pending| {
-            let is_open = conflicts.open().any(|conflict| pending.is_of(conflict));
-            if !is_open {
-                changed.insert(pending.key.clone());
+        self.lost.retain(|report| {
+            let is_lost = !report.is_reached(cursor) && conflicts.get(&report.what.id()).is_none();
+            if !is_lost {
+                changed.insert(report.what.key.clone());
             }
-            is_open
+            is_lost
         });
-        self.pending.len() < before
-    }
-
-    /// The next decision to send, which is sent from now on. To be asked after [`Decisions::settle`].
-    pub(super) fn poll_resolve(&mut self, conflicts: &Conflicts) -> Option<ClientFrame> {
-        let Self { pending, sent, .. } = self;
-        pending.iter().find_map(|pending| {
-            let id = conflicts.open().find(|conflict| pending.is_of(conflict))?.id;
-            if sent.contains(&id) {
-                return None;
+        let lost = &self.lost;
+        self.pending.retain(|report| {
+            let id = &report.what.id;
+            let is_open = conflicts.get(id).is_some_and(Conflict::is_open);
+            let waits = !report.is_reached(cursor) && (is_open || lost.iter().any(|lost| lost.what.id() == *id));
+            if !waits {
+                changed.insert(id.key.clone());
             }
-            sent.push(id);
-            Some(ClientFrame::Resolve { id, resolution: pending.resolution })
-        })
+            waits
+        });
+        self.pending.len() + self.lost.len() < before
     }
 
-    /// The keys whose decisions have changed since the last call.
+    /// How many messages wait for their answers.
+    pub(super) fn in_flight(&self) -> usize {
+        let lost = self.lost.iter().map(|report| report.progress);
+        let sent =
+            self.pending.iter().map(|report| report.progress).chain(lost).filter_map(|progress| match progress {
+                Progress::Sent { batch } => Some(batch),
+                _ => None,
+            });
+        sent.collect::<BTreeSet<u64>>().len()
+    }
+
+    /// The next message, which is sent from now on, under the number `batch`. To be asked after [`Decisions::settle`]. `waits` says
+    /// whether a write of a key waits here.
+    pub(super) fn take_message(
+        &mut self,
+        conflicts: &Conflicts,
+        names: &Names,
+        waits: &dyn Fn(&Key) -> bool,
+        batch: u64,
+        now_ms: u64,
+    ) -> Option<ClientFrame> {
+        // The write that has won comes back before what it has won over: the key has an entry then.
+        let goes = |report: &Report<Conflict>| report.is_due(now_ms) && !waits(&report.what.key);
+        if self.lost.iter().any(goes) {
+            let (mut table, mut rows, mut bytes) = (AuthorTable::default(), Vec::new(), 0);
+            for report in self.lost.iter_mut().filter(|report| goes(report)) {
+                bytes += report.what.bytes();
+                if rows.len() == PUSH_OPS_MAX || !rows.is_empty() && bytes > PUSH_BYTES_MAX {
+                    break;
+                }
+                report.progress = Progress::Sent { batch };
+                rows.push(WireConflict::new(&report.what, &mut table, names));
+            }
+            return Some(ClientFrame::Recover { batch, conflicts: rows, authors: table.into_authors() });
+        }
+        let is_open = |id: &ConflictId| conflicts.get(id).is_some_and(Conflict::is_open);
+        let report = self.pending.iter_mut().find(|report| {
+            let PendingResolution { id, is_private, .. } = &report.what;
+            !is_private && report.is_due(now_ms) && is_open(id) && !waits(&id.key)
+        })?;
+        report.progress = Progress::Sent { batch };
+        let PendingResolution { id, resolution, .. } = report.what.clone();
+        Some(ClientFrame::Resolve { batch, id, resolution })
+    }
+
+    /// A message was answered.
+    pub(super) fn handle_answer(&mut self, batch: u64, seq: Seq, exceptions: &[Exception], now_ms: u64) {
+        let exception = |index: u32| exceptions.iter().find(|exception| exception.index == index);
+        for report in &mut self.pending {
+            report.handle_answer(batch, seq, exception(0), now_ms);
+        }
+        let sent = self.lost.iter_mut().filter(|report| report.progress == Progress::Sent { batch });
+        for (index, report) in (0..).zip(sent) {
+            report.handle_answer(batch, seq, exception(index), now_ms);
+        }
+    }
+
+    /// When something is to be sent again, if it waits for that.
+    pub(super) fn wakes_at(&self) -> Option<u64> {
+        let lost = self.lost.iter().map(|report| report.progress);
+        let progress = self.pending.iter().map(|report| report.progress).chain(lost);
+        let times = progress.filter_map(|progress| match progress {
+            Progress::Waiting { until_ms } if until_ms > 0 => Some(until_ms),
+            _ => None,
+        });
+        times.min()
+    }
+
+    /// The keys of which something else is to be kept since the last call.
     pub(super) fn take_changed(&mut self) -> BTreeSet<Key> {
         mem::take(&mut self.changed)
     }
@@ -131,16 +318,18 @@ impl Decisions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AuthorId, HybridTime, ReplicaId, Side};
+    use crate::{HybridTime, ReplicaId, Side, Stamp, Winner};
+
+    const OWN: AuthorId = AuthorId(1);
+
+    fn stamp(ms: u64) -> Stamp {
+        Stamp::new(HybridTime::from_millis(ms), false, ReplicaId(1))
+    }
 
     fn conflict(seq: u64, resolution: Resolution) -> Conflict {
-        let side = |ms| Side {
-            value: None,
-            stamp: Stamp::new(HybridTime::from_millis(ms), false, ReplicaId(1)),
-            author: AuthorId(1),
-        };
-        let (id, key) = (ConflictId { seq: Seq(seq), index: 0 }, Key::parse("k").unwrap());
-        Conflict { id, seq: Seq(seq), key, winner: side(2 * seq), loser: side(2 * seq - 1), resolution }
+        let loser = Side { value: None, stamp: stamp(2 * seq - 1), author: OWN };
+        let winner = Winner { stamp: stamp(2 * seq), author: AuthorId(2) };
+        Conflict { key: Key::parse("k").unwrap(), loser, winner, seq: Seq(seq), resolution }
     }
 
     fn conflicts(rows: impl IntoIterator<Item = Conflict>) -> Conflicts {
@@ -149,34 +338,80 @@ mod tests {
         conflicts
     }
 
+    fn message(decisions: &mut Decisions, rows: &Conflicts, now_ms: u64) -> Option<ClientFrame> {
+        decisions.take_message(rows, &Names::new(), &|_| false, 5, now_ms)
+    }
+
+    fn dismissal(row: &Conflict) -> PendingResolution {
+        PendingResolution::new(row, Resolution::Dismissed, OWN)
+    }
+
     #[test]
     fn a_decision_is_sent_once_a_connection_until_it_is_done() {
         let (open, mut decisions) = (conflict(3, Resolution::Open), Decisions::default());
-        assert!(decisions.add(PendingResolution::new(&open, Resolution::Dismissed)));
-        assert!(!decisions.add(PendingResolution::new(&open, Resolution::Restored)), "the first stays");
+        assert!(decisions.add(dismissal(&open)));
+        assert!(!decisions.add(PendingResolution::new(&open, Resolution::Restored, OWN)), "the first stays");
         assert!(decisions.is_decided(&open));
-        let rows = conflicts([open]);
-        assert!(!decisions.settle(&rows));
-        let sent = ClientFrame::Resolve { id: ConflictId { seq: Seq(3), index: 0 }, resolution: Resolution::Dismissed };
-        assert_eq!(decisions.poll_resolve(&rows), Some(sent.clone()));
-        assert_eq!(decisions.poll_resolve(&rows), None);
+        let rows = conflicts([open.clone()]);
+        assert!(!decisions.settle(&rows, Seq(3)));
+        let sent = ClientFrame::Resolve { batch: 5, id: open.id(), resolution: Resolution::Dismissed };
+        assert_eq!(message(&mut decisions, &rows, 0), Some(sent.clone()));
+        assert_eq!((message(&mut decisions, &rows, 0), decisions.in_flight()), (None, 1));
         decisions.handle_disconnected();
-        assert_eq!(decisions.poll_resolve(&rows), Some(sent));
-        assert!(decisions.settle(&conflicts([conflict(3, Resolution::Restored)])), "somebody has decided");
-        assert_eq!(decisions.pending(), []);
+        assert_eq!(message(&mut decisions, &rows, 0), Some(sent));
+        assert!(decisions.settle(&conflicts([conflict(3, Resolution::Restored)]), Seq(3)), "somebody has decided");
+        assert_eq!(decisions.pending().count(), 0);
         assert_eq!(decisions.take_changed().len(), 1);
     }
 
     #[test]
-    fn what_a_rollback_took_back_is_decided_again() {
-        let rows = conflicts([
-            conflict(2, Resolution::Dismissed),
-            conflict(5, Resolution::Open),
-            conflict(6, Resolution::Restored),
-        ]);
+    fn what_is_refused_is_open_again_and_what_was_busy_is_sent_again() {
+        let check = |code: AckCode, data, is_decided: bool, wakes_at: Option<u64>| {
+            let (open, mut decisions) = (conflict(3, Resolution::Open), Decisions::default());
+            decisions.add(dismissal(&open));
+            let rows = conflicts([open.clone()]);
+            message(&mut decisions, &rows, 0).unwrap();
+            decisions.handle_answer(5, Seq(4), &[Exception { index: 0, code, data }], 100);
+            assert!(!decisions.settle(&rows, Seq(3)), "the base has not come to the answer");
+            decisions.settle(&rows, Seq(4));
+            assert_eq!((decisions.is_decided(&open), decisions.wakes_at()), (is_decided, wakes_at));
+            assert_eq!(message(&mut decisions, &rows, 200).is_some(), wakes_at.is_some_and(|at| at <= 200));
+        };
+        check(AckCode::Superseded, 0, false, None);
+        check(AckCode::NotAuthor, 0, false, None);
+        check(AckCode::Busy, 50, true, Some(150));
+        check(AckCode::Busy, 500, true, Some(600));
+        check(AckCode::ReadOnly, 0, true, Some(100 + WAIT_MS_MAX));
+    }
+
+    #[test]
+    fn who_dismisses_anothers_value_tells_nobody() {
+        let mut row = conflict(3, Resolution::Open);
+        row.loser.author = AuthorId(9);
+        let (rows, mut decisions) = (conflicts([row.clone()]), Decisions::default());
+        assert!(decisions.add(dismissal(&row)) && decisions.is_decided(&row));
+        decisions.settle(&rows, Seq(9));
+        assert_eq!((message(&mut decisions, &rows, 0), decisions.is_decided(&row)), (None, true));
+        assert!(decisions.settle(&conflicts([conflict(3, Resolution::Restored)]), Seq(9)));
+    }
+
+    #[test]
+    fn what_a_rollback_took_back_is_told_again() {
+        let rows =
+            vec![conflict(5, Resolution::Open), conflict(6, Resolution::Restored), conflict(7, Resolution::Archived)];
         let mut decisions = Decisions::default();
-        assert!(decisions.recover(&rows, Seq(4)));
-        let found: Vec<_> = decisions.pending().iter().map(|pending| (pending.winner, pending.resolution)).collect();
-        assert_eq!(found, [(conflict(6, Resolution::Open).winner.stamp, Resolution::Restored)]);
+        assert!(decisions.recover(rows, OWN));
+        let found: Vec<_> = decisions.pending().map(|pending| (pending.id.loser, pending.resolution)).collect();
+        assert_eq!(found, [(stamp(11), Resolution::Restored)]);
+        let (none, mut waiting) = (Conflicts::default(), decisions.clone());
+        let sent = waiting.take_message(&none, &Names::new(), &|_| true, 5, 0);
+        assert_eq!(sent, None, "the write that won goes first");
+        let Some(ClientFrame::Recover { conflicts: sent, .. }) = message(&mut decisions, &none, 0) else { panic!() };
+        assert_eq!(sent.iter().map(|row| row.loser).collect::<Vec<_>>(), [stamp(9)]);
+        assert!(
+            decisions.settle(&conflicts([conflict(5, Resolution::Dismissed)]), Seq(1)),
+            "it has a row of that name"
+        );
+        assert_eq!(decisions.lost().count(), 0);
     }
 }

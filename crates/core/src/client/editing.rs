@@ -5,7 +5,7 @@ use super::{
     outbox::seen,
     steps::{Step, Undone, Way, Write},
 };
-use crate::{Conflict, ConflictId, Entry, Key, Resolution, Stamp, Value};
+use crate::{Conflict, ConflictId, Conflicts, Entry, Key, Resolution, Stamp, Value};
 
 impl Client {
     /// What an edit that begins now will have seen of a key; pass it to [`Client::put`] when the edit is done.
@@ -73,27 +73,67 @@ impl Client {
 
     // Conflicts.
 
-    /// The conflicts about which nobody has decided, oldest first. O(rows × pending resolutions).
-    pub fn open_conflicts(&self) -> impl DoubleEndedIterator<Item = &Conflict> {
-        self.conflicts().open().filter(|conflict| !self.decisions.is_decided(conflict))
+    /// The conflict rows that the server has.
+    pub fn conflicts(&self) -> &Conflicts {
+        self.base.conflicts()
+    }
+
+    /// The conflict rows that the server has lost, and is told of.
+    pub fn lost_conflicts(&self) -> impl Iterator<Item = &Conflict> {
+        self.decisions.lost()
+    }
+
+    /// What was decided here about conflicts and is not confirmed.
+    pub fn resolutions(&self) -> impl Iterator<Item = &PendingResolution> {
+        self.decisions.pending()
+    }
+
+    /// How many losing values never got a conflict row, because there was no room; they are in the histories of their keys.
+    pub fn untold(&self) -> u64 {
+        self.verifier.untold()
+    }
+
+    /// The conflicts about which nobody has decided, oldest first; those that this device hides are left out.
+    /// O(rows × pending resolutions).
+    pub fn open_conflicts(&self) -> Vec<&Conflict> {
+        let lost = self.decisions.lost().filter(|lost| self.conflicts().get(&lost.id()).is_none());
+        let open = self.conflicts().open().chain(lost).filter(|conflict| !self.decisions.is_decided(conflict));
+        let mut open: Vec<_> = open.collect();
+        open.sort_by_key(|conflict| conflict.seq);
+        open
+    }
+
+    /// Whether one of them is of a key. O(log rows + rows of the key × pending resolutions).
+    pub fn is_in_conflict(&self, key: &Key) -> bool {
+        let lost = self.decisions.lost().filter(|lost| lost.key == *key);
+        let mut open = self.conflicts().of_key(key).iter().chain(lost).filter(|conflict| conflict.is_open());
+        open.any(|conflict| !self.decisions.is_decided(conflict))
     }
 
     /// Decides about a conflict: here at once, for everybody when possible. [`Resolution::Restored`] writes the losing value
-    /// again. Returns the stamp of what was written, if anything was. A conflict that is not open stays as it is.
+    /// again; [`Resolution::Dismissed`] lets it go for everybody if it is this user's own, and otherwise hides the conflict on
+    /// this device. Returns the stamp of what was written, if anything was. A conflict that is not open stays as it is.
     ///
     /// # Errors
     /// When the losing value cannot be written, or the server lets this client only read.
-    pub fn resolve(&mut self, id: ConflictId, resolution: Resolution, now_ms: u64) -> Result<Option<Stamp>, EditError> {
-        let Some(conflict) = self.open_conflicts().find(|conflict| conflict.id == id).cloned() else {
-            return Ok(None);
-        };
-        self.user.check_role()?;
+    pub fn resolve(
+        &mut self,
+        id: &ConflictId,
+        resolution: Resolution,
+        now_ms: u64,
+    ) -> Result<Option<Stamp>, EditError> {
+        let open = self.open_conflicts().into_iter().find(|conflict| conflict.id() == *id).cloned();
+        let Some(conflict) = open else { return Ok(None) };
+        let decision = PendingResolution::new(&conflict, resolution, self.user.author.id);
+        if !decision.is_private {
+            self.user.check_role()?;
+        }
         let written = match resolution {
-            Resolution::Open => return Ok(None),
+            Resolution::Open | Resolution::Archived => return Ok(None),
             Resolution::Dismissed => None,
             Resolution::Restored => self.restore(&conflict, now_ms)?,
         };
-        if self.decisions.add(PendingResolution::new(&conflict, resolution)) {
+        if self.decisions.add(decision) {
             self.output.say(Event::Conflicts);
         }
         self.evaluate(now_ms);

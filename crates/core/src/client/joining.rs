@@ -63,11 +63,13 @@ impl Client {
             Joined::Other => {
                 self.sender.outbox_mut().orphan();
                 self.siblings.handle_other_dictionary();
+                self.decisions.handle_other_dictionary();
                 self.base.start_over();
                 self.output.reset();
             }
             Joined::Forked(fork) => {
                 self.sender.handle_epoch();
+                self.decisions.handle_epoch();
                 self.step_back(fork);
             }
         }
@@ -95,10 +97,15 @@ impl Client {
         } else if is_any_lost {
             self.base.handle_incomplete();
         }
-        // Both: no client may skip either.
-        let is_decided = self.decisions.recover(self.base.conflicts(), shared);
-        if self.base.step_conflicts_back(shared) | is_decided {
+        let conflicts = self.base.take_conflicts(shared);
+        if !conflicts.is_empty() {
             self.output.say(Event::Conflicts);
+        }
+        if !conflicts.iter().all(|conflict| conflict.is_open() && self.user.is_writer()) {
+            self.base.handle_incomplete();
+        }
+        if self.user.is_writer() {
+            self.decisions.recover(conflicts, self.user.author.id);
         }
         if is_any_lost {
             self.output.reset();
@@ -148,7 +155,9 @@ impl Client {
     }
 
     fn handle_ack(&mut self, batch: u64, seq: Seq, exceptions: &[Exception], now_ms: u64) {
-        let Some(ops) = self.sender.take_answered(batch) else { return };
+        let Some(ops) = self.sender.take_answered(batch) else {
+            return self.decisions.handle_answer(batch, seq, exceptions, now_ms);
+        };
         let is_ahead = |exception: &&Exception| exception.code == AckCode::ClockAhead;
         if let Some(exception) = exceptions.iter().find(is_ahead) {
             self.time.handle_clock_ahead(exception.data, now_ms);

@@ -1,5 +1,5 @@
 //! What a local store keeps of a client, and what its siblings are told. Of the outbox both get the same: the rows of each
-//! key, with what was decided about the conflicts of that key.
+//! key, with what the server is to be told about the conflicts of that key.
 //!
 //! A store writes a [`LocalChange`] in one transaction, and the changes in their order. A crash may take the last of them. What is
 //! left is still a client's state of some moment: a row that has left the outbox is in the base.
@@ -8,13 +8,14 @@ use minicbor::Decoder;
 
 use super::{
     Client, Event, OutboxRow, PendingResolution, RowState,
+    decisions::KeptConflicts,
     journal::BaseChange,
     siblings::{Answer, Told, ToldRows},
 };
 use crate::{
-    Author, Key, ReplicaId, Seq, Stamp, Value, cbor_array,
+    Author, Conflict, Key, ReplicaId, Seq, Stamp, Value, cbor_array,
     mutants::mutant,
-    wire::{AckCode, encode},
+    wire::{AckCode, WireError, encode},
 };
 
 /// What a store has kept of a client. Empty where there is nothing.
@@ -73,9 +74,11 @@ impl Client {
         let (mut unreadable, mut are_decided) = (0, false);
         for (key, rows) in outbox {
             match read_key(rows) {
-                Ok((rows, resolutions)) => {
-                    rows.into_iter().for_each(|row| self.sender.outbox_mut().insert(key.clone(), row));
-                    resolutions.into_iter().for_each(|pending| are_decided |= self.decisions.add(pending));
+                Ok(kept) => {
+                    kept.rows.into_iter().for_each(|row| self.sender.outbox_mut().insert(key.clone(), row));
+                    kept.resolutions.into_iter().for_each(|pending| are_decided |= self.decisions.add(pending));
+                    kept.lost.into_iter().for_each(|conflict| are_decided |= self.decisions.add_lost(conflict));
+                    self.base.learn(kept.authors);
                 }
                 Err(_) => unreadable += 1,
             }
@@ -131,11 +134,16 @@ impl Client {
     fn key_bytes(&self, key: &Key) -> Option<Vec<u8>> {
         let rows: Vec<WireRow> = self.outbox().rows(key).iter().map(WireRow::from).collect();
         let resolutions = self.decisions.of_key(key);
+        let lost = self.decisions.lost_of_key(key, self.base.names());
+        if rows.is_empty() && resolutions.is_empty() && lost.is_none() {
+            return None;
+        }
         let mut bytes = encode(&rows);
-        if !resolutions.is_empty() {
+        if !resolutions.is_empty() || lost.is_some() {
             bytes.extend(encode(&resolutions));
         }
-        (!rows.is_empty() || !resolutions.is_empty()).then_some(bytes)
+        bytes.extend(lost.iter().flat_map(encode));
+        Some(bytes)
     }
 }
 
@@ -201,12 +209,25 @@ impl Client {
     }
 }
 
-/// What is kept of a key: its rows in the outbox, and what was decided about its conflicts.
-pub(super) fn read_key(bytes: &[u8]) -> Result<(Vec<OutboxRow>, Vec<PendingResolution>), minicbor::decode::Error> {
+/// What is kept of a key.
+pub(super) struct KeptKey {
+    /// Its rows in the outbox.
+    pub(super) rows: Vec<OutboxRow>,
+    /// What was decided about its conflicts.
+    pub(super) resolutions: Vec<PendingResolution>,
+    /// Its conflict rows that the server has lost.
+    pub(super) lost: Vec<Conflict>,
+    /// The names of the authors in those.
+    pub(super) authors: Vec<Author>,
+}
+
+pub(super) fn read_key(bytes: &[u8]) -> Result<KeptKey, WireError> {
     let mut decoder = Decoder::new(bytes);
     let rows: Vec<WireRow> = decoder.decode()?;
     let resolutions = if decoder.position() < bytes.len() { decoder.decode()? } else { Vec::new() };
-    Ok((rows.into_iter().map(OutboxRow::from).collect(), resolutions))
+    let lost = if decoder.position() < bytes.len() { decoder.decode()? } else { KeptConflicts::default() };
+    let (lost, authors) = lost.into_rows()?;
+    Ok(KeptKey { rows: rows.into_iter().map(OutboxRow::from).collect(), resolutions, lost, authors })
 }
 
 /// A row of the outbox as a store keeps it.

@@ -65,8 +65,8 @@ pub use view::Shown;
 use view::View;
 
 use crate::{
-    Author, AuthorId, AuthorName, Conflicts, Dictionary, DictionaryId, Key, Names, ReplicaId, Seq, Value,
-    limits::Limits,
+    Author, AuthorId, AuthorName, Dictionary, DictionaryId, Key, Names, ReplicaId, Seq, Value,
+    limits::{Limits, PUSHES_IN_FLIGHT_MAX},
     wire::{ClientFrame, ServerFrame, VERSIONS, WireError},
 };
 
@@ -153,7 +153,8 @@ impl Client {
 
     /// How many edits and decisions the server has not confirmed; a decision that comes with an edit is one with it.
     pub fn unconfirmed(&self) -> usize {
-        let alone = self.decisions.pending().iter().filter(|pending| self.outbox().shown(&pending.key).is_none());
+        let told = self.decisions.pending().filter(|pending| !pending.is_private);
+        let alone = told.filter(|pending| self.outbox().shown(&pending.id.key).is_none());
         self.outbox().active() + alone.count()
     }
 
@@ -165,16 +166,6 @@ impl Client {
     /// How many edits of siblings wait for the server.
     pub fn sibling_edits(&self) -> usize {
         self.siblings.edits()
-    }
-
-    /// The conflict rows.
-    pub fn conflicts(&self) -> &Conflicts {
-        self.base.conflicts()
-    }
-
-    /// What was decided here about conflicts and is not confirmed.
-    pub fn resolutions(&self) -> &[PendingResolution] {
-        self.decisions.pending()
     }
 
     /// What others changed while this device was away, once it has caught up; none if that is nothing, or was seen.
@@ -367,7 +358,7 @@ impl Client {
     fn evaluate(&mut self, now_ms: u64) {
         self.release();
         self.compare(now_ms);
-        self.send();
+        self.send(now_ms);
         self.say();
         self.set_timers(now_ms);
     }
@@ -391,7 +382,8 @@ impl Client {
         if !self.verifier.is_waiting() || self.base.lacks_any(|key| outbox.shown(key).is_some()) {
             return;
         }
-        match self.verifier.compare(self.base.entries(), self.base.cursor(), now_ms) {
+        let live = self.base.entries().live();
+        match self.verifier.compare(self.base.digest(), live, self.base.cursor(), now_ms) {
             None | Some(Finding::Same) => {}
             Some(Finding::Passed) => self.ask_digest(),
             Some(Finding::DiffersStill) => self.output.say(Event::Diverged),
@@ -402,12 +394,13 @@ impl Client {
         }
     }
 
-    fn send(&mut self) {
+    fn send(&mut self, now_ms: u64) {
         let Self { user, base, sender, decisions, siblings, link, timers, output, .. } = self;
         let holds_back = timers.is_set(Timer::Siblings);
         let may_go = |key: &Key, row: &OutboxRow| !holds_back || !siblings.precede(key, row);
         let (value_bytes_max, mut held) = (user.limits().value_bytes, Vec::new());
         while link.is_welcome()
+            && sender.in_flight() + decisions.in_flight() < PUSHES_IN_FLIGHT_MAX
             && let Some(push) = sender.take_push(value_bytes_max, &may_go, &mut held)
         {
             output.transmit(&push);
@@ -420,13 +413,19 @@ impl Client {
         if !base.is_settled() {
             return;
         }
-        if decisions.settle(base.conflicts()) {
+        if decisions.settle(base.conflicts(), base.cursor()) {
             output.say(Event::Conflicts);
         }
         while user.is_writer()
-            && let Some(resolve) = decisions.poll_resolve(base.conflicts())
+            && !decisions.is_empty()
+            && sender.in_flight() + decisions.in_flight() < PUSHES_IN_FLIGHT_MAX
         {
-            output.transmit(&resolve);
+            let batch = sender.next_batch();
+            let waits = |key: &Key| sender.outbox().shown(key).is_some();
+            match decisions.take_message(base.conflicts(), base.names(), &waits, batch, now_ms) {
+                Some(message) => output.transmit(&message),
+                None => break,
+            }
         }
     }
 
@@ -451,7 +450,8 @@ impl Client {
     }
 
     fn set_timers(&mut self, now_ms: u64) {
-        match self.outbox().wakes_at() {
+        let wakes = self.outbox().wakes_at().into_iter().chain(self.decisions.wakes_at());
+        match wakes.min() {
             Some(wakes_at_ms) => self.timers.set(Timer::Resend, wakes_at_ms),
             None => self.timers.stop(Timer::Resend),
         }

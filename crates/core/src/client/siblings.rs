@@ -208,7 +208,7 @@ impl Siblings {
         }
         for ToldRows { key, rows } in told.rows {
             // What was decided about conflicts is the sibling's to send.
-            let (rows, _) = read_key(&rows).unwrap_or_default();
+            let rows = read_key(&rows).map_or(Vec::new(), |kept| kept.rows);
             sibling.set(&key, rows, told.cursor);
         }
         if told.epoch != sibling.epoch {

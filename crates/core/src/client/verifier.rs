@@ -6,7 +6,7 @@
 //!
 //! It sends nothing and fetches nothing: the client does, by what is found here.
 
-use crate::{Dictionary, Seq, wire::Check};
+use crate::{Digest, Seq, wire::Check};
 
 /// At most one snapshot in this time mends a base whose digest differs.
 pub const HEAL_MS_MIN: u64 = 600_000;
@@ -40,6 +40,8 @@ pub(super) struct Verifier {
     is_due: bool,
     healed_at_ms: Option<u64>,
     divergences: u64,
+    /// As the server said last, see [`Check::untold`].
+    untold: u64,
 }
 
 impl Verifier {
@@ -51,6 +53,11 @@ impl Verifier {
     /// How often they were not.
     pub(super) fn divergences(&self) -> u64 {
         self.divergences
+    }
+
+    /// How many losing values have no conflict row.
+    pub(super) fn untold(&self) -> u64 {
+        self.untold
     }
 
     /// Takes nothing for verified until the server has answered.
@@ -84,6 +91,7 @@ impl Verifier {
 
     /// The server has said what its digest is.
     pub(super) fn handle_check(&mut self, check: Check) {
+        self.untold = check.untold;
         self.check = Some(check);
     }
 
@@ -97,13 +105,13 @@ impl Verifier {
         self.check.is_some()
     }
 
-    /// Compares what the server said with a settled base at its cursor; none if there is nothing to compare yet.
-    pub(super) fn compare(&mut self, base: &Dictionary, cursor: Seq, now_ms: u64) -> Option<Finding> {
+    /// Compares what the server said with the digest and the live entries of a settled base at its cursor; none if there is nothing to compare yet.
+    pub(super) fn compare(&mut self, digest: Digest, live: u64, cursor: Seq, now_ms: u64) -> Option<Finding> {
         let check = self.check.take_if(|check| check.seq <= cursor)?;
         if check.seq < cursor {
             return Some(Finding::Passed);
         }
-        if (check.digest, check.live) == (base.digest(), base.live()) {
+        if (check.digest, check.live) == (digest, live) {
             self.verified = Some(check.seq);
             return Some(Finding::Same);
         }
@@ -121,32 +129,31 @@ impl Verifier {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Digest;
 
     fn check(seq: u64, live: u64) -> Check {
-        Check { seq: Seq(seq), digest: Digest::default(), live, tombstones: 0 }
+        Check { seq: Seq(seq), digest: Digest::default(), live, tombstones: 0, untold: 0 }
     }
 
     #[test]
     fn an_answer_waits_for_its_seq() {
-        let (mut verifier, base) = (Verifier::default(), Dictionary::new());
-        assert_eq!(verifier.compare(&base, Seq(5), 0), None, "nothing to compare");
+        let (mut verifier, empty) = (Verifier::default(), Digest::default());
+        assert_eq!(verifier.compare(empty, 0, Seq(5), 0), None, "nothing to compare");
         verifier.handle_check(check(7, 0));
-        assert_eq!(verifier.compare(&base, Seq(6), 0), None);
+        assert_eq!(verifier.compare(empty, 0, Seq(6), 0), None);
         assert!(verifier.is_waiting());
-        assert_eq!(verifier.compare(&base, Seq(7), 0), Some(Finding::Same));
+        assert_eq!(verifier.compare(empty, 0, Seq(7), 0), Some(Finding::Same));
         assert_eq!((verifier.verified(), verifier.is_waiting()), (Some(Seq(7)), false));
         verifier.handle_check(check(8, 0));
-        assert_eq!(verifier.compare(&base, Seq(9), 0), Some(Finding::Passed));
+        assert_eq!(verifier.compare(empty, 0, Seq(9), 0), Some(Finding::Passed));
         assert_eq!(verifier.verified(), Some(Seq(7)), "that says nothing of the base");
     }
 
     #[test]
     fn a_base_is_not_fetched_again_and_again() {
-        let (mut verifier, base) = (Verifier::default(), Dictionary::new());
+        let (mut verifier, empty) = (Verifier::default(), Digest::default());
         let mut differs = |now_ms| {
             verifier.handle_check(check(1, 1));
-            verifier.compare(&base, Seq(1), now_ms)
+            verifier.compare(empty, 0, Seq(1), now_ms)
         };
         assert_eq!(differs(1000), Some(Finding::Differs));
         assert_eq!(differs(1000 + HEAL_MS_MIN - 1), Some(Finding::DiffersStill));
@@ -157,10 +164,10 @@ mod tests {
     /// The local clock was a day ahead when a base was mended, and was set right: nothing was mended for a day.
     #[test]
     fn a_clock_set_back_does_not_stop_the_mending() {
-        let (mut verifier, base) = (Verifier::default(), Dictionary::new());
+        let (mut verifier, empty) = (Verifier::default(), Digest::default());
         let mut differs = |now_ms| {
             verifier.handle_check(check(1, 1));
-            verifier.compare(&base, Seq(1), now_ms)
+            verifier.compare(empty, 0, Seq(1), now_ms)
         };
         assert_eq!(differs(86_400_000), Some(Finding::Differs));
         assert_eq!(differs(1000), Some(Finding::Differs));
@@ -169,12 +176,12 @@ mod tests {
 
     #[test]
     fn each_change_is_asked_about_once() {
-        let (mut verifier, base) = (Verifier::default(), Dictionary::new());
+        let (mut verifier, empty) = (Verifier::default(), Digest::default());
         assert!(verifier.is_behind(Seq(1)));
         verifier.handle_asked(Seq(1));
         assert!(!verifier.is_behind(Seq(1)) && verifier.is_behind(Seq(2)));
         verifier.handle_check(check(2, 0));
-        verifier.compare(&base, Seq(2), 0);
+        verifier.compare(empty, 0, Seq(2), 0);
         assert!(!verifier.is_behind(Seq(2)), "it is verified");
         verifier.handle_asked(Seq(3));
         verifier.handle_disconnected();

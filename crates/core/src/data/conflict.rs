@@ -1,22 +1,25 @@
 //! Conflicts: two people wrote the same key without having seen each other's write. One value stays; the other is kept
-//! as a version and shown in a conflict row, until somebody restores or dismisses it.
+//! as a version and shown in a conflict row, until somebody restores it or its author dismisses it.
+//!
+//! An open row carries the value that lost, and names the write that stayed: what stayed is the entry, or a version. A row that
+//! is closed carries no value. It remains, so that everybody learns of it, and so that the same write never loses again.
 
 use minicbor::{Decode, Encode};
 
-use crate::{AuthorId, Entry, Key, Seq, Stamp, Value, cbor_array, limits::CONFLICTS_MAX};
+use crate::{AuthorId, Digest, Entry, Key, Seq, Stamp, Value, cbor_array};
 
-/// A conflict's name: the batch in which it arose, and its number in the batch, for a batch may bring several.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A conflict's name: the key, and the stamp of the write that lost. A write loses once, whatever a rollback does to seqs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConflictId {
-    /// The batch.
-    pub seq: Seq,
-    /// Its number among the batch's rows.
-    pub index: u16,
+    /// The key that both wrote.
+    pub key: Key,
+    /// The write that did not stay.
+    pub loser: Stamp,
 }
 
-cbor_array!(ConflictId { seq, index });
+cbor_array!(ConflictId { key, loser });
 
-/// One of the two writes.
+/// A write to a key that is not its entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Side {
     /// The value, or nothing for a remove.
@@ -33,83 +36,139 @@ impl From<Entry> for Side {
     }
 }
 
+/// The write that stayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Winner {
+    /// When and by which replica.
+    pub stamp: Stamp,
+    /// By whom.
+    pub author: AuthorId,
+}
+
+impl From<&Entry> for Winner {
+    fn from(entry: &Entry) -> Self {
+        Self { stamp: entry.stamp, author: entry.author }
+    }
+}
+
 /// What has become of a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Resolution {
-    /// Nobody has looked at it.
+    /// Nobody has decided.
     #[n(0)]
     Open,
-    /// Somebody let the losing value go.
+    /// Who had lost let the value go.
     #[n(1)]
     Dismissed,
     /// Somebody wrote the losing value again.
     #[n(2)]
     Restored,
+    /// Nobody decided for long. The value is in the history of its key.
+    #[n(3)]
+    Archived,
 }
 
 /// A conflict row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
-    /// Its name.
-    pub id: ConflictId,
-    /// The batch that changed it last: its own, or the one that resolved it.
-    pub seq: Seq,
     /// The key that both wrote.
     pub key: Key,
-    /// What stayed.
-    pub winner: Side,
-    /// What did not.
+    /// What did not stay. Its value goes when the row is closed.
     pub loser: Side,
+    /// What stayed.
+    pub winner: Winner,
+    /// The batch that changed the row last.
+    pub seq: Seq,
     /// What has become of it.
     pub resolution: Resolution,
 }
 
-/// The newest conflict rows of a dictionary in the order of their names. At most [`CONFLICTS_MAX`], open or resolved: when a
-/// newer one comes, the oldest leaves. The rule is the same on the server and on every client, so no server has to tell which
-/// rows have left.
+impl Conflict {
+    /// Its name.
+    pub fn id(&self) -> ConflictId {
+        ConflictId { key: self.key.clone(), loser: self.loser.stamp }
+    }
+
+    /// Whether nobody has decided.
+    pub fn is_open(&self) -> bool {
+        self.resolution == Resolution::Open
+    }
+
+    /// Closes it in the batch of `seq`.
+    pub fn close(&mut self, resolution: Resolution, seq: Seq) {
+        (self.resolution, self.seq, self.loser.value) = (resolution, seq, None);
+    }
+
+    /// Rounded up, the bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        self.key.as_str().len() + self.loser.value.as_ref().map_or(0, |value| value.as_str().len()) + 128
+    }
+
+    fn name(&self) -> (&Key, Stamp) {
+        (&self.key, self.loser.stamp)
+    }
+}
+
+/// The conflict rows of a dictionary, with their digest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Conflicts(Vec<Conflict>);
+pub struct Conflicts {
+    /// In the order of their names.
+    rows: Vec<Conflict>,
+    digest: Digest,
+}
 
 impl Conflicts {
     /// Adds a row or replaces the one of the same name.
     pub fn set(&mut self, conflict: Conflict) {
-        match self.position(conflict.id) {
-            Ok(position) => self.0[position] = conflict,
-            Err(position) => self.0.insert(position, conflict),
+        self.digest.add_conflict(&conflict);
+        match self.position(&conflict.key, conflict.loser.stamp) {
+            Ok(position) => {
+                let old = std::mem::replace(&mut self.rows[position], conflict);
+                self.digest.subtract_conflict(&old);
+            }
+            Err(position) => self.rows.insert(position, conflict),
         }
-        let excess = self.0.len().saturating_sub(CONFLICTS_MAX as usize);
-        self.0.drain(..excess);
     }
 
-    /// Goes back to how the rows were at `fork`: a server that has lost what came after knows them so. Returns whether any
-    /// changed.
-    pub fn step_back(&mut self, fork: Seq) -> bool {
-        let above = |conflict: &Conflict| conflict.seq > fork;
-        let changed = self.0.iter().any(above);
-        self.0.retain(|conflict| conflict.id.seq <= fork);
-        for conflict in self.0.iter_mut().filter(|conflict| above(conflict)) {
-            (conflict.seq, conflict.resolution) = (conflict.id.seq, Resolution::Open);
+    /// Takes out the rows that changed above `fork`, which a server that was set back has otherwise or not at all.
+    pub fn take_above(&mut self, fork: Seq) -> Vec<Conflict> {
+        let (above, rest) = std::mem::take(&mut self.rows).into_iter().partition(|conflict| conflict.seq > fork);
+        self.rows = rest;
+        for conflict in &above {
+            self.digest.subtract_conflict(conflict);
         }
-        changed
+        above
     }
 
     /// A row by its name.
-    pub fn get(&self, id: ConflictId) -> Option<&Conflict> {
-        self.position(id).ok().map(|position| &self.0[position])
+    pub fn get(&self, id: &ConflictId) -> Option<&Conflict> {
+        self.position(&id.key, id.loser).ok().map(|position| &self.rows[position])
     }
 
-    fn position(&self, id: ConflictId) -> Result<usize, usize> {
-        self.0.binary_search_by_key(&id, |conflict| conflict.id)
+    fn position(&self, key: &Key, loser: Stamp) -> Result<usize, usize> {
+        self.rows.binary_search_by(|conflict| conflict.name().cmp(&(key, loser)))
     }
 
-    /// The rows, oldest first.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Conflict> {
-        self.0.iter()
+    /// The rows in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = &Conflict> {
+        self.rows.iter()
     }
 
-    /// Those that nobody has resolved, oldest first.
-    pub fn open(&self) -> impl DoubleEndedIterator<Item = &Conflict> {
-        self.iter().filter(|conflict| conflict.resolution == Resolution::Open)
+    /// The rows of a key.
+    pub fn of_key(&self, key: &Key) -> &[Conflict] {
+        let first = self.rows.partition_point(|conflict| conflict.key < *key);
+        let count = self.rows[first..].partition_point(|conflict| conflict.key == *key);
+        &self.rows[first..first + count]
+    }
+
+    /// Those that nobody has decided, in the order of their names.
+    pub fn open(&self) -> impl Iterator<Item = &Conflict> {
+        self.iter().filter(|conflict| conflict.is_open())
+    }
+
+    /// The digest of the open rows.
+    pub fn digest(&self) -> Digest {
+        self.digest
     }
 }

@@ -1,25 +1,38 @@
 //! The digest of a dictionary: 128 bits that two replicas compare to know that they hold the same.
 //!
-//! It is the sum, modulo 2^128, of a hash of each live entry, so that one change costs one hash taken out and one put in,
-//! whatever the number of entries. It detects divergence, not tampering: sums of hashes can be forged.
+//! It is the sum, modulo 2^128, of a hash of each live entry and of each open conflict row, so that one change costs one hash taken
+//! out and one put in, whatever their number. It detects divergence, not tampering: sums of hashes can be forged. Tombstones and
+//! closed rows are not in it, since they are purged one day.
+
+use std::ops::{Add, Sub};
 
 use minicbor::{Decode, Decoder, Encode, Encoder, bytes::ByteSlice, decode, encode};
 
-use crate::{Entry, Key};
+use crate::{Conflict, Entry, Key};
 
-/// The sum of the hashes of the live entries. The empty dictionary's is zero.
+/// The sum of the hashes of what is live. The empty dictionary's is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Digest(u128);
 
 impl Digest {
     /// Adds an entry; a tombstone adds nothing.
     pub fn add(&mut self, key: &Key, entry: &Entry) {
-        self.0 = self.0.wrapping_add(hash(key, entry));
+        self.0 = self.0.wrapping_add(entry_hash(key, entry));
     }
 
     /// Takes out an entry that was added.
     pub fn subtract(&mut self, key: &Key, entry: &Entry) {
-        self.0 = self.0.wrapping_sub(hash(key, entry));
+        self.0 = self.0.wrapping_sub(entry_hash(key, entry));
+    }
+
+    /// Adds a conflict row; one that is closed adds nothing.
+    pub fn add_conflict(&mut self, conflict: &Conflict) {
+        self.0 = self.0.wrapping_add(conflict_hash(conflict));
+    }
+
+    /// Takes out a conflict row that was added.
+    pub fn subtract_conflict(&mut self, conflict: &Conflict) {
+        self.0 = self.0.wrapping_sub(conflict_hash(conflict));
     }
 
     /// Big-endian.
@@ -33,14 +46,48 @@ impl Digest {
     }
 }
 
-/// The first 16 bytes, big-endian, of BLAKE3 over: the key's length (u32, big-endian), the key, the stamp (16 bytes), the
-/// value's length (u32, big-endian), the value.
-fn hash(key: &Key, entry: &Entry) -> u128 {
+impl Add for Digest {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
+}
+
+impl Sub for Digest {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.wrapping_sub(other.0))
+    }
+}
+
+/// The hash of: the key's length (u32, big-endian), the key, the stamp (16 bytes), the value's length (u32, big-endian), the
+/// value.
+fn entry_hash(key: &Key, entry: &Entry) -> u128 {
     let Some(value) = &entry.value else { return 0 };
     let (key, value) = (key.as_str().as_bytes(), value.as_str().as_bytes());
     let key_length = (key.len() as u32).to_be_bytes();
     let value_length = (value.len() as u32).to_be_bytes();
-    let parts = [&key_length, key, &entry.stamp.to_bytes(), &value_length, value];
+    hash([&key_length, key, &entry.stamp.to_bytes(), &value_length, value])
+}
+
+/// The hash of: 4 bytes of ones, which no entry begins with; the key's length (u32, big-endian), the key; the stamps of the loser
+/// and of the winner (16 bytes each); the value's length (u32, big-endian; all ones for a remove), the value.
+fn conflict_hash(conflict: &Conflict) -> u128 {
+    if !conflict.is_open() {
+        return 0;
+    }
+    let (key, value) = (conflict.key.as_str().as_bytes(), conflict.loser.value.as_ref());
+    let begin = u64::from(u32::MAX) << 32 | key.len() as u64;
+    let stamps = [conflict.loser.stamp.to_bytes(), conflict.winner.stamp.to_bytes()].concat();
+    let value_length = value.map_or(u32::MAX, |value| value.as_str().len() as u32).to_be_bytes();
+    let value = value.map_or(&b""[..], |value| value.as_str().as_bytes());
+    hash([&begin.to_be_bytes(), key, &stamps, &value_length, value])
+}
+
+/// The first 16 bytes, big-endian, of BLAKE3 over the parts.
+fn hash(parts: [&[u8]; 5]) -> u128 {
     let hash = match gather(parts, &mut [0; BUFFER_BYTES]) {
         Some(message) => blake3::hash(message),
         None => parts.iter().fold(&mut blake3::Hasher::new(), |hasher, part| hasher.update(part)).finalize(),

@@ -17,7 +17,7 @@ mod conflict;
 mod lineage;
 
 pub use author::{Author, AuthorId, AuthorName, Names};
-pub use conflict::{Conflict, ConflictId, Conflicts, Resolution, Side};
+pub use conflict::{Conflict, ConflictId, Conflicts, Resolution, Side, Winner};
 pub use dictionary::{Dictionary, DictionaryId};
 pub use digest::Digest;
 pub use entry::{Entry, Rank, Seq};

@@ -3,7 +3,7 @@
 //! Everything here looks at the operation, the rows of its key, the counters and the record's context, and changes nothing.
 
 use crate::{
-    AuthorId, Entry, HybridTime, Key, ReplicaId, Seq, Side, Stamp, Value, ValueError,
+    AuthorId, ConflictId, Entry, HybridTime, Key, ReplicaId, Seq, Side, Stamp, Value, ValueError,
     limits::{CLOCK_AHEAD_MS_MAX, Limits},
     mutants::mutant,
     server::{Counters, Outcome, Row, Rows, record::Context},
@@ -62,8 +62,9 @@ pub(super) fn is_known<R: Rows>(rows: &mut R, key: &Key, row: &Row, new: &Entry)
     if mutant!("a resend is new") {
         return Ok(false);
     }
-    // A version is always below the entry.
-    Ok(new.stamp < row.entry.stamp && rows.has_version(key, new.stamp)?)
+    // A version is always below the entry. One that lost a conflict may have left the history.
+    let id = || ConflictId { key: key.clone(), loser: new.stamp };
+    Ok(new.stamp < row.entry.stamp && (rows.has_version(key, new.stamp)? || rows.conflict(&id())?.is_some()))
 }
 
 /// How far ahead a stamp may be. One step above the entry is always admitted, so a wrong clock poisons no key.

@@ -13,5 +13,5 @@ mod session;
 
 pub use hub::{Commit, Hub};
 pub use record::{Actor, Command, Context, Outcome, Receipt, Record};
-pub use rows::{Counters, Place, Row, Rows};
+pub use rows::{ConflictRow, Counters, Place, Row, Rows};
 pub use session::{Broadcast, CatchUp, Deadlines, Opened, Request, Session};

@@ -8,7 +8,7 @@
 //! A record owns all that it holds, so that it can be encoded and kept in a log.
 
 use crate::{
-    Author, ConflictId, Resolution, Seq,
+    Author, Conflict, ConflictId, Names, Resolution, Seq,
     limits::Limits,
     wire::{AckCode, Exception, Op, Role},
 };
@@ -52,14 +52,22 @@ pub enum Command {
         /// The operations.
         ops: Vec<Op>,
     },
-    /// Resolve a conflict. Its record shares its seq with none before it: `by_seq` has resolved rows at the first place
-    /// of their seq.
+    /// Close a conflict row.
     Resolve {
         /// Which.
         id: ConflictId,
         /// How.
         resolution: Resolution,
     },
+    /// Bring open conflict rows back that the server has lost, unless it has rows of their names.
+    Recover {
+        /// The rows.
+        conflicts: Vec<Conflict>,
+        /// The names of their authors.
+        names: Names,
+    },
+    /// Close the rows that nobody has decided for [`CONFLICT_MS_MAX`](crate::limits::CONFLICT_MS_MAX).
+    Expire,
 }
 
 /// The answer to a command, to be sent after the commit.
@@ -67,7 +75,7 @@ pub enum Command {
 pub struct Receipt {
     /// When a cursor has reached it, the effects are in its base.
     pub seq: Seq,
-    /// What became of each operation of a push, in their order; of any other command, one outcome.
+    /// What became of each operation of a push, or of each row that was brought back, in their order; of a resolution, one outcome.
     pub outcomes: Vec<Outcome>,
 }
 
@@ -91,6 +99,8 @@ impl Command {
         match self {
             Self::Push { ops } => ops.len(),
             Self::Resolve { .. } => 1,
+            Self::Recover { conflicts, .. } => conflicts.len(),
+            Self::Expire => 0,
         }
     }
 
@@ -98,7 +108,8 @@ impl Command {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Push { ops } => ops.iter().map(|op| op.key.len() + op.value.as_ref().map_or(0, String::len)).sum(),
-            Self::Resolve { .. } => 0,
+            Self::Resolve { .. } | Self::Expire => 0,
+            Self::Recover { conflicts, .. } => conflicts.iter().map(Conflict::bytes).sum(),
         }
     }
 }

@@ -40,17 +40,18 @@ pub trait Rows {
     ///
     /// # Errors
     /// When the store cannot read.
-    fn conflict(&mut self, id: ConflictId) -> Result<Option<Conflict>, Self::Error>;
-    /// Sets a conflict row and moves it in `by_seq` from `replaced` to its [`Conflict::place`].
+    fn conflict(&mut self, id: &ConflictId) -> Result<Option<ConflictRow>, Self::Error>;
+    /// Sets a conflict row and moves it in `by_seq` from the place `replaced` to its own.
     ///
     /// # Errors
     /// When the store cannot write.
-    fn set_conflict(&mut self, conflict: &Conflict, replaced: Option<Place>) -> Result<(), Self::Error>;
-    /// Removes the conflict row of the lowest id, and its place.
+    fn set_conflict(&mut self, row: &ConflictRow, replaced: Option<Place>) -> Result<(), Self::Error>;
+    /// The conflict rows that are open, in the order of their names. At most
+    /// [`CONFLICT_BYTES_MAX`](crate::limits::CONFLICT_BYTES_MAX).
     ///
     /// # Errors
-    /// When the store cannot write.
-    fn drop_oldest_conflict(&mut self) -> Result<(), Self::Error>;
+    /// When the store cannot read.
+    fn open_conflicts(&mut self) -> Result<Vec<ConflictRow>, Self::Error>;
 
     /// The name of an author.
     ///
@@ -84,14 +85,6 @@ pub struct Place {
     pub index: u16,
 }
 
-impl Conflict {
-    /// Where `by_seq` has the row: where it arose, or alone in the batch that resolved it.
-    pub fn place(&self) -> Place {
-        let index = if self.seq == self.id.seq { self.id.index } else { 0 };
-        Place { seq: self.seq, index }
-    }
-}
-
 /// An entry as the server keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -112,6 +105,26 @@ impl Row {
     }
 }
 
+/// A conflict row as the server keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConflictRow {
+    /// What travels.
+    pub conflict: Conflict,
+    /// With the row's seq its [`Place`].
+    pub index: u16,
+    /// The author whose connection made it, and has so much less room for others.
+    pub maker: AuthorId,
+    /// The server's time when it was made.
+    pub made_ms: u64,
+}
+
+impl ConflictRow {
+    /// Where `by_seq` has it.
+    pub fn place(&self) -> Place {
+        Place { seq: self.conflict.seq, index: self.index }
+    }
+}
+
 /// The counters of a dictionary. They change with every commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -119,21 +132,26 @@ pub struct Counters {
     pub head: Seq,
     /// What has been purged.
     pub horizon: Horizon,
-    /// The digest of the live entries.
+    /// The digest of the live entries and the open conflict rows.
     pub digest: Digest,
     /// How many entries have a value.
     pub live: u64,
     /// How many have none.
     pub tombstones: u64,
-    /// How many conflict rows there are.
-    pub conflicts: u32,
+    /// How many conflict rows are open.
+    pub conflicts: u64,
+    /// The bytes that these take.
+    pub conflict_bytes: u64,
+    /// See [`Check::untold`].
+    pub untold: u64,
 }
 
-cbor_array!(Counters { head, horizon, digest, live, tombstones, conflicts });
+cbor_array!(Counters { head, horizon, digest, live, tombstones, conflicts, conflict_bytes, untold });
 
 impl Counters {
     /// What a replica at the head must hold.
     pub fn check(&self) -> Check {
-        Check { seq: self.head, digest: self.digest, live: self.live, tombstones: self.tombstones }
+        let Self { head, digest, live, tombstones, untold, .. } = *self;
+        Check { seq: head, digest, live, tombstones, untold }
     }
 }

@@ -104,8 +104,8 @@ pub enum Request {
         command: Command,
         /// Who asks.
         actor: Actor,
-        /// The number of the batch, if the client waits for an answer: call [`Session::handle_receipt`] with it.
-        batch: Option<u64>,
+        /// The number that the answer repeats: call [`Session::handle_receipt`] with it.
+        batch: u64,
     },
     /// Read what changed after a cursor; answer with [`Session::handle_catch_up`].
     CatchUp {
@@ -156,7 +156,7 @@ pub struct Session {
     lineage: Lineage,
     /// What the client has been sent, once it follows.
     cursor: Seq,
-    /// Pushes without an ack.
+    /// Commands without an ack.
     in_flight: usize,
     deadline_ms: u64,
     transmits: VecDeque<Bytes>,
@@ -195,7 +195,7 @@ impl Session {
         matches!(self.phase, Phase::Closed)
     }
 
-    /// Whether the driver may read a frame: nothing is being opened, and not too many pushes wait for their acks.
+    /// Whether the driver may read a frame: nothing is being opened, and not too many commands wait for their acks.
     pub fn wants_frame(&self) -> bool {
         !matches!(self.phase, Phase::Opening(_) | Phase::Closed)
             && self.in_flight < PUSHES_IN_FLIGHT_MAX
@@ -233,10 +233,7 @@ impl Session {
             // The driver reads none until the dictionary is open; what it may do is not known before.
             (Phase::Opening(_), _) => self.close(ByeCode::Protocol, "a frame before Welcome", 0),
             (_, ClientFrame::Hello { .. }) => self.close(ByeCode::Protocol, "Hello was said before", 0),
-            (_, ClientFrame::Push { batch, ops }) => {
-                self.in_flight += 1;
-                self.request_command(Command::Push { ops }, Some(batch));
-            }
+            (_, ClientFrame::Push { batch, ops }) => self.request_command(Command::Push { ops }, batch),
             (_, ClientFrame::Ping { client_ms }) => {
                 self.transmit(&ServerFrame::Pong { client_ms, server_ms: now_ms });
             }
@@ -248,15 +245,26 @@ impl Session {
                 self.cursor = cursor;
                 self.read();
             }
-            (_, ClientFrame::Resolve { id, resolution }) => {
-                self.request_command(Command::Resolve { id, resolution }, None);
+            (_, ClientFrame::Resolve { batch, id, resolution }) => {
+                self.request_command(Command::Resolve { id, resolution }, batch);
+            }
+            (_, ClientFrame::Recover { batch, conflicts, authors }) => {
+                let rows = conflicts.into_iter().map(|conflict| conflict.into_conflict(&authors)).collect();
+                match rows {
+                    Ok(conflicts) => {
+                        let names = authors.into_iter().collect();
+                        self.request_command(Command::Recover { conflicts, names }, batch);
+                    }
+                    Err(error) => self.close(ByeCode::Protocol, &error.to_string(), 0),
+                }
             }
             (_, ClientFrame::Check) => self.requests.push_back(Request::Check),
         }
     }
 
-    fn request_command(&mut self, command: Command, batch: Option<u64>) {
+    fn request_command(&mut self, command: Command, batch: u64) {
         let actor = self.actor.clone().expect("Hello comes first");
+        self.in_flight += 1;
         self.requests.push_back(Request::Apply { command, actor, batch });
     }
 
@@ -299,7 +307,7 @@ impl Session {
         }
     }
 
-    /// A push is on disk.
+    /// A command is on disk.
     pub fn handle_receipt(&mut self, batch: u64, receipt: &Receipt) {
         self.in_flight -= 1;
         if !self.is_closed() {

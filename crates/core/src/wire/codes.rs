@@ -27,6 +27,8 @@ pub enum AckCode {
     Full,
     /// Held: the value is no compact JSON text, or nests too deep.
     BadValue,
+    /// Held: only the author of the losing write may dismiss it for everybody.
+    NotAuthor,
     /// A code of a later version, which has the class of its number.
     Unknown(u32),
 }
@@ -42,6 +44,7 @@ codes!(AckCode {
     23 BadKey,
     24 Full,
     25 BadValue,
+    26 NotAuthor,
 });
 
 /// The class of an [`AckCode`].

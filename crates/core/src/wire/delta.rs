@@ -7,8 +7,7 @@ use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
 use super::WireError;
 use crate::{
-    Author, AuthorId, AuthorName, Conflict, ConflictId, Entry, Key, Names, Resolution, Seq, Side, Stamp, Value,
-    cbor_array,
+    Author, AuthorId, AuthorName, Conflict, Entry, Key, Names, Resolution, Seq, Side, Stamp, Value, Winner, cbor_array,
 };
 
 /// A change of a dictionary.
@@ -44,9 +43,7 @@ impl Change {
         let author = 96;
         match self {
             Self::Entry(key, entry) => key.as_str().len() + value(&entry.value) + 48 + author,
-            Self::Conflict(c) => {
-                c.key.as_str().len() + value(&c.winner.value) + value(&c.loser.value) + 2 * author + 112
-            }
+            Self::Conflict(conflict) => conflict.bytes() + 2 * author,
         }
     }
 }
@@ -133,37 +130,28 @@ pub struct WireEntry {
 
 cbor_array!(WireEntry { key, value, stamp, seq, author });
 
-/// A side of a conflict in a Delta.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WireSide {
-    /// The value, or none for a remove.
-    pub value: Option<Value>,
-    /// When and by which replica it was written.
-    pub stamp: Stamp,
-    /// Position among the frame's authors.
-    pub author: u32,
-}
-
-cbor_array!(WireSide { value, stamp, author });
-
-/// A conflict row in a Delta.
+/// A conflict row in a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WireConflict {
-    /// Its name.
-    pub id: ConflictId,
-    /// The batch that changed it last.
-    pub seq: Seq,
     /// The key that both wrote.
     pub key: Key,
-    /// What stayed.
-    pub winner: WireSide,
-    /// What did not.
-    pub loser: WireSide,
+    /// The value that did not stay; none for a remove, and in a row that is closed.
+    pub value: Option<Value>,
+    /// When and by which replica that was written. With the key it is the row's name.
+    pub loser: Stamp,
+    /// By whom: a position among the frame's authors.
+    pub loser_author: u32,
+    /// The write that stayed.
+    pub winner: Stamp,
+    /// By whom: a position among the frame's authors.
+    pub winner_author: u32,
+    /// The batch that changed the row last.
+    pub seq: Seq,
     /// What has become of it.
     pub resolution: Resolution,
 }
 
-cbor_array!(WireConflict { id, seq, key, winner, loser, resolution });
+cbor_array!(WireConflict { key, value, loser, loser_author, winner, winner_author, seq, resolution });
 
 impl Delta {
     /// Packs changes into frames of at most `frame_bytes`, or of one change that takes more. The first frame continues `prev`, the
@@ -254,18 +242,16 @@ impl Delta {
 impl WireConflict {
     /// A conflict row with its authors by position.
     pub fn new(conflict: &Conflict, table: &mut AuthorTable, names: &Names) -> Self {
-        let mut side = |side: &Side| WireSide {
-            value: side.value.clone(),
-            stamp: side.stamp,
-            author: table.position(side.author, names),
-        };
+        let Conflict { key, loser, winner, seq, resolution } = conflict;
         Self {
-            id: conflict.id,
-            seq: conflict.seq,
-            key: conflict.key.clone(),
-            winner: side(&conflict.winner),
-            loser: side(&conflict.loser),
-            resolution: conflict.resolution,
+            key: key.clone(),
+            value: loser.value.clone(),
+            loser: loser.stamp,
+            loser_author: table.position(loser.author, names),
+            winner: winner.stamp,
+            winner_author: table.position(winner.author, names),
+            seq: *seq,
+            resolution: *resolution,
         }
     }
 
@@ -274,11 +260,10 @@ impl WireConflict {
     /// # Errors
     /// When it names an author that is not among `authors`.
     pub fn into_conflict(self, authors: &[Author]) -> Result<Conflict, WireError> {
-        let side = |side: WireSide| -> Result<Side, WireError> {
-            Ok(Side { value: side.value, stamp: side.stamp, author: author_at(authors, side.author)? })
-        };
-        let (winner, loser) = (side(self.winner)?, side(self.loser)?);
-        Ok(Conflict { id: self.id, seq: self.seq, key: self.key, winner, loser, resolution: self.resolution })
+        let Self { key, value, loser, loser_author, winner, winner_author, seq, resolution } = self;
+        let loser = Side { value, stamp: loser, author: author_at(authors, loser_author)? };
+        let winner = Winner { stamp: winner, author: author_at(authors, winner_author)? };
+        Ok(Conflict { key, loser, winner, seq, resolution })
     }
 }
 

@@ -8,7 +8,7 @@
 
 use minicbor::{Decode, Decoder, Encode, bytes::ByteVec};
 
-use super::{AckCode, ByeCode, Delta};
+use super::{AckCode, ByeCode, Delta, WireConflict};
 use crate::{
     Author, ConflictId, DictionaryId, Digest, Epoch, Lineage, PastEpoch, ReplicaId, Resolution, Seq, Stamp, cbor_array,
     codec::{check_definite, frames},
@@ -161,8 +161,10 @@ pub enum ClientFrame {
         /// The cursor.
         cursor: Seq,
     },
-    /// Resolves a conflict.
+    /// Closes a conflict row.
     Resolve {
+        /// As in a Push.
+        batch: u64,
         /// The conflict.
         id: ConflictId,
         /// What has become of it.
@@ -170,6 +172,15 @@ pub enum ClientFrame {
     },
     /// Asks for a Check.
     Check,
+    /// Brings open conflict rows back that a server has lost.
+    Recover {
+        /// As in a Push.
+        batch: u64,
+        /// The rows.
+        conflicts: Vec<WireConflict>,
+        /// The authors that they name by position.
+        authors: Vec<Author>,
+    },
 }
 
 frames!(ClientFrame {
@@ -178,8 +189,9 @@ frames!(ClientFrame {
     2 Ping { client_ms },
     3 Presence { blob },
     4 Resume { epoch, cursor },
-    5 Resolve { id, resolution },
+    5 Resolve { batch, id, resolution },
     6 Check,
+    7 Recover { batch, conflicts, authors },
 });
 
 /// What the client may do.
@@ -259,9 +271,9 @@ pub enum ServerFrame {
     },
     /// What changed.
     Delta(Delta),
-    /// The answer to a Push, sent when the operations are on the disk.
+    /// The answer to a Push, a Resolve or a Recover, sent when what it asks for is on the disk.
     Ack {
-        /// The Push's number.
+        /// Its number.
         batch: u64,
         /// When the client's cursor has reached it, the operations' effects are in its base.
         seq: Seq,
@@ -315,15 +327,17 @@ frames!(ServerFrame {
 pub struct Check {
     /// The seq.
     pub seq: Seq,
-    /// The digest of the live entries.
+    /// The digest of the live entries and the open conflict rows.
     pub digest: Digest,
     /// How many entries have a value.
     pub live: u64,
     /// How many entries are tombstones.
     pub tombstones: u64,
+    /// How many losing values never got a conflict row, because there was no room. They are in the histories of their keys.
+    pub untold: u64,
 }
 
-cbor_array!(Check { seq, digest, live, tombstones });
+cbor_array!(Check { seq, digest, live, tombstones, untold });
 
 impl ClientFrame {
     /// The Hello of a client that has nothing yet, and does not tell its time.
@@ -358,7 +372,7 @@ impl ClientFrame {
             let versions: Versions = behind.decode()?;
             VERSIONS.common(versions).ok_or(WireError::Version(versions))?;
         }
-        let frame: Self = decode(bytes, |id| id <= 6)?;
+        let frame: Self = decode(bytes, |id| id <= 7)?;
         match &frame {
             Self::Hello { lineage, token, prefix, .. } => {
                 check_count("lineage", lineage.len(), LINEAGE_MAX)?;
@@ -373,6 +387,7 @@ impl ClientFrame {
                 ops.iter().try_for_each(|op| check_count("seen", op.seen.len(), SEEN_MAX))?;
             }
             Self::Presence { blob } => check_bytes("presence", blob.len(), PRESENCE_BYTES_MAX)?,
+            Self::Recover { conflicts, .. } => check_count("recover", conflicts.len(), PUSH_OPS_MAX)?,
             Self::Ping { .. } | Self::Resume { .. } | Self::Resolve { .. } | Self::Check => {}
         }
         Ok(frame)

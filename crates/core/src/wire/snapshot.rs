@@ -28,7 +28,7 @@ pub struct Header {
     pub seq: Seq,
     /// What has been purged.
     pub horizon: Horizon,
-    /// The digest of the live entries.
+    /// The digest of the live entries and the open conflict rows.
     pub digest: Digest,
 }
 
@@ -84,8 +84,8 @@ struct WireHeader {
 
 cbor_array!(WireHeader { dictionary, epoch, lineage, seq, horizon, digest, prefix });
 
-/// The columns of a chunk: one number or run of bytes for each entry. A chunk without entries is the end of the snapshot, and has the
-/// conflict rows.
+/// The columns of a chunk: one number or run of bytes for each entry. After the entries come chunks of conflict rows; a chunk of
+/// neither is the end of the snapshot.
 #[derive(Debug, Default)]
 struct Columns {
     count: u32,
@@ -168,12 +168,25 @@ impl<'a> Encoder<'a> {
     }
 
     /// Ends the snapshot. Returns the last bytes.
-    pub fn finish<'c>(self, conflicts: impl Iterator<Item = &'c Conflict>) -> Vec<u8> {
-        let mut bytes = if self.chunk.columns.count > 0 { self.chunk.encode() } else { Vec::new() };
-        let mut authors = AuthorTable::default();
-        let conflicts = conflicts.map(|conflict| WireConflict::new(conflict, &mut authors, self.names)).collect();
-        bytes.extend(wire::encode(&Columns { conflicts, authors: authors.into_authors(), ..Columns::default() }));
+    pub fn finish<'c>(mut self, conflicts: impl Iterator<Item = &'c Conflict>) -> Vec<u8> {
+        let mut bytes = self.end_chunk();
+        for conflict in conflicts {
+            let size = conflict.bytes();
+            if self.chunk.bytes + size > CHUNK_BYTES_MAX {
+                bytes.extend(self.end_chunk());
+            }
+            let row = WireConflict::new(conflict, &mut self.chunk.authors, self.names);
+            self.chunk.columns.conflicts.push(row);
+            self.chunk.bytes += size;
+        }
+        bytes.extend(self.end_chunk());
+        bytes.extend(Chunk::default().encode());
         bytes
+    }
+
+    /// The bytes of the open chunk; of an empty one there are none.
+    fn end_chunk(&mut self) -> Vec<u8> {
+        if self.chunk.bytes == 0 { Vec::new() } else { std::mem::take(&mut self.chunk).encode() }
     }
 }
 
@@ -196,7 +209,7 @@ impl Snapshot {
     /// Reads a snapshot.
     ///
     /// # Errors
-    /// When it is not one, is cut short, or its digest is not that of its entries.
+    /// When it is not one, is cut short, or its digest is not that of its rows.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         check_definite(bytes)?;
         let mut decoder = Decoder::new(bytes);
@@ -206,17 +219,17 @@ impl Snapshot {
         loop {
             let chunk: Columns = decoder.decode()?;
             names.extend(chunk.authors.iter().cloned());
-            if chunk.count == 0 {
-                for conflict in chunk.conflicts {
-                    conflicts.set(conflict.into_conflict(&chunk.authors)?);
-                }
+            if chunk.count == 0 && chunk.conflicts.is_empty() {
                 break;
             }
             chunk.read_into(&mut entries)?;
+            for conflict in chunk.conflicts {
+                conflicts.set(conflict.into_conflict(&chunk.authors)?);
+            }
         }
         let base = Dictionary::from_iter(entries);
-        if base.digest() != header.digest {
-            return Err(decode::Error::message("the digest is not that of the entries").into());
+        if base.digest() + conflicts.digest() != header.digest {
+            return Err(decode::Error::message("the digest is not that of the rows").into());
         }
         Ok(Self { header, base, names, conflicts })
     }

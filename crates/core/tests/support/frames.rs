@@ -2,11 +2,12 @@
 
 use keybook_core::{
     AuthorId, Conflict, ConflictId, DictionaryId, Digest, Entry, Epoch, Names, PastEpoch, ReplicaId, Resolution, Seq,
-    Side, Stamp,
+    Side, Stamp, Winner,
     limits::Limits,
     server::{Actor, Command, Context, Record},
     wire::{
-        AckCode, ByeCode, Change, Check, ClientFrame, Delta, Exception, Horizon, Mode, Op, Role, ServerFrame, VERSIONS,
+        AckCode, AuthorTable, ByeCode, Change, Check, ClientFrame, Delta, Exception, Horizon, Mode, Op, Role,
+        ServerFrame, VERSIONS, WireConflict,
     },
 };
 use keybook_store::Summary;
@@ -15,7 +16,9 @@ use super::{author, key, put_stamp, remove_stamp, store::Store, value};
 
 /// Every frame that a client sends.
 pub fn client_frames() -> Vec<(&'static str, ClientFrame)> {
-    let id = ConflictId { seq: Seq(5), index: 6 };
+    let id = ConflictId { key: key("menu/☕"), loser: put_stamp(5, 6) };
+    let mut authors = AuthorTable::default();
+    let conflicts = vec![WireConflict::new(&conflict(), &mut authors, &Names::new())];
     let recovered = Op {
         key: "menu/☕".into(),
         value: None,
@@ -32,8 +35,9 @@ pub fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         ("ping", ClientFrame::Ping { client_ms: 12 }),
         ("say-presence", presence(4)),
         ("resume", ClientFrame::Resume { epoch: Epoch(1), cursor: Seq(2) }),
-        ("resolve", ClientFrame::Resolve { id, resolution: Resolution::Restored }),
+        ("resolve", ClientFrame::Resolve { batch: 9, id, resolution: Resolution::Restored }),
         ("ask-check", ClientFrame::Check),
+        ("recover", ClientFrame::Recover { batch: 10, conflicts, authors: authors.into_authors() }),
     ]
 }
 
@@ -51,6 +55,7 @@ pub fn server_frames() -> Vec<(&'static str, ServerFrame)> {
         AckCode::BadKey,
         AckCode::Full,
         AckCode::BadValue,
+        AckCode::NotAuthor,
     ];
     let exceptions = (0..).zip(codes).map(|(index, code)| Exception { index, code, data: 1 << 40 }).collect();
     let digest = Digest::from_bytes([7; 16]);
@@ -72,7 +77,7 @@ pub fn server_frames() -> Vec<(&'static str, ServerFrame)> {
         ),
         ("delta", ServerFrame::Delta(delta())),
         ("ack", ServerFrame::Ack { batch: 1, seq: Seq(2), exceptions }),
-        ("check", ServerFrame::Check(Check { seq: Seq(1), digest, live: 2, tombstones: 3 })),
+        ("check", ServerFrame::Check(Check { seq: Seq(1), digest, live: 2, tombstones: 3, untold: 4 })),
         ("horizon-moved", ServerFrame::Horizon(horizon)),
         ("pong", ServerFrame::Pong { client_ms: 1, server_ms: 2 }),
         ("bye", ServerFrame::Bye { code: ByeCode::Shutdown, message: "bye".into(), retry_after_ms: 3 }),
@@ -86,22 +91,18 @@ fn delta() -> Delta {
         let value = json.map(value);
         Entry { value, stamp, seq: Seq(seq), author: AuthorId(1) }
     };
-    let side = |json: &str, n| Side { value: Some(value(json)), stamp: put_stamp(n, n), author: AuthorId(n) };
-    let id = ConflictId { seq: Seq(3), index: 2 };
-    let conflict = Conflict {
-        id,
-        seq: Seq(3),
-        key: key("k"),
-        winner: side("2.50", 2),
-        loser: side("[1]", 1),
-        resolution: Resolution::Open,
-    };
     let changes = [
         Change::Entry(key("k"), entry(Some("2.50"), put_stamp(2, 2), 3)),
         Change::Entry(key("gone"), entry(None, remove_stamp(1, 1), 3)),
-        Change::Conflict(conflict),
+        Change::Conflict(conflict()),
     ];
     Delta::pack(&changes, Seq(1), Seq(3), true, &Names::new(), 10_000).remove(0)
+}
+
+fn conflict() -> Conflict {
+    let loser = Side { value: Some(value("[1]")), stamp: put_stamp(1, 1), author: AuthorId(1) };
+    let winner = Winner { stamp: put_stamp(2, 2), author: AuthorId(2) };
+    Conflict { key: key("k"), loser, winner, seq: Seq(3), resolution: Resolution::Open }
 }
 
 /// A dictionary with an update, a remove and a conflict.

@@ -183,7 +183,7 @@ impl Group {
                     let context = Context { now_ms: self.now_ms, limits: self.limits, actor };
                     let record = Record { at: self.hub.counters().head.next(), context, command };
                     let Ok(receipt) = self.store.write(|rows| self.hub.apply(rows, &record));
-                    self.finish(index, batch.map(|batch| (batch, receipt)));
+                    self.finish(index, Some((batch, receipt)));
                 }
                 Request::CatchUp { after } => session.handle_catch_up(&self.store.catch_up(after, PAGE_BYTES)),
                 Request::Check => session.handle_counters(&self.store.contents().counters),

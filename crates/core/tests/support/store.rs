@@ -60,9 +60,7 @@ impl Store {
     }
 
     pub fn conflict_rows(&self) -> Conflicts {
-        let mut conflicts = Conflicts::default();
-        self.contents().conflicts.values().for_each(|conflict| conflicts.set(conflict.clone()));
-        conflicts
+        self.contents().conflict_rows()
     }
 
     pub fn begin(&self) -> Open<'_> {

@@ -282,8 +282,8 @@ impl Connection {
                 self.read(Store::summary, |session, found| session.handle_counters(&found.counters)).await;
             }
             Request::Apply { command, actor, batch } => {
-                let reply = batch.map(|batch| Reply { batch, to: self.answers_to.clone() });
-                self.unanswered += usize::from(reply.is_some());
+                let reply = Reply { batch, to: self.answers_to.clone() };
+                self.unanswered += 1;
                 self.write = Some(Write { dictionary: self.dictionary.clone(), actor, command, reply });
             }
             Request::Presence { blob } => {

@@ -34,7 +34,7 @@ use crate::{
     clock::now_ms,
     disk,
     feeds::{Event, Feeds},
-    limits::{DISK_RETRY_MS, IDLE_HUBS_MAX, QUEUED_WRITES_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_OPS_MAX},
+    limits::{DISK_RETRY_MS, EXPIRY_MS, IDLE_HUBS_MAX, QUEUED_WRITES_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_OPS_MAX},
 };
 
 /// What the writer is told.
@@ -52,8 +52,8 @@ pub(crate) struct Write {
     pub(crate) dictionary: DictionaryName,
     pub(crate) actor: Actor,
     pub(crate) command: Command,
-    /// Where the answer goes, if anybody waits for one.
-    pub(crate) reply: Option<Reply>,
+    /// Where the answer goes.
+    pub(crate) reply: Reply,
 }
 
 /// Where an answer goes.
@@ -61,7 +61,7 @@ pub(crate) struct Write {
 pub(crate) struct Reply {
     /// The number to repeat.
     pub(crate) batch: u64,
-    /// Has room for an answer to each command that waits for one.
+    /// Has room for an answer to each command that waits.
     pub(crate) to: mpsc::Sender<Answer>,
 }
 
@@ -164,7 +164,25 @@ struct Worker {
     is_disk_full: bool,
     waiting: mpsc::Receiver<Order>,
     /// The dictionaries that are being written.
-    hubs: HashMap<DictionaryName, Hub>,
+    hubs: HashMap<DictionaryName, OpenHub>,
+}
+
+/// A dictionary that is being written.
+struct OpenHub {
+    hub: Hub,
+    /// When to look again whether conflict rows are too old.
+    expires_at_ms: u64,
+}
+
+impl OpenHub {
+    /// The record that closes conflict rows that are too old, if it is time to look.
+    fn take_expiry(&mut self, context: &Context) -> Option<Record> {
+        if self.hub.counters().conflicts == 0 || context.now_ms < self.expires_at_ms {
+            return None;
+        }
+        self.expires_at_ms = context.now_ms + EXPIRY_MS;
+        Some(Record { at: self.hub.counters().head.next(), context: context.clone(), command: Command::Expire })
+    }
 }
 
 impl Worker {
@@ -210,18 +228,22 @@ impl Worker {
             let mut tables = transaction.tables()?;
             let mut concerned: Vec<DictionaryName> = Vec::new();
             for Write { dictionary, actor, command, reply } in writes {
-                let hub = hub(&mut self.hubs, &self.store, &dictionary)?;
+                let open = open(&mut self.hubs, &self.store, &dictionary)?;
+                let mut rows = tables.rows(&dictionary)?;
                 let context = Context { now_ms, limits, actor };
-                let record = Record { at: hub.counters().head.next(), context, command };
-                let receipt = hub.apply(&mut tables.rows(&dictionary)?, &record)?;
-                answers.extend(reply.map(|reply| (reply, receipt)));
+                if let Some(expiry) = open.take_expiry(&context) {
+                    open.hub.apply(&mut rows, &expiry)?;
+                }
+                let record = Record { at: open.hub.counters().head.next(), context, command };
+                let receipt = open.hub.apply(&mut rows, &record)?;
+                answers.push((reply, receipt));
                 if !concerned.contains(&dictionary) {
                     concerned.push(dictionary);
                 }
             }
             for dictionary in concerned {
-                let hub = self.hubs.get_mut(&dictionary).expect("it was used above");
-                if let Some(commit) = hub.finish(&mut tables.rows(&dictionary)?)? {
+                let open = self.hubs.get_mut(&dictionary).expect("it was used above");
+                if let Some(commit) = open.hub.finish(&mut tables.rows(&dictionary)?)? {
                     commits.push((dictionary, commit));
                 }
             }
@@ -272,13 +294,13 @@ impl Worker {
 
 /// The hub of a dictionary, made if there is none. The store's readers see what is committed, and this transaction has
 /// not changed a dictionary without a hub.
-fn hub<'a>(
-    hubs: &'a mut HashMap<DictionaryName, Hub>,
+fn open<'a>(
+    hubs: &'a mut HashMap<DictionaryName, OpenHub>,
     store: &Store,
     name: &DictionaryName,
-) -> Result<&'a mut Hub, StoreError> {
+) -> Result<&'a mut OpenHub, StoreError> {
     if !hubs.contains_key(name) {
-        hubs.insert(name.clone(), store.summary(name)?.into_hub());
+        hubs.insert(name.clone(), OpenHub { hub: store.summary(name)?.into_hub(), expires_at_ms: 0 });
     }
     Ok(hubs.get_mut(name).expect("it has just been made"))
 }
@@ -286,9 +308,7 @@ fn hub<'a>(
 /// Answers every write with Busy.
 fn turn_away(writes: Vec<Write>) {
     for Write { command, reply, .. } in writes {
-        if let Some(reply) = reply {
-            answer(&reply, Receipt::turned_away(&command, AckCode::Busy, DISK_RETRY_MS));
-        }
+        answer(&reply, Receipt::turned_away(&command, AckCode::Busy, DISK_RETRY_MS));
     }
 }
 

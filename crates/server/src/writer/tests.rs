@@ -24,7 +24,7 @@ fn push(dictionary: &str, batch: u64, ops: usize, answers: &mpsc::Sender<Answer>
         Op { key, value, stamp, seen: vec![Stamp::ZERO], author: None, recovered: None }
     };
     let (dictionary, command) = (name(dictionary), Command::Push { ops: (0..ops).map(op).collect() });
-    Order::Write(Write { dictionary, actor, command, reply: Some(Reply { batch, to: answers.clone() }) })
+    Order::Write(Write { dictionary, actor, command, reply: Reply { batch, to: answers.clone() } })
 }
 
 /// The head after each commit that a follower has been told.

@@ -4,18 +4,18 @@
 use std::iter;
 
 use keybook_core::{
-    Author, AuthorId, AuthorName, Conflict, ConflictId, DictionaryName, Digest, Entry, Key, Lineage, Names, Seq,
-    server::{CatchUp, Counters},
+    Author, AuthorId, AuthorName, Conflicts, DictionaryName, Digest, Entry, Key, Lineage, Names, Seq,
+    server::{CatchUp, ConflictRow, Counters},
     wire::{
         Change,
         snapshot::{Encoder, Header},
     },
 };
-use redb::{AccessGuard, ReadTransaction, ReadableDatabase};
+use redb::{AccessGuard, ReadTransaction, ReadableDatabase, ReadableTable};
 
 use super::{
     Store, StoreError, Transaction, begin,
-    sealed::{self, Range, ReadTable as Table},
+    sealed::{self, Range, ReadTable as Table, Sealed},
     tables::{
         self, AUTHORS, BY_SEQ, CONFLICTS, Changed, Corrupt, DICTIONARIES, ENTRIES, Number, STATES, VERSIONS, WRITES,
         decode_author, decode_changed, decode_conflict, decode_conflict_key, decode_counters, decode_dictionary,
@@ -58,8 +58,9 @@ impl Engine for Store {
         let mut entries = Vec::new();
         if let Some(number) = number {
             let counters = &summary.counters;
-            for row in
-                moment.entries(number, counters)?.filter(|row| row.as_ref().map_or(true, |(_, entry)| entry.is_live()))
+            for row in moment
+                .entries(number, counters, None)?
+                .filter(|row| row.as_ref().map_or(true, |(_, entry)| entry.is_live()))
             {
                 if entries.len() == count {
                     break;
@@ -84,15 +85,15 @@ impl Engine for Store {
         let header = Header { dictionary: id, lineage, seq: head, horizon, digest };
         let (mut encoder, bytes) = Encoder::new(&header, &names);
         write(&bytes)?;
-        let mut conflicts = Vec::new();
+        let mut conflicts = Conflicts::default();
         if let Some(number) = number {
-            for row in moment.entries(number, &counters)? {
+            conflicts = moment.conflicts(number, &counters)?;
+            for row in moment.entries(number, &counters, Some(&conflicts))? {
                 let (key, entry) = row?;
                 if let Some(chunk) = encoder.entry(&key, &entry) {
                     write(&chunk)?;
                 }
             }
-            conflicts = moment.conflicts(number)?;
         }
         write(&encoder.finish(conflicts.iter()))?;
         Ok(head)
@@ -119,19 +120,16 @@ impl Store {
         let (number, summary) = moment.dictionary(name)?;
         let Some(number) = number else { return Ok(summary) };
         let counters = &summary.counters;
-        for entry in moment.entries(number, counters)? {
+        let conflicts = moment.conflicts(number, counters)?;
+        for entry in moment.entries(number, counters, Some(&conflicts))? {
             entry?;
-        }
-        let conflicts = moment.conflicts(number)?.len() as u64;
-        if conflicts != u64::from(counters.conflicts) {
-            return Err(Corrupt { table: "conflicts" }.into());
         }
         let mut places = 0;
         for row in moment.by_seq.range(&number.place(first_place(Seq(0)))[..]..=&number.place(LAST_PLACE)[..])? {
             moment.change(number, decode_changed(row?.1.value())?)?;
             places += 1;
         }
-        if places != counters.live + counters.tombstones + conflicts {
+        if places != counters.live + counters.tombstones + conflicts.iter().count() as u64 {
             return Err(Corrupt { table: "by_seq" }.into());
         }
         let (first, end) = (number.key(), Number(number.0 + 1).key());
@@ -196,29 +194,34 @@ impl Moment<'_> {
                 Change::Entry(key, decode_row(row.value())?.entry)
             }
             Changed::Conflict(id) => {
-                let row = self.conflicts.get(&number.conflict(id)[..])?.ok_or(Corrupt { table: "by_seq" })?;
-                Change::Conflict(decode_conflict(id, row.value())?)
+                let row = self.conflicts.get(&number.conflict(&id)[..])?.ok_or(Corrupt { table: "by_seq" })?;
+                Change::Conflict(decode_conflict(id, row.value())?.conflict)
             }
         })
     }
 
-    /// All entries in key order, tombstones included.
-    fn entries(&self, number: Number, counters: &Counters) -> Result<Entries<'_>, StoreError> {
+    /// All entries in key order, tombstones included. With the conflict rows the digest is checked too.
+    fn entries(
+        &self,
+        number: Number,
+        counters: &Counters,
+        conflicts: Option<&Conflicts>,
+    ) -> Result<Entries<'_>, StoreError> {
         let (first, end) = (number.entry(""), Number(number.0 + 1).entry(""));
         let rows = self.entries.range(&first[..]..&end[..])?;
         let Counters { live, tombstones, digest, .. } = *counters;
-        Ok(Entries { rows, live, tombstones, digest })
+        Ok(Entries { rows, live, tombstones, digest: conflicts.map(|conflicts| digest - conflicts.digest()) })
     }
 
-    /// The conflict rows, oldest first.
-    fn conflicts(&self, number: Number) -> Result<Vec<Conflict>, StoreError> {
-        let ids = [(Seq(0), 0), (LAST_PLACE.seq, LAST_PLACE.index)].map(|(seq, index)| ConflictId { seq, index });
-        let [first, last] = ids.map(|id| number.conflict(id));
-        let rows = self.conflicts.range(&first[..]..=&last[..])?.map(|row| {
-            let (key, row) = row?;
-            Ok(decode_conflict(decode_conflict_key(key.value())?, row.value())?)
-        });
-        rows.collect()
+    /// The conflict rows.
+    fn conflicts(&self, number: Number, counters: &Counters) -> Result<Conflicts, StoreError> {
+        let mut found = Conflicts::default();
+        for row in conflicts(&self.conflicts, number)? {
+            found.set(row?.conflict);
+        }
+        let open_bytes = found.open().map(|conflict| conflict.bytes() as u64);
+        let is_whole = (found.open().count() as u64, open_bytes.sum()) == (counters.conflicts, counters.conflict_bytes);
+        if is_whole { Ok(found) } else { Err(Corrupt { table: "conflicts" }.into()) }
     }
 
     /// The names of all authors, of whatever dictionary.
@@ -244,7 +247,8 @@ struct Entries<'a> {
     rows: Range<'a>,
     live: u64,
     tombstones: u64,
-    digest: Digest,
+    /// None if it is not checked.
+    digest: Option<Digest>,
 }
 
 impl Entries<'_> {
@@ -253,13 +257,16 @@ impl Entries<'_> {
         row: Option<(AccessGuard<'_, &'static [u8]>, sealed::Row<'_>)>,
     ) -> Result<Option<(Key, Entry)>, Corrupt> {
         let Some((key, row)) = row else {
-            let is_whole = (self.live, self.tombstones, self.digest) == (0, 0, Digest::default());
+            let digest = self.digest.unwrap_or_default();
+            let is_whole = (self.live, self.tombstones, digest) == (0, 0, Digest::default());
             return if is_whole { Ok(None) } else { Err(Corrupt { table: "entries" }) };
         };
         let (key, entry) = (decode_entry_key(key.value())?, decode_row(row.value())?.entry);
         let count = if entry.is_live() { &mut self.live } else { &mut self.tombstones };
         *count = count.wrapping_sub(1);
-        self.digest.subtract(&key, &entry);
+        if let Some(digest) = &mut self.digest {
+            digest.subtract(&key, &entry);
+        }
         Ok(Some((key, entry)))
     }
 }
@@ -271,4 +278,16 @@ impl Iterator for Entries<'_> {
         let row = self.rows.next().transpose();
         row.and_then(|row| Ok(self.decode(row)?)).transpose()
     }
+}
+
+/// The conflict rows of a dictionary in the order of their names.
+pub(super) fn conflicts<T: ReadableTable<&'static [u8], &'static [u8]>>(
+    table: &Sealed<T>,
+    number: Number,
+) -> Result<impl Iterator<Item = Result<ConflictRow, StoreError>>, StoreError> {
+    let (first, end) = (number.entry(""), Number(number.0 + 1).entry(""));
+    Ok(table.range(&first[..]..&end[..])?.map(|row| {
+        let (key, row) = row?;
+        Ok(decode_conflict(decode_conflict_key(key.value())?, row.value())?)
+    }))
 }

@@ -9,8 +9,8 @@
 
 use keybook_core::{
     AuthorId, AuthorName, Conflict, ConflictId, DictionaryId, DictionaryName, Digest, Entry, Epoch, Key, PastEpoch,
-    Resolution, Seq, Side, Stamp, Value,
-    server::{Counters, Place, Row},
+    Resolution, Seq, Side, Stamp, Value, Winner,
+    server::{ConflictRow, Counters, Place, Row},
     wire::Horizon,
 };
 
@@ -37,11 +37,11 @@ pub(super) const META: Table = TableDefinition::new("meta");
 /// | name | 4 bytes: number; 8 bytes: id |
 pub(super) const DICTIONARIES: Table = TableDefinition::new("dictionaries");
 
-/// The counters of each dictionary. Written with each commit, so they are a row of their own, 60 bytes.
+/// The counters of each dictionary. Written with each commit, so they are a row of their own, 80 bytes.
 ///
 /// | key | value |
 /// | --- | --- |
-/// | number, 4 | head, 8; horizon's seq, 8, and milliseconds, 8; digest, 16; live, 8; tombstones, 8; conflicts, 4 |
+/// | number, 4 | head, 8; horizon's seq, 8, and milliseconds, 8; digest, 16; live, 8; tombstones, 8; open conflicts, 8, and their bytes, 8; untold, 8 |
 pub(super) const STATES: Table = TableDefinition::new("states");
 
 /// The epochs in which each dictionary was written. Written once an epoch: of the last one the end is the head in
@@ -64,7 +64,7 @@ pub(super) const ENTRIES: Table = TableDefinition::new("entries");
 /// | key | value |
 /// | --- | --- |
 /// | number, 4; seq, 8; index, 2 | 1 byte: 0; key of the entry |
-/// | | 1 byte: 1; id of the conflict row: seq, 8; index, 2 |
+/// | | 1 byte: 1; name of the conflict row: key; 1 byte: 0; stamp of the loser, 16 |
 pub(super) const BY_SEQ: Table = TableDefinition::new("by_seq");
 
 /// Values that an entry had once, or lost in a conflict.
@@ -74,13 +74,11 @@ pub(super) const BY_SEQ: Table = TableDefinition::new("by_seq");
 /// | number, 4; key; 1 byte: 0, which no key contains; stamp, 16 | author, 8; value, nothing in a remove |
 pub(super) const VERSIONS: Table = TableDefinition::new("versions");
 
-/// Conflict rows, oldest first.
+/// Conflict rows, in the order of their names.
 ///
 /// | key | value |
 /// | --- | --- |
-/// | number, 4; id: seq, 8; index, 2 | seq of the last change, 8; resolution, 1: 0 open, 1 dismissed, 2 restored; winner; loser; key of the entry |
-///
-/// Winner and loser are: stamp, 16; author, 8; length of the value, 4; value, nothing in a remove.
+/// | number, 4; key of the entry; 1 byte: 0; stamp of the loser, 16 | seq of the last change, 8; index, 2; resolution, 1: 0 open, 1 dismissed, 2 restored, 3 archived; maker, 8; made, in milliseconds, 8; author of the loser, 8; stamp of the winner, 16; its author, 8; the value that lost, nothing in a remove or a closed row |
 pub(super) const CONFLICTS: Table = TableDefinition::new("conflicts");
 
 /// The names of authors, of all dictionaries. Bounded by people, not by page loads.
@@ -119,8 +117,8 @@ impl Number {
     }
 
     /// The key of a conflict row.
-    pub(super) fn conflict(self, id: ConflictId) -> [u8; 14] {
-        self.place(Place { seq: id.seq, index: id.index })
+    pub(super) fn conflict(self, id: &ConflictId) -> Vec<u8> {
+        self.version(&id.key, id.loser)
     }
 
     /// The key of a version.
@@ -156,8 +154,8 @@ pub(super) fn decode_dictionary_name(key: &[u8]) -> Result<DictionaryName, Corru
     name.ok_or(Corrupt { table: "dictionaries" })
 }
 
-pub(super) fn encode_counters(counters: &Counters) -> [u8; 60] {
-    let Counters { head, horizon, digest, live, tombstones, conflicts } = counters;
+pub(super) fn encode_counters(counters: &Counters) -> [u8; 80] {
+    let Counters { head, horizon, digest, live, tombstones, conflicts, conflict_bytes, untold } = counters;
     array(&[
         &head.0.to_be_bytes(),
         &horizon.seq.0.to_be_bytes(),
@@ -166,6 +164,8 @@ pub(super) fn encode_counters(counters: &Counters) -> [u8; 60] {
         &live.to_be_bytes(),
         &tombstones.to_be_bytes(),
         &conflicts.to_be_bytes(),
+        &conflict_bytes.to_be_bytes(),
+        &untold.to_be_bytes(),
     ])
 }
 
@@ -177,7 +177,9 @@ pub(super) fn decode_counters(bytes: &[u8]) -> Result<Counters, Corrupt> {
         digest: Digest::from_bytes(fields.take()?),
         live: fields.u64()?,
         tombstones: fields.u64()?,
-        conflicts: fields.u32()?,
+        conflicts: fields.u64()?,
+        conflict_bytes: fields.u64()?,
+        untold: fields.u64()?,
     };
     fields.end(counters)
 }
@@ -259,18 +261,15 @@ pub(super) fn encode_changed_entry(key: &Key) -> Vec<u8> {
     [&[0], key.as_str().as_bytes()].concat()
 }
 
-pub(super) fn encode_changed_conflict(id: ConflictId) -> [u8; 11] {
-    array(&[&[1], &id.seq.0.to_be_bytes(), &id.index.to_be_bytes()])
+pub(super) fn encode_changed_conflict(id: &ConflictId) -> Vec<u8> {
+    [&[1], id.key.as_str().as_bytes(), &[0], &id.loser.to_bytes()].concat()
 }
 
 pub(super) fn decode_changed(bytes: &[u8]) -> Result<Changed, Corrupt> {
     let mut fields = Fields::new("by_seq", bytes);
     match fields.u8()? {
         0 => Ok(Changed::Entry(fields.rest_key()?)),
-        1 => {
-            let id = fields.conflict_id()?;
-            fields.end(Changed::Conflict(id))
-        }
+        1 => Ok(Changed::Conflict(fields.conflict_id()?)),
         _ => Err(fields.corrupt()),
     }
 }
@@ -279,42 +278,51 @@ pub(super) fn encode_version(version: &Side) -> Vec<u8> {
     [&version.author.0.to_be_bytes(), text(version.value.as_ref()).as_bytes()].concat()
 }
 
-pub(super) fn encode_conflict(conflict: &Conflict) -> Vec<u8> {
-    let Conflict { id: _, seq, key, winner, loser, resolution } = conflict;
+pub(super) fn encode_conflict(row: &ConflictRow) -> Vec<u8> {
+    let ConflictRow { conflict, index, maker, made_ms } = row;
+    let Conflict { key: _, loser, winner, seq, resolution } = conflict;
     let resolution = match resolution {
         Resolution::Open => 0,
         Resolution::Dismissed => 1,
         Resolution::Restored => 2,
+        Resolution::Archived => 3,
     };
-    [&seq.0.to_be_bytes()[..], &[resolution], &encode_side(winner), &encode_side(loser), key.as_str().as_bytes()]
-        .concat()
+    [
+        &seq.0.to_be_bytes()[..],
+        &index.to_be_bytes(),
+        &[resolution],
+        &maker.0.to_be_bytes(),
+        &made_ms.to_be_bytes(),
+        &loser.author.0.to_be_bytes(),
+        &winner.stamp.to_bytes(),
+        &winner.author.0.to_be_bytes(),
+        text(loser.value.as_ref()).as_bytes(),
+    ]
+    .concat()
 }
 
-fn encode_side(side: &Side) -> Vec<u8> {
-    let value = text(side.value.as_ref());
-    let length = value.len() as u32;
-    [&side.stamp.to_bytes()[..], &side.author.0.to_be_bytes(), &length.to_be_bytes(), value.as_bytes()].concat()
-}
-
-pub(super) fn decode_conflict(id: ConflictId, bytes: &[u8]) -> Result<Conflict, Corrupt> {
+pub(super) fn decode_conflict(id: ConflictId, bytes: &[u8]) -> Result<ConflictRow, Corrupt> {
     let mut fields = Fields::new("conflicts", bytes);
-    let seq = Seq(fields.u64()?);
+    let (seq, index) = (Seq(fields.u64()?), fields.u16()?);
     let resolution = match fields.u8()? {
         0 => Resolution::Open,
         1 => Resolution::Dismissed,
         2 => Resolution::Restored,
+        3 => Resolution::Archived,
         _ => return Err(fields.corrupt()),
     };
-    let (winner, loser) = (fields.side()?, fields.side()?);
-    Ok(Conflict { id, seq, key: fields.rest_key()?, winner, loser, resolution })
+    let (maker, made_ms, author) = (AuthorId(fields.u64()?), fields.u64()?, AuthorId(fields.u64()?));
+    let winner = Winner { stamp: fields.stamp()?, author: AuthorId(fields.u64()?) };
+    let ConflictId { key, loser: stamp } = id;
+    let loser = Side { value: fields.rest_value()?, stamp, author };
+    Ok(ConflictRow { conflict: Conflict { key, loser, winner, seq, resolution }, index, maker, made_ms })
 }
 
-/// The id in the key of a row of [`CONFLICTS`].
+/// The name in the key of a row of [`CONFLICTS`].
 pub(super) fn decode_conflict_key(key: &[u8]) -> Result<ConflictId, Corrupt> {
     let mut fields = Fields::new("conflicts", key);
     fields.u32()?;
-    let id = fields.conflict_id()?;
-    fields.end(id)
+    fields.conflict_id()
 }
 
 /// The key of a row of [`AUTHORS`].
@@ -384,15 +392,11 @@ impl<'a> Fields<'a> {
         self.take().map(Stamp::from_bytes)
     }
 
+    /// What is left: a key, a terminator and a stamp.
     fn conflict_id(&mut self) -> Result<ConflictId, Corrupt> {
-        Ok(ConflictId { seq: Seq(self.u64()?), index: self.u16()? })
-    }
-
-    fn side(&mut self) -> Result<Side, Corrupt> {
-        let (stamp, author, length) = (self.stamp()?, AuthorId(self.u64()?), self.u32()?);
-        let (value, rest) = self.rest.split_at_checked(length as usize).ok_or(self.corrupt())?;
-        self.rest = rest;
-        Ok(Side { value: self.value(value)?, stamp, author })
+        let (key, loser) = self.rest.split_last_chunk().ok_or(self.corrupt())?;
+        self.rest = key.strip_suffix(&[0]).ok_or(self.corrupt())?;
+        Ok(ConflictId { key: self.rest_key()?, loser: Stamp::from_bytes(*loser) })
     }
 
     fn rest_key(&self) -> Result<Key, Corrupt> {
@@ -439,24 +443,34 @@ mod tests {
                 assert_eq!(decode_row(&bytes[..length]), Err(Corrupt { table: "entries" }));
             }
         }
-        let id = ConflictId { seq: Seq(5), index: 4 };
         let key = Key::parse("menü/1").unwrap();
-        for resolution in [Resolution::Open, Resolution::Dismissed, Resolution::Restored] {
-            let (winner, loser) = (side(None), side(Some("true")));
-            let conflict = Conflict { id, seq: Seq(6), key: key.clone(), winner, loser, resolution };
-            let bytes = encode_conflict(&conflict);
-            assert_eq!(decode_conflict(id, &bytes), Ok(conflict));
-            assert_eq!(
-                decode_conflict(id, &bytes[..bytes.len() - key.as_str().len()]),
-                Err(Corrupt { table: "conflicts" })
-            );
+        let id = ConflictId { key: key.clone(), loser: stamp(7) };
+        assert_eq!(decode_conflict_key(&Number(3).conflict(&id)), Ok(id.clone()));
+        for resolution in [Resolution::Open, Resolution::Dismissed, Resolution::Restored, Resolution::Archived] {
+            let (winner, loser) = (Winner { stamp: stamp(8), author: AuthorId(2) }, side(Some("true")));
+            let conflict = Conflict { key: key.clone(), loser, winner, seq: Seq(6), resolution };
+            let row = ConflictRow { conflict, index: 4, maker: AuthorId(5), made_ms: 6 };
+            let bytes = encode_conflict(&row);
+            assert_eq!(decode_conflict(id.clone(), &bytes), Ok(row));
+            for length in 0..59 {
+                assert_eq!(decode_conflict(id.clone(), &bytes[..length]), Err(Corrupt { table: "conflicts" }));
+            }
         }
         assert_eq!(decode_changed(&encode_changed_entry(&key)), Ok(Changed::Entry(key)));
-        assert_eq!(decode_changed(&encode_changed_conflict(id)), Ok(Changed::Conflict(id)));
+        assert_eq!(decode_changed(&encode_changed_conflict(&id)), Ok(Changed::Conflict(id)));
         assert_eq!(decode_changed(&[2]), Err(Corrupt { table: "by_seq" }));
         let horizon = Horizon { seq: Seq(1), time_ms: 2 };
         let digest = Digest::from_bytes([7; 16]);
-        let counters = Counters { head: Seq(9), horizon, digest, live: 3, tombstones: 4, conflicts: 5 };
+        let counters = Counters {
+            head: Seq(9),
+            horizon,
+            digest,
+            live: 3,
+            tombstones: 4,
+            conflicts: 5,
+            conflict_bytes: 6,
+            untold: 7,
+        };
         assert_eq!(decode_counters(&encode_counters(&counters)), Ok(counters));
         let writes = [PastEpoch { epoch: Epoch(1), end: Seq(2) }, PastEpoch { epoch: Epoch(3), end: Seq(4) }];
         assert_eq!(decode_writes(&encode_writes(&writes), Seq(4)).as_deref(), Ok(&writes[..]));

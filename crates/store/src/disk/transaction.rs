@@ -3,19 +3,20 @@
 use std::collections::HashMap;
 
 use keybook_core::{
-    Author, AuthorId, AuthorName, Conflict, ConflictId, DictionaryId, DictionaryName, Key, PastEpoch, Seq, Side, Stamp,
-    server::{self, Counters, Place, Row},
+    Author, AuthorId, AuthorName, ConflictId, DictionaryId, DictionaryName, Key, PastEpoch, Side, Stamp,
+    server::{self, ConflictRow, Counters, Place, Row},
 };
 use redb::WriteTransaction;
 
 use super::{
     StoreError,
+    read::conflicts,
     sealed::{WriteTable as Table, guarded},
     tables::{
         self, AUTHORS, BY_SEQ, CONFLICTS, DICTIONARIES, ENTRIES, META, Number, STATES, VERSIONS, WRITES,
-        decode_conflict, decode_conflict_key, decode_dictionary, decode_name, decode_row, decode_u32,
-        encode_changed_conflict, encode_changed_entry, encode_conflict, encode_counters, encode_dictionary, encode_row,
-        encode_version, encode_writes,
+        decode_conflict, decode_dictionary, decode_name, decode_row, decode_u32, encode_changed_conflict,
+        encode_changed_entry, encode_conflict, encode_counters, encode_dictionary, encode_row, encode_version,
+        encode_writes,
     },
 };
 
@@ -130,13 +131,6 @@ impl Rows<'_, '_> {
         debug_assert!(removed, "each row has a place");
         Ok(())
     }
-
-    /// The keys of this dictionary's conflict rows.
-    fn conflict_range(&self) -> std::ops::RangeInclusive<[u8; 14]> {
-        let [first, last] = [(Seq(0), 0), (Seq(u64::MAX), u16::MAX)]
-            .map(|(seq, index)| self.number.conflict(ConflictId { seq, index }));
-        first..=last
-    }
 }
 
 impl server::Rows for Rows<'_, '_> {
@@ -176,30 +170,24 @@ impl server::Rows for Rows<'_, '_> {
         Ok(())
     }
 
-    fn conflict(&mut self, id: ConflictId) -> Result<Option<Conflict>, StoreError> {
+    fn conflict(&mut self, id: &ConflictId) -> Result<Option<ConflictRow>, StoreError> {
         let row = self.tables.conflicts.get(&self.number.conflict(id)[..])?;
-        Ok(row.map(|row| decode_conflict(id, row.value())).transpose()?)
+        Ok(row.map(|row| decode_conflict(id.clone(), row.value())).transpose()?)
     }
 
-    fn set_conflict(&mut self, conflict: &Conflict, replaced: Option<Place>) -> Result<(), StoreError> {
+    fn set_conflict(&mut self, row: &ConflictRow, replaced: Option<Place>) -> Result<(), StoreError> {
         if let Some(place) = replaced {
             self.remove_place(place)?;
         }
-        let id = conflict.id;
-        self.tables.conflicts.insert(&self.number.conflict(id)[..], &encode_conflict(conflict)[..])?;
-        self.tables.by_seq.insert(&self.number.place(conflict.place())[..], &encode_changed_conflict(id)[..])?;
+        let id = row.conflict.id();
+        self.tables.conflicts.insert(&self.number.conflict(&id)[..], &encode_conflict(row)[..])?;
+        self.tables.by_seq.insert(&self.number.place(row.place())[..], &encode_changed_conflict(&id)[..])?;
         Ok(())
     }
 
-    fn drop_oldest_conflict(&mut self) -> Result<(), StoreError> {
-        let range = self.conflict_range();
-        let oldest = match self.tables.conflicts.range(&range.start()[..]..=&range.end()[..])?.next().transpose()? {
-            Some((key, row)) => decode_conflict(decode_conflict_key(key.value())?, row.value())?,
-            None => return Ok(()),
-        };
-        self.remove_place(oldest.place())?;
-        self.tables.conflicts.remove(&self.number.conflict(oldest.id)[..])?;
-        Ok(())
+    fn open_conflicts(&mut self) -> Result<Vec<ConflictRow>, StoreError> {
+        let rows = conflicts(&self.tables.conflicts, self.number)?;
+        rows.filter(|row| row.as_ref().map_or(true, |row| row.conflict.is_open())).collect()
     }
 
     fn name(&mut self, id: AuthorId) -> Result<Option<AuthorName>, StoreError> {

@@ -197,7 +197,9 @@ impl LocalStore {
     pub(super) fn assert_holds(&self, client: &Client) {
         let replica = client.replica();
         let (outbox, decisions) = rows(client);
-        let keys = outbox.iter().map(|(key, ..)| key).chain(decisions.iter().map(|pending| &pending.key));
+        let lost = client.lost_conflicts().map(|conflict| &conflict.key);
+        let keys =
+            lost.chain(outbox.iter().map(|(key, ..)| key)).chain(decisions.iter().map(|pending| &pending.id.key));
         let (expected, kept): (BTreeSet<&Key>, _) =
             (keys.collect(), self.rows_of(replica).map(|(key, _)| key).collect());
         assert_eq!(expected, kept, "the store has the rows of {replica:?}");
@@ -324,5 +326,5 @@ enum Closed {
 
 pub(super) fn rows(client: &Client) -> LeftRows {
     let row = |(key, row): (&Key, &OutboxRow)| (key.clone(), row.stamp, row.value.clone());
-    (client.outbox().iter().map(row).collect(), client.resolutions().to_vec())
+    (client.outbox().iter().map(row).collect(), client.resolutions().cloned().collect())
 }

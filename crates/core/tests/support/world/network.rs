@@ -6,7 +6,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use keybook_core::wire::{ClientFrame, Op};
+use keybook_core::{
+    ConflictId,
+    wire::{ClientFrame, Op},
+};
 
 use super::World;
 
@@ -24,6 +27,8 @@ pub(super) struct Connection {
     is_stalled: bool,
     /// The client's pushes that are not answered yet.
     pub(super) pushes: BTreeMap<u64, Vec<Op>>,
+    /// What it has told about conflicts, and is not answered yet.
+    pub(super) decisions: BTreeMap<u64, ConflictId>,
 }
 
 impl Connection {
@@ -32,8 +37,10 @@ impl Connection {
     }
 
     pub(super) fn send_to_server(&mut self, message: Vec<u8>) {
-        if let Ok(ClientFrame::Push { batch, ops }) = ClientFrame::decode(&message) {
-            self.pushes.insert(batch, ops);
+        match ClientFrame::decode(&message) {
+            Ok(ClientFrame::Push { batch, ops }) => drop(self.pushes.insert(batch, ops)),
+            Ok(ClientFrame::Resolve { batch, id, .. }) => drop(self.decisions.insert(batch, id)),
+            _ => {}
         }
         if !self.is_cut {
             self.to_server.push_back(message);

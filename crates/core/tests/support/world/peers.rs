@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use keybook_core::{
-    Key, ReplicaId, Resolution, Stamp, Value,
+    Conflict, ConflictId, Key, ReplicaId, Resolution, Stamp, Value,
     client::{Action, Client, EditError, Event, Phase, RowState},
     device::{Device, WhoLives},
     server::Session,
@@ -26,6 +26,8 @@ pub(super) struct Peer {
     pub(super) editing: Option<Editing>,
     /// The writes whose acks it got: they are done.
     pub(super) answered: BTreeSet<(Key, Stamp)>,
+    /// The conflicts about which it told the server, and was answered.
+    pub(super) decided: BTreeSet<ConflictId>,
     /// The newest connection on which the server got a push, and on which it last got each write.
     pub(super) newest_push: u64,
     pub(super) arrived: BTreeMap<(String, Stamp), u64>,
@@ -41,10 +43,10 @@ pub(super) struct Editing {
 
 impl Peer {
     pub(super) fn new(device: Device, role: Role, skew_ms: i64) -> Self {
-        let (answered, arrived) = Default::default();
+        let (answered, decided, arrived) = Default::default();
         let (tab, connection, fetching, editing) = (None, None, false, None);
         let newest_push = 0;
-        Self { device, skew_ms, tab, connection, fetching, role, editing, answered, newest_push, arrived }
+        Self { device, skew_ms, tab, connection, fetching, role, editing, answered, decided, newest_push, arrived }
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -158,18 +160,21 @@ impl World {
     /// A user decides about a conflict.
     pub(super) fn resolve(&mut self, index: usize) {
         let client = self.peers[index].client();
-        let open: Vec<_> = client.open_conflicts().map(|conflict| conflict.id).collect();
-        let Some(id) = self.decisions.choice(&open) else { return };
-        let key = client.conflicts().get(id).expect("it is open").key.clone();
-        let editing = self.begin(index, &key);
+        let open: Vec<_> = client.open_conflicts().into_iter().map(Conflict::id).collect();
+        if open.is_empty() {
+            return;
+        }
+        let id = open[self.decisions.index(0..open.len())].clone();
+        let editing = self.begin(index, &id.key);
         let (resolution, kind) = match self.decisions.one_in(2) {
             true => (Resolution::Dismissed, "conflict dismissed"),
             false => (Resolution::Restored, "conflict restored"),
         };
-        match self.write_by(index, &editing, |client, now_ms| client.resolve(id, resolution, now_ms)) {
+        match self.write_by(index, &editing, |client, now_ms| client.resolve(&id, resolution, now_ms)) {
             Ok(_) => {
                 self.tally.count(kind);
-                let is_open = self.peers[index].client().open_conflicts().any(|conflict| conflict.id == id);
+                let open = self.peers[index].client().open_conflicts();
+                let is_open = open.iter().any(|conflict| conflict.id() == id);
                 assert!(!is_open, "a decision shows");
             }
             Err(_) => self.tally.count("decision refused locally"),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use keybook_core::{
     Conflict, Key, Seq, Stamp,
     client::{Client, OutboxRow, RowState},
+    server::ConflictRow,
     wire::{AckClass, AckCode, Exception, Op, Role, ServerFrame},
 };
 
@@ -21,14 +22,18 @@ impl World {
         self.check_outbox(index, &before);
         self.check_durable(index);
         self.check_shown(index, &before, message);
+        self.check_conflicts_kept(index, &before);
     }
 
     /// What an Ack that a client got has acknowledged; what it refused is held.
     fn note_ack(&mut self, index: usize, connection: u64, message: &[u8]) {
         let Ok(ServerFrame::Ack { batch, exceptions, .. }) = ServerFrame::decode(message) else { return };
-        let pushes = &mut self.connections.get_mut(&connection).expect("it brought the ack").pushes;
-        let ops = pushes.remove(&batch).expect("an ack answers a push");
+        let connection = self.connections.get_mut(&connection).expect("it brought the ack");
         let peer = &mut self.peers[index];
+        if let Some(id) = connection.decisions.remove(&batch) {
+            peer.decided.insert(id);
+        }
+        let ops = connection.pushes.remove(&batch).unwrap_or_default();
         for (number, op) in (0..).zip(&ops) {
             let exception = exceptions.iter().find(|exception| exception.index == number);
             let key = key(&op.key);
@@ -76,9 +81,13 @@ impl World {
             }
         }
         for pending in before.resolutions() {
-            let is_kept = client.resolutions().iter().any(|kept| kept.is_same(pending));
-            let is_open = client.conflicts().open().any(|conflict| pending.is_of(conflict));
-            assert!(is_kept || !is_open, "client {index} has forgotten what its user decided about {:?}", pending.key);
+            let is_kept = client.resolutions().any(|kept| kept.id == pending.id);
+            let is_open = client.conflicts().get(&pending.id).is_some_and(Conflict::is_open);
+            let is_answered = self.peers[index].decided.contains(&pending.id);
+            assert!(
+                is_kept || is_answered || !is_open,
+                "client {index} has forgotten what its user decided about {pending:?}"
+            );
         }
     }
 
@@ -99,6 +108,18 @@ impl World {
             on_disk || self.peers.iter().any(|peer| in_base(peer) || in_outbox(peer))
         });
         self.acknowledged = acknowledged;
+    }
+
+    /// A conflict that a client shows is closed one day, and does not vanish, whatever a rollback does. Only a reader drops what
+    /// its server has lost.
+    fn check_conflicts_kept(&self, index: usize, before: &Client) {
+        let Peer { role, .. } = &self.peers[index];
+        let client = self.peers[index].client();
+        for conflict in before.conflicts().iter().chain(before.lost_conflicts()).filter(|c| c.is_open()) {
+            let is_lost = client.lost_conflicts().any(|lost| lost.id() == conflict.id());
+            let is_there = client.conflicts().get(&conflict.id()).is_some();
+            assert!(is_lost || is_there || *role == Role::Reader, "client {index} has nothing left of {conflict:?}");
+        }
     }
 
     pub(super) fn check_durable(&self, index: usize) {
@@ -180,7 +201,9 @@ impl World {
             let (client, role) = (peer.client(), &peer.role);
             // One that has not learnt that its server is gone may be as far as the next one happens to be.
             let is_served = peer.connection.is_some_and(|id| server.served.contains_key(&id));
-            let is_decided = client.resolutions().is_empty() || *role == Role::Reader;
+            let mut told = client.resolutions().filter(|pending| !pending.is_private);
+            let are_told = told.next().is_none() && client.lost_conflicts().next().is_none();
+            let is_decided = are_told || *role == Role::Reader;
             let is_sent = client.outbox().active() == 0 && is_decided;
             is_served && is_sent && client.is_settled() && client.verified() == Some(head)
         };
@@ -214,7 +237,10 @@ impl World {
     /// Recall must be 1: every conflict of the oracle has a row. Rows that it does not have are counted. It says nothing of
     /// worlds with several rollbacks.
     pub(super) fn check_conflicts(&mut self) {
-        let stamps = |c: &Conflict| (c.key.clone(), c.loser.stamp, c.winner.stamp);
+        let stamps = |row: &ConflictRow| {
+            let Conflict { key, loser, winner, .. } = &row.conflict;
+            (key.clone(), loser.stamp, winner.stamp)
+        };
         let found: BTreeSet<(Key, Stamp, Stamp)> = self.disk.contents().conflicts.values().map(stamps).collect();
         self.tally.count_some("conflict", found.len());
         let (known, unknown) = match self.rollbacks {
@@ -240,7 +266,7 @@ impl World {
             assert_eq!(peer.client().base().digest(), dictionary.digest(), "client {index} holds nothing else");
             let (client, server) = (peer.client().conflicts(), self.disk.conflict_rows());
             for conflict in server.iter() {
-                assert_eq!(client.get(conflict.id), Some(conflict), "client {index} has the conflict row");
+                assert_eq!(client.get(&conflict.id()), Some(conflict), "client {index} has the conflict row");
             }
             assert_eq!(client.iter().count(), server.iter().count(), "client {index} has no other conflict row");
             let shown: Vec<Key> = dictionary.iter().map(|(key, _)| key.clone()).collect();

@@ -28,7 +28,7 @@ pub(super) struct Queued {
     command: Command,
     actor: Actor,
     /// Whom to answer, and the number of the batch.
-    reply: Option<(u64, u64)>,
+    reply: (u64, u64),
 }
 
 pub(super) struct Server {
@@ -127,7 +127,7 @@ impl World {
                 served.session.handle_opened(Opened { role, ..self.disk.opened() }, self.now_ms);
             }
             Some(Request::Apply { command, actor, batch }) => {
-                server.queue.push_back(Queued { command, actor, reply: batch.map(|batch| (id, batch)) });
+                server.queue.push_back(Queued { command, actor, reply: (id, batch) });
             }
             Some(Request::CatchUp { after }) => {
                 let page = self.disk.catch_up(after, PAGE_BYTES);
@@ -162,16 +162,27 @@ impl World {
             let context = Context { now_ms: self.now_ms, limits: self.limits, actor };
             let record = Record { at: server.hub.counters().head.next(), context, command };
             let Ok(receipt) = transaction.write(|rows| server.hub.apply(rows, &record));
-            let Command::Push { ops } = &record.command else { continue };
-            for (op, outcome) in ops.iter().zip(&receipt.outcomes) {
-                if let Outcome::Excepted { code, .. } = outcome {
-                    self.tally.count(exception_name(*code));
+            match &record.command {
+                Command::Push { ops } => {
+                    for (op, outcome) in ops.iter().zip(&receipt.outcomes) {
+                        if let Outcome::Excepted { code, .. } = outcome {
+                            self.tally.count(exception_name(*code));
+                        }
+                        if matches!(outcome, Outcome::Applied | Outcome::Excepted { code: AckCode::Superseded, .. }) {
+                            accepted.push(op.clone());
+                        }
+                    }
                 }
-                if matches!(outcome, Outcome::Applied | Outcome::Excepted { code: AckCode::Superseded, .. }) {
-                    accepted.push(op.clone());
+                Command::Recover { .. } => {
+                    let applied = receipt.outcomes.iter().filter(|outcome| **outcome == Outcome::Applied);
+                    self.tally.count_some("conflict brought back", applied.count());
                 }
+                Command::Resolve { .. } if receipt.outcomes == [AckCode::Superseded.into()] => {
+                    self.tally.count("restored value replaced meanwhile");
+                }
+                Command::Resolve { .. } | Command::Expire => {}
             }
-            receipts.extend(reply.map(|reply| (reply, receipt)));
+            receipts.push((reply, receipt));
         }
         let Ok(commit) = transaction.write(|rows| server.hub.finish(rows));
         if !self.calm && self.decisions.one_in(40) {
@@ -223,6 +234,7 @@ fn exception_name(code: AckCode) -> &'static str {
         AckCode::BadKey => "bad key",
         AckCode::Full => "full",
         AckCode::BadValue => "bad value",
+        AckCode::NotAuthor => "not the author",
         AckCode::Unknown(_) => unreachable!("the server has no other"),
     }
 }

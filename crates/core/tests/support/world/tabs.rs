@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use keybook_core::{
-    ReplicaId,
+    Conflict, ReplicaId,
     client::{Client, PendingResolution},
     device::{ANSWER_MS_MAX, Device, Effect, KEEP_AGAIN_AFTER_MS, Storage, WhoLives},
     wire::Role,
@@ -228,8 +228,8 @@ impl World {
         }
         assert!(found.len() <= held.len() + own.len(), "client {index} has no other edits");
         for decision in &decisions {
-            let is_open = client.conflicts().open().any(|conflict| decision.is_of(conflict));
-            let is_it = |found: &PendingResolution| found.is_same(decision);
+            let is_open = client.conflicts().get(&decision.id).is_some_and(Conflict::is_open);
+            let is_it = |found: &PendingResolution| found.id == decision.id;
             assert!(!is_open || decided.iter().any(is_it), "client {index} has what was decided: {decision:?}");
         }
         let other = before.and_then(|before| self.index_of(before));

@@ -5,7 +5,11 @@
 //!
 //! After a fork of history, what the base has above the fork is no longer the server's. It goes back to the outbox and is sent
 //! again. The base lacks it until the server has said what it has of these keys. Until then the digests are not compared, and the
-//! base is not kept. Conflict rows go back to the fork too; ARCHITECTURE.md says why.
+//! base is not kept. Conflict rows go the same way. Of one that was closed above the fork the base has no value any more, which only a
+//! snapshot brings.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
@@ -14,7 +18,7 @@ use super::{
     journal::{BaseChange, Journal, StoredError},
 };
 use crate::{
-    Conflicts, Dictionary, DictionaryId, Entry, Epoch, Key, Lineage, Names, Seq,
+    Author, Conflict, Conflicts, Dictionary, DictionaryId, Digest, Entry, Epoch, Key, Lineage, Names, Seq,
     mutants::mutant,
     wire::{
         Change, Delta, Horizon, ServerFrame, WireError,
@@ -124,6 +128,16 @@ impl Base {
         &self.names
     }
 
+    /// These names are known from elsewhere.
+    pub(super) fn learn(&mut self, authors: Vec<Author>) {
+        self.names.extend(authors);
+    }
+
+    /// The digest of the entries and the conflict rows.
+    pub(super) fn digest(&self) -> Digest {
+        self.entries.digest() + self.conflicts.digest()
+    }
+
     pub(super) fn conflicts(&self) -> &Conflicts {
         &self.conflicts
     }
@@ -192,13 +206,13 @@ impl Base {
         lost
     }
 
-    /// Sets the conflict rows back to a fork. Returns whether any changed.
-    pub(super) fn step_conflicts_back(&mut self, fork: Seq) -> bool {
-        let is_changed = self.conflicts.step_back(fork);
-        if is_changed {
+    /// Takes out the conflict rows that changed above a fork.
+    pub(super) fn take_conflicts(&mut self, fork: Seq) -> Vec<Conflict> {
+        let lost = self.conflicts.take_above(fork);
+        if !lost.is_empty() {
             self.keep_whole();
         }
-        is_changed
+        lost
     }
 
     /// Nothing of it is of any use.
@@ -315,7 +329,7 @@ impl Base {
             let ServerFrame::Delta(delta) = ServerFrame::decode(frame)? else { return Err(StoredError::NoDelta) };
             self.apply(delta, &mut |_, _, _| ())?;
         }
-        if self.entries.digest() != digest {
+        if self.digest() != digest {
             return Err(StoredError::Digest);
         }
         (self.dictionary, self.lineage, self.horizon) = (Some(dictionary), Some(lineage), horizon);
@@ -358,141 +372,10 @@ impl Base {
             return None;
         }
         let (dictionary, lineage) = (self.dictionary?, self.lineage.clone()?);
+        let digest = self.digest();
         let Self { cursor: seq, horizon, entries, names, conflicts, .. } = self;
-        let header = Header { dictionary, lineage, seq: *seq, horizon: *horizon, digest: entries.digest() };
+        let header = Header { dictionary, lineage, seq: *seq, horizon: *horizon, digest };
         let encode = || encode_all(&header, names, entries.entries(), conflicts.iter());
         self.journal.as_mut()?.take_change(&header, encode)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        AuthorId, HybridTime, ReplicaId, Stamp, Value,
-        wire::{WireChange, WireChanges, WireEntry},
-    };
-
-    const DICTIONARY: DictionaryId = DictionaryId(7);
-
-    fn lineage(epoch: u64) -> Lineage {
-        Lineage { past: Vec::new(), current: Epoch(epoch) }
-    }
-
-    fn entry(seq: u64) -> Entry {
-        let stamp = Stamp::new(HybridTime::from_millis(seq), true, ReplicaId(1));
-        Entry { value: Some(Value::from_text("x")), stamp, seq: Seq(seq), author: AuthorId(1) }
-    }
-
-    /// A Delta with one entry at `to`.
-    fn delta(prev: u64, to: u64, more: bool) -> Delta {
-        let Entry { value, stamp, seq, .. } = entry(to);
-        let author = crate::Author { id: AuthorId(1), name: crate::AuthorName::new("Ada") };
-        let row = WireEntry { key: Key::parse(&format!("k{to}")).unwrap(), value, stamp, seq, author: 0 };
-        let changes = WireChanges(vec![WireChange::Entry(row)]);
-        Delta { prev: Seq(prev), to: Seq(to), more, changes, authors: vec![author] }
-    }
-
-    fn follow(base: &mut Base, prev: u64, to: u64, more: bool) -> Followed {
-        base.handle_delta(delta(prev, to, more), b"frame", &mut |_, _, _| ()).unwrap()
-    }
-
-    /// A base that is settled at 2.
-    fn settled() -> Base {
-        let mut base = Base::new();
-        base.follow(DICTIONARY, lineage(1), Horizon::default(), Seq(2));
-        assert!(matches!(follow(&mut base, 0, 2, false), Followed::Applied { .. }));
-        assert!(base.is_settled());
-        base
-    }
-
-    #[test]
-    fn it_is_settled_when_it_has_come_to_what_the_server_had() {
-        let mut base = Base::new();
-        base.follow(DICTIONARY, lineage(1), Horizon::default(), Seq(5));
-        assert!(!base.is_settled(), "Deltas are to come");
-        follow(&mut base, 0, 3, true);
-        assert_eq!((base.is_settled(), base.cursor()), (false, Seq(0)), "it is of no moment");
-        follow(&mut base, 3, 5, false);
-        assert_eq!((base.is_settled(), base.cursor()), (true, Seq(5)));
-        base.handle_disconnected();
-        assert!(!base.is_settled());
-        base.follow(DICTIONARY, lineage(1), Horizon::default(), Seq(5));
-        assert!(base.is_settled(), "nothing has changed meanwhile");
-    }
-
-    #[test]
-    fn a_delta_continues_what_was_applied() {
-        let mut base = settled();
-        assert_eq!(follow(&mut base, 3, 4, false), Followed::Gap);
-        base.handle_resume();
-        assert_eq!(follow(&mut base, 4, 5, false), Followed::Known, "it was on its way before the Resume");
-        assert!(matches!(follow(&mut base, 2, 5, false), Followed::Applied { .. }));
-        assert_eq!(follow(&mut base, 2, 4, false), Followed::Known);
-    }
-
-    #[test]
-    fn a_cut_catch_up_begins_again_at_the_cursor() {
-        let mut base = settled();
-        follow(&mut base, 2, 4, true);
-        base.handle_disconnected();
-        assert_eq!(base.take_change(), None);
-        base.follow(DICTIONARY, lineage(1), Horizon::default(), Seq(6));
-        assert!(matches!(follow(&mut base, 2, 6, false), Followed::Applied { .. }));
-    }
-
-    #[test]
-    fn what_is_above_a_fork_is_taken_back() {
-        let mut base = settled();
-        follow(&mut base, 2, 3, false);
-        let server = Lineage { past: vec![crate::PastEpoch { epoch: Epoch(1), end: Seq(2) }], current: Epoch(2) };
-        assert_eq!(base.join(DICTIONARY, &server, Seq(2)), Joined::Forked(Some(Seq(2))));
-        assert_eq!(base.join(DICTIONARY, &lineage(9), Seq(2)), Joined::Forked(None));
-        assert_eq!(base.join(DictionaryId(8), &server, Seq(2)), Joined::Other);
-        let key = Key::parse("k3").unwrap();
-        assert_eq!(base.step_back(Seq(2)), [(key.clone(), entry(3))]);
-        assert_eq!((base.cursor(), base.lacks(&key)), (Seq(2), true));
-        assert!(base.lacks_any(|_| true));
-        assert!(!base.lacks_any(|_| false) && !base.lacks(&key));
-    }
-
-    #[test]
-    fn only_a_snapshot_completes_it() {
-        let mut base = settled();
-        base.handle_incomplete();
-        base.handle_disconnected();
-        base.follow(DICTIONARY, lineage(1), Horizon::default(), Seq(2));
-        assert!(base.is_incomplete());
-        let header = Header {
-            dictionary: DICTIONARY,
-            lineage: lineage(1),
-            seq: Seq(9),
-            horizon: Horizon::default(),
-            digest: crate::Digest::default(),
-        };
-        let (names, conflicts) = (Names::new(), Conflicts::default());
-        let snapshot = Snapshot { header, base: Dictionary::new(), names, conflicts };
-        base.handle_snapshot(snapshot, &mut |_, _, _| ());
-        assert!(!base.is_settled());
-        follow(&mut base, 9, 10, false);
-        assert_eq!((base.is_settled(), base.cursor()), (true, Seq(10)));
-    }
-
-    #[test]
-    fn what_a_store_has_kept_is_checked() {
-        let mut base = settled();
-        base.handle_stored(&Stored::default()).unwrap();
-        let change = base.take_change().unwrap();
-        let mut stored = Stored { header: change.header, snapshot: change.snapshot.unwrap(), ..Stored::default() };
-        let mut read = Base::new();
-        read.handle_stored(&stored).unwrap();
-        assert_eq!((read.cursor(), read.entries()), (Seq(2), base.entries()));
-        assert_eq!(read.take_change(), None, "the store has it");
-        stored.deltas.push(ServerFrame::Delta(delta(2, 3, false)).encode());
-        let mut read = Base::new();
-        assert!(matches!(read.handle_stored(&stored), Err(StoredError::Digest)));
-        assert_eq!((read.cursor(), read.entries().live()), (Seq(0), 0));
-        stored.deltas = vec![ServerFrame::Horizon(Horizon::default()).encode()];
-        assert!(matches!(Base::new().handle_stored(&stored), Err(StoredError::NoDelta)));
     }
 }

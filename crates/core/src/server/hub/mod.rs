@@ -10,19 +10,21 @@
 //! If the commit fails, the hub must be dropped with the transaction: it is ahead of the store.
 //!
 //! What a record does depends on the rows and the record alone. Sending an operation twice is harmless. The decisions
-//! about one operation are in [`decide`].
+//! about one operation are in [`decide`]; what becomes of conflict rows is in `conflicts`.
+
+mod conflicts;
 
 use std::collections::BTreeMap;
 
 use super::{
     Counters, Row, Rows,
     decide::{self, admit, admit_new, conflicts, is_known, latest_admitted, overlooks_purged, purged_side},
-    record::{Actor, Command, Context, Outcome, Receipt, Record},
+    record::{Command, Context, Outcome, Receipt, Record},
 };
 use crate::{
-    Author, AuthorId, Conflict, ConflictId, DictionaryId, Entry, Key, Lineage, Names, PastEpoch, Resolution, Seq, Side,
-    limits::{CONFLICTS_MAX, HUB_NAMES_MAX, LINEAGE_MAX, VERSIONS_MAX},
-    wire::{AckCode, Change, Op, Role},
+    Author, AuthorId, Conflict, ConflictId, DictionaryId, Entry, Key, Lineage, Names, PastEpoch, Seq, Side, Winner,
+    limits::{HUB_NAMES_MAX, LINEAGE_MAX, VERSIONS_MAX},
+    wire::{AckCode, Change, Op},
 };
 
 /// What a commit changed, to be sent to everyone after it.
@@ -52,6 +54,8 @@ pub struct Hub {
     prev: Seq,
     entries: BTreeMap<Key, Entry>,
     conflicts: BTreeMap<ConflictId, Conflict>,
+    /// The bytes of the open conflict rows of each maker, once they are needed.
+    shares: Option<BTreeMap<AuthorId, u64>>,
 }
 
 impl Hub {
@@ -60,7 +64,7 @@ impl Hub {
     pub fn new(id: DictionaryId, lineage: Lineage, writes: Vec<PastEpoch>, counters: Counters) -> Self {
         let (entries, conflicts) = Default::default();
         let (names, batch, prev) = (Names::new(), None, counters.head);
-        Self { id, lineage, writes, counters, names, batch, prev, entries, conflicts }
+        Self { id, lineage, writes, counters, names, batch, prev, entries, conflicts, shares: None }
     }
 
     /// The counters, with what the open transaction did.
@@ -80,19 +84,27 @@ impl Hub {
         let head = self.counters.head;
         let mut batch = match self.batch.take() {
             Some(batch) if batch.seq == *at => batch,
-            _ => Batch { seq: *at, index: 0 },
+            _ => Batch { seq: *at, index: 0, is_written: false },
         };
-        assert!(*at > head || batch.index > 0, "a record at {} does not follow the head {}", at.0, head.0);
+        assert!(*at > head || batch.is_written, "a record at {} does not follow the head {}", at.0, head.0);
         let outcomes = match command {
             Command::Push { ops } => {
                 let apply = |op| self.apply_op(rows, &mut batch, context, op);
                 ops.iter().map(apply).collect::<Result<_, _>>()?
             }
             Command::Resolve { id, resolution } => {
-                vec![self.resolve(rows, &mut batch, &context.actor, *id, *resolution)?]
+                vec![self.resolve(rows, &mut batch, &context.actor, id, *resolution)?]
+            }
+            Command::Recover { conflicts, names } => {
+                let recover = |conflict| self.recover(rows, &mut batch, context, conflict, names);
+                conflicts.iter().map(recover).collect::<Result<_, _>>()?
+            }
+            Command::Expire => {
+                self.expire(rows, &mut batch, context.now_ms)?;
+                Vec::new()
             }
         };
-        if batch.index > 0 {
+        if batch.is_written {
             self.counters.head = batch.seq;
         }
         self.batch = Some(batch);
@@ -167,7 +179,7 @@ impl Hub {
             let conflict = overlooks_purged(&self.counters, op).then(|| purged_side(&self.counters));
             self.set_row(rows, batch, &key, Row { entry: new.clone(), index: 0, recovered, versions: 0 }, None)?;
             if let Some(loser) = conflict {
-                self.add_conflict(rows, batch, &key, new.into(), loser)?;
+                self.add_conflict(rows, batch, context, &key, loser, Winner::from(&new))?;
             }
             return Ok(Outcome::Applied);
         };
@@ -189,38 +201,10 @@ impl Hub {
             rows.set_entry(&key, &Row { versions, ..row.clone() }, Some(row.place()))?;
         }
         if conflicts {
-            let winner = if wins { new.into() } else { old.clone() };
-            self.add_conflict(rows, batch, &key, winner, loser.clone())?;
+            let winner = Winner::from(if wins { &new } else { &row.entry });
+            self.add_conflict(rows, batch, context, &key, loser.clone(), winner)?;
         }
         Ok(if wins { Outcome::Applied } else { AckCode::Superseded.into() })
-    }
-
-    /// Resolves a conflict that is open; of any other there is nothing to do.
-    fn resolve<R: Rows>(
-        &mut self,
-        rows: &mut R,
-        batch: &mut Batch,
-        actor: &Actor,
-        id: ConflictId,
-        resolution: Resolution,
-    ) -> Result<Outcome, R::Error> {
-        if actor.role != Role::Writer {
-            return Ok(AckCode::ReadOnly.into());
-        }
-        let open = rows.conflict(id)?.filter(|conflict| conflict.resolution == Resolution::Open);
-        let Some(mut conflict) = open.filter(|_| resolution != Resolution::Open) else {
-            return Ok(AckCode::Duplicate.into());
-        };
-        let replaced = conflict.place();
-        assert_eq!(batch.next_index(), 0, "a resolved row has the first place of its seq");
-        conflict.seq = batch.seq;
-        conflict.resolution = resolution;
-        rows.set_conflict(&conflict, Some(replaced))?;
-        for side in [&conflict.winner, &conflict.loser] {
-            self.learn_name(rows, side.author)?;
-        }
-        self.conflicts.insert(id, conflict);
-        Ok(Outcome::Applied)
     }
 
     /// Sets the row of a key at the batch's next place.
@@ -249,29 +233,6 @@ impl Hub {
         *count = change(*count);
     }
 
-    fn add_conflict<R: Rows>(
-        &mut self,
-        rows: &mut R,
-        batch: &mut Batch,
-        key: &Key,
-        winner: Side,
-        loser: Side,
-    ) -> Result<(), R::Error> {
-        for side in [&winner, &loser] {
-            self.learn_name(rows, side.author)?;
-        }
-        let id = ConflictId { seq: batch.seq, index: batch.next_index() };
-        let conflict = Conflict { id, seq: id.seq, key: key.clone(), winner, loser, resolution: Resolution::Open };
-        rows.set_conflict(&conflict, None)?;
-        if self.counters.conflicts == CONFLICTS_MAX {
-            rows.drop_oldest_conflict()?;
-        } else {
-            self.counters.conflicts += 1;
-        }
-        self.conflicts.insert(id, conflict);
-        Ok(())
-    }
-
     fn set_name<R: Rows>(&mut self, rows: &mut R, author: &Author) -> Result<(), R::Error> {
         self.learn_name(rows, author.id)?;
         if self.names.get(author.id) != Some(&author.name) {
@@ -296,11 +257,14 @@ impl Hub {
 struct Batch {
     seq: Seq,
     index: u16,
+    /// Whether it has changed anything, at a place or without one.
+    is_written: bool,
 }
 
 impl Batch {
     fn next_index(&mut self) -> u16 {
         let index = self.index;
+        self.is_written = true;
         self.index = index.checked_add(1).expect("the changes of a transaction are far fewer");
         index
     }

@@ -1,0 +1,198 @@
+//! What becomes of conflict rows: who makes one, how long it is open, and who may close it.
+//!
+//! An open row is never pushed out by another. There is room for so many bytes of them, and for a tenth of that from the
+//! connections of one author. A losing value for which there is no room is in the history of its key, and is counted. So nobody
+//! can flush what others have lost.
+//!
+//! The author of the losing write may let it go for everybody; somebody else's dismissal is their own affair, and no command.
+//! Whoever says that the losing value was restored is right if the key has it. So the winner cannot silence the loser.
+//!
+//! After a rollback clients bring rows back. Such a row is taken as it is and compared with no entry: the write that won comes
+//! back too, and would find nothing to conflict with.
+
+use std::collections::BTreeMap;
+
+use super::{Batch, Hub};
+use crate::{
+    Author, AuthorId, Conflict, ConflictId, Key, Names, Resolution, Side, Winner,
+    limits::{CONFLICT_BYTES_MAX, CONFLICT_MS_MAX, CONFLICT_SHARE_BYTES_MAX, VALUE_BYTES_MAX, VERSIONS_MAX},
+    server::{
+        ConflictRow, Outcome, Row, Rows,
+        record::{Actor, Context},
+    },
+    wire::{AckCode, Role},
+};
+
+impl Hub {
+    /// A write has lost. It gets a row if there is room.
+    pub(super) fn add_conflict<R: Rows>(
+        &mut self,
+        rows: &mut R,
+        batch: &mut Batch,
+        context: &Context,
+        key: &Key,
+        loser: Side,
+        winner: Winner,
+    ) -> Result<(), R::Error> {
+        let conflict = Conflict { key: key.clone(), loser, winner, seq: batch.seq, resolution: Resolution::Open };
+        if rows.conflict(&conflict.id())?.is_none() {
+            self.add_row(rows, batch, context, conflict)?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether there was room.
+    fn add_row<R: Rows>(
+        &mut self,
+        rows: &mut R,
+        batch: &mut Batch,
+        context: &Context,
+        conflict: Conflict,
+    ) -> Result<bool, R::Error> {
+        let (maker, bytes) = (context.actor.author.id, conflict.bytes() as u64);
+        let total = self.counters.conflict_bytes + bytes;
+        let share = self.shares(rows)?.entry(maker).or_default();
+        if *share + bytes > CONFLICT_SHARE_BYTES_MAX || total > CONFLICT_BYTES_MAX {
+            self.counters.untold += 1;
+            batch.is_written = true;
+            return Ok(false);
+        }
+        *share += bytes;
+        self.counters.conflicts += 1;
+        self.counters.conflict_bytes = total;
+        self.counters.digest.add_conflict(&conflict);
+        for author in [conflict.winner.author, conflict.loser.author] {
+            self.learn_name(rows, author)?;
+        }
+        let row = ConflictRow { conflict, index: batch.next_index(), maker, made_ms: context.now_ms };
+        rows.set_conflict(&row, None)?;
+        self.conflicts.insert(row.conflict.id(), row.conflict);
+        Ok(true)
+    }
+
+    /// Closes a row that is open; of any other there is nothing to do.
+    pub(super) fn resolve<R: Rows>(
+        &mut self,
+        rows: &mut R,
+        batch: &mut Batch,
+        actor: &Actor,
+        id: &ConflictId,
+        resolution: Resolution,
+    ) -> Result<Outcome, R::Error> {
+        if actor.role != Role::Writer {
+            return Ok(AckCode::ReadOnly.into());
+        }
+        let Some(row) = rows.conflict(id)?.filter(|row| row.conflict.is_open()) else {
+            return Ok(AckCode::Duplicate.into());
+        };
+        let is_author = actor.author.id == row.conflict.loser.author;
+        match resolution {
+            Resolution::Open | Resolution::Archived => return Ok(AckCode::Duplicate.into()),
+            Resolution::Dismissed if !is_author => return Ok(AckCode::NotAuthor.into()),
+            Resolution::Restored if !is_author && !has_value(rows, &row.conflict)? => {
+                return Ok(AckCode::Superseded.into());
+            }
+            Resolution::Dismissed | Resolution::Restored => {}
+        }
+        self.close(rows, batch, row, resolution)?;
+        Ok(Outcome::Applied)
+    }
+
+    /// Takes a row that the server has lost, unless it has one of that name.
+    pub(super) fn recover<R: Rows>(
+        &mut self,
+        rows: &mut R,
+        batch: &mut Batch,
+        context: &Context,
+        conflict: &Conflict,
+        names: &Names,
+    ) -> Result<Outcome, R::Error> {
+        let (loser, winner) = (&conflict.loser, &conflict.winner);
+        let bytes = loser.value.as_ref().map_or(0, |value| value.as_str().len());
+        if context.actor.role != Role::Writer {
+            return Ok(AckCode::ReadOnly.into());
+        }
+        if bytes > VALUE_BYTES_MAX as usize {
+            return Ok(Outcome::Excepted { code: AckCode::TooLarge, data: bytes as u64 });
+        }
+        if !conflict.is_open() || loser.stamp > winner.stamp || loser.value.is_some() != loser.stamp.is_put() {
+            return Ok(AckCode::BadValue.into());
+        }
+        if rows.conflict(&conflict.id())?.is_some() {
+            return Ok(AckCode::Duplicate.into());
+        }
+        for id in [loser.author, winner.author] {
+            self.learn_name(rows, id)?;
+            if self.names.get(id).is_none()
+                && let Some(name) = names.get(id).cloned()
+            {
+                self.set_name(rows, &Author { id, name })?;
+            }
+        }
+        self.archive(rows, &conflict.key, loser)?;
+        let has_room = self.add_row(rows, batch, context, Conflict { seq: batch.seq, ..conflict.clone() })?;
+        Ok(if has_room { Outcome::Applied } else { AckCode::Superseded.into() })
+    }
+
+    /// Closes the rows that nobody has decided for long.
+    pub(super) fn expire<R: Rows>(&mut self, rows: &mut R, batch: &mut Batch, now_ms: u64) -> Result<(), R::Error> {
+        for row in rows.open_conflicts()? {
+            if row.made_ms.saturating_add(CONFLICT_MS_MAX) <= now_ms {
+                self.close(rows, batch, row, Resolution::Archived)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn close<R: Rows>(
+        &mut self,
+        rows: &mut R,
+        batch: &mut Batch,
+        mut row: ConflictRow,
+        resolution: Resolution,
+    ) -> Result<(), R::Error> {
+        let (place, bytes) = (row.place(), row.conflict.bytes() as u64);
+        if let Some(share) = self.shares(rows)?.get_mut(&row.maker) {
+            *share -= bytes;
+        }
+        self.counters.conflicts -= 1;
+        self.counters.conflict_bytes -= bytes;
+        self.counters.digest.subtract_conflict(&row.conflict);
+        self.archive(rows, &row.conflict.key, &row.conflict.loser)?;
+        row.conflict.close(resolution, batch.seq);
+        row.index = batch.next_index();
+        rows.set_conflict(&row, Some(place))?;
+        for author in [row.conflict.winner.author, row.conflict.loser.author] {
+            self.learn_name(rows, author)?;
+        }
+        self.conflicts.insert(row.conflict.id(), row.conflict);
+        Ok(())
+    }
+
+    /// Makes a losing value a version, if it is none. Without an entry the key has no versions: the row alone has the value.
+    fn archive<R: Rows>(&mut self, rows: &mut R, key: &Key, loser: &Side) -> Result<(), R::Error> {
+        let Some(row) = rows.entry(key)?.filter(|row| row.entry.stamp != loser.stamp) else { return Ok(()) };
+        if !rows.has_version(key, loser.stamp)? {
+            rows.add_version(key, loser, row.versions == VERSIONS_MAX)?;
+            let versions = (row.versions + 1).min(VERSIONS_MAX);
+            rows.set_entry(key, &Row { versions, ..row.clone() }, Some(row.place()))?;
+        }
+        Ok(())
+    }
+
+    fn shares<R: Rows>(&mut self, rows: &mut R) -> Result<&mut BTreeMap<AuthorId, u64>, R::Error> {
+        if self.shares.is_none() {
+            let mut shares: BTreeMap<AuthorId, u64> = BTreeMap::new();
+            for row in rows.open_conflicts()? {
+                *shares.entry(row.maker).or_default() += row.conflict.bytes() as u64;
+            }
+            self.shares = Some(shares);
+        }
+        Ok(self.shares.as_mut().expect("they were just counted"))
+    }
+}
+
+/// Whether the key of a conflict has the value that lost.
+fn has_value<R: Rows>(rows: &mut R, conflict: &Conflict) -> Result<bool, R::Error> {
+    Ok(rows.entry(&conflict.key)?.and_then(|row| row.entry.value) == conflict.loser.value)
+}
