@@ -119,7 +119,7 @@ impl Names {
         position(list, id).ok().map(|position| &list[position].name)
     }
 
-    /// Sets an author's name. O(n / [`LIST_MAX`]) for one who is new.
+    /// Sets an author's name. O(n / 512) for one who is new.
     pub fn insert(&mut self, author: Author) {
         let number = self.list(author.id);
         let Some(list) = self.0.get_mut(number) else { return self.0.push(vec![author]) };
@@ -133,7 +133,7 @@ impl Names {
         }
     }
 
-    /// How many there are. O(n / [`LIST_MAX`]).
+    /// How many there are. O(n / 512).
     pub fn len(&self) -> usize {
         self.0.iter().map(Vec::len).sum()
     }
