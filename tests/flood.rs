@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 use fastrand::Rng;
 use keybook_core::{
-    Author, AuthorId, AuthorName, ConflictId, Epoch, Key, ReplicaId, Resolution, Seq, Stamp,
+    Author, AuthorId, AuthorName, Branch, ConflictId, Epoch, Key, PastEpoch, ReplicaId, Resolution, Seq, Stamp,
     wire::{ClientFrame, Mode, Op, VERSIONS},
 };
 use process::Process;
@@ -220,7 +220,9 @@ fn random_op(rng: &mut Rng) -> Op {
     };
     let millis = if rng.u8(..8) > 0 { now_ms() } else { rng.u64(..1 << 48) };
     let seen = (0..rng.usize(..10)).map(|_| if rng.bool() { Stamp::ZERO } else { Stamp::MAX }).collect();
-    let recovered = (rng.u8(..16) == 0).then(|| Seq(rng.u64(..)));
+    let recovered = (rng.u8(..16) == 0).then(|| {
+        Branch::new(vec![PastEpoch { epoch: Epoch(rng.u64(..)), end: Seq(rng.u64(..)) }]).expect("it has an epoch")
+    });
     Op { seen, recovered, ..op(ReplicaId(rng.u64(..)), millis, &key, value.as_deref()) }
 }
 

@@ -35,6 +35,8 @@ pub const CONFLICT_SHARE_BYTES_MAX: u64 = CONFLICT_BYTES_MAX / 10;
 pub const CONFLICT_MS_MAX: u64 = 30 * 24 * 3_600_000;
 /// Epochs that a server remembers: its last 1024 starts in which something was written.
 pub const LINEAGE_MAX: usize = 1024;
+/// Epochs of a branch: runs of a server between what it still has and a write that it has lost.
+pub const BRANCH_MAX: usize = 16;
 /// Names of authors that a hub keeps in memory: more people than write at a time. A peer can make up any number.
 pub const HUB_NAMES_MAX: usize = 10_000;
 /// A connection says Hello within this, or is closed.
@@ -47,6 +49,9 @@ pub const PRESENCE_BYTES_MAX: usize = 256;
 pub const TOKEN_BYTES_MAX: usize = 128;
 /// How far a stamp may be ahead of the server: more than honest clocks that follow the server drift between two Pongs.
 pub const CLOCK_AHEAD_MS_MAX: u64 = 60_000;
+/// How far the stamp of a write may be ahead that comes back after a rollback: a server whose clock was wrong may have confirmed it,
+/// and its device shows it. A stamp at the end of time could never be replaced, so it is a century.
+pub const RECOVERED_AHEAD_MS_MAX: u64 = 100 * 365 * 24 * 3_600_000;
 /// A snapshot's chunk before compression.
 pub const CHUNK_BYTES_MAX: usize = 512 * 1024;
 

@@ -551,9 +551,10 @@ fn a_snapshot_that_fails_is_still_needed_on_the_next_connection() {
     assert_agreement(&group);
 }
 
-/// A write takes the place of a recovered one and is refused: the base lacks what the server has.
+/// A write took the place of a recovered one and was refused. What had been acknowledged before was then gone, although its
+/// device had it.
 #[test]
-fn a_refused_write_over_a_recovered_one_shows_what_the_server_has() {
+fn a_refused_write_over_a_recovered_one_shows_what_was_acknowledged() {
     let mut group = Group::new(1, Limits { value_bytes: 100, ..Limits::default() });
     group.put(0, "k", "1");
     group.settle();
@@ -565,8 +566,72 @@ fn a_refused_write_over_a_recovered_one_shows_what_the_server_has() {
     group.limits.value_bytes = 20;
     group.restart(backup, 2);
     group.pass(60_000);
-    assert_eq!(group.shown(0, "k"), Some("1"));
+    assert_eq!(group.shown(0, "k"), Some("2"));
+    assert_eq!(group.client(0).outbox().inactive(), 1);
     assert_eq!(group.client(0).divergences(), 0);
+    assert_agreement(&group);
+}
+
+/// A user edits what a rollback has taken, while the server gets another's write that is older than what was taken. That had
+/// been acknowledged, but never came back, since the edit took its place: the other's write was overwritten without a conflict.
+#[test]
+fn an_edit_of_what_a_rollback_took_hides_nobodys_write() {
+    let mut group = group(2);
+    group.put(0, "a", "1");
+    group.settle();
+    let backup = group.store.clone();
+    // Everybody else is somewhere without a network.
+    let alone = |group: &mut Group, index: usize, replica: u64| {
+        let client = Client::new(ReplicaId(replica), author(replica), group.now_ms);
+        std::mem::replace(&mut group.members[index].client, client)
+    };
+    group.disconnect();
+    group.put(1, "k", "1");
+    let other = alone(&mut group, 1, 8);
+    group.connected = true;
+    group.pass(60_000);
+    group.put(0, "k", "2");
+    group.settle();
+    group.disconnect();
+    group.put(0, "k", "3");
+    let editor = alone(&mut group, 0, 9);
+    group.members[1].client = other;
+    group.restart(backup, 2);
+    group.pass(60_000);
+    assert_eq!(group.shown(0, "k"), Some("1"));
+    group.disconnect();
+    group.members[0].client = editor;
+    group.connected = true;
+    group.pass(60_000);
+    assert_eq!(group.shown(1, "k"), Some("3"));
+    let contents = group.store.contents();
+    let losers: Vec<_> = contents.conflicts.values().map(|row| row.conflict.loser.value.clone()).collect();
+    assert_eq!(losers, [Some(value("1"))]);
+    assert_agreement(&group);
+}
+
+/// A server whose clock was a day ahead confirmed a write, and was set back with the right clock. The write came back a day
+/// later, and undid what its user had written since.
+#[test]
+fn a_recovered_write_of_the_future_undoes_nothing() {
+    let mut group = group(1);
+    group.put(0, "a", "1");
+    group.settle();
+    let backup = group.store.clone();
+    let day_ms = 24 * 3_600_000;
+    group.now_ms += day_ms;
+    group.put(0, "k", "1");
+    group.settle();
+    group.now_ms -= day_ms;
+    group.restart(backup, 2);
+    group.pass(60_000);
+    assert_eq!(group.shown(0, "k"), Some("1"));
+    assert_eq!(group.client(0).outbox().active(), 0, "it is with the server again");
+    group.put(0, "k", "2");
+    group.pass(60_000);
+    assert_eq!(group.client(0).outbox().active(), 0);
+    group.pass(2 * day_ms);
+    assert_eq!(group.shown(0, "k"), Some("2"));
     assert_agreement(&group);
 }
 

@@ -1,10 +1,14 @@
 //! What the hub decides: admission, seqs, the three classes of acks, conflicts.
+//!
+//! More than 500 lines: each story is short, and all stand on one server.
 
 mod support;
 
 use keybook_core::{
-    Conflict, ConflictId, Epoch, HybridTime, Names, ReplicaId, Resolution, Seq, Stamp,
-    limits::{CONFLICT_MS_MAX, CONFLICT_SHARE_BYTES_MAX, Limits, VERSIONS_MAX},
+    Branch, Conflict, ConflictId, Epoch, HybridTime, Names, PastEpoch, ReplicaId, Resolution, Seq, Stamp,
+    limits::{
+        CLOCK_AHEAD_MS_MAX, CONFLICT_MS_MAX, CONFLICT_SHARE_BYTES_MAX, Limits, RECOVERED_AHEAD_MS_MAX, VERSIONS_MAX,
+    },
     server::{Actor, Command, Commit, Context, Counters, Hub, Outcome, Receipt, Record, Request, Rows, Session},
     wire::{AckCode, ClientFrame, Exception, Horizon, Op, Role},
 };
@@ -35,6 +39,14 @@ impl Server {
         }
         let hub = store.hub();
         Self { store, hub, limits, role: Role::Writer, author: 1, now_ms: NOW_MS }
+    }
+
+    /// Starts the server anew, set back to a seq of which nothing came later. The entries stay.
+    fn set_back(&mut self, seq: u64) {
+        let epoch = Epoch(self.store.summary().lineage.past.len() as u64 + 2);
+        assert_eq!(self.store.contents().counters.head, Seq(seq), "the story is of a server that has lost all above");
+        self.store.start(epoch);
+        self.hub = self.store.hub();
     }
 
     /// Applies a command at the next seq.
@@ -103,8 +115,9 @@ fn lost(name: &str, ms: u64, replica: u64) -> ConflictId {
     ConflictId { key: key(name), loser: put_stamp(ms, replica) }
 }
 
-fn recovered(op: Op, fork: u64) -> Op {
-    Op { recovered: Some(Seq(fork)), ..op }
+/// An operation that was confirmed at a seq of an epoch and is lost to the server.
+fn recovered(op: Op, epoch: u64, seq: u64) -> Op {
+    Op { recovered: Branch::new(vec![PastEpoch { epoch: Epoch(epoch), end: Seq(seq) }]), ..op }
 }
 
 #[test]
@@ -245,13 +258,60 @@ fn conflicts_are_what_the_writer_had_not_seen() {
 fn recovered_writes_conflict_only_with_what_came_after_the_fork() {
     let mut server = Server::new();
     server.push(&[put("old", "1", 10, 1, &[]), put("new", "1", 10, 1, &[])]);
+    server.set_back(1);
     server.push(&[put("new", "2", 30, 1, &[put_stamp(10, 1)])]);
-    assert_eq!(server.code(recovered(put("old", "3", 20, 2, &[]), 1)), None);
+    assert_eq!(server.code(recovered(put("old", "3", 20, 2, &[]), 1, 2)), None);
     assert_eq!(server.losers(), [], "what the fork shares had been seen");
-    assert_eq!(server.code(recovered(put("new", "3", 20, 2, &[]), 1)), Some(AckCode::Superseded));
+    assert_eq!(server.code(recovered(put("new", "3", 20, 2, &[]), 1, 3)), Some(AckCode::Superseded));
     assert_eq!(server.losers(), [Some("3".to_owned())]);
-    assert_eq!(server.code(recovered(put("old", "4", 40, 3, &[]), 0)), None);
+    assert_eq!(server.code(recovered(put("old", "4", 40, 3, &[]), 1, 4)), None);
     assert_eq!(server.losers().len(), 1, "both recovered: one history");
+}
+
+/// Two rollbacks in a row: of two writes of different branches, whose authors had never seen each other, the lower one
+/// vanished.
+#[test]
+fn recovered_writes_of_different_branches_conflict() {
+    let mut server = Server::new();
+    server.push(&[put("k", "0", 10, 1, &[])]);
+    server.set_back(1);
+    server.set_back(1);
+    assert_eq!(server.code(recovered(put("k", "1", 20, 2, &[]), 1, 2)), None);
+    let branch = vec![PastEpoch { epoch: Epoch(1), end: Seq(1) }, PastEpoch { epoch: Epoch(7), end: Seq(2) }];
+    let other = Op { recovered: Branch::new(branch), ..put("k", "2", 30, 3, &[]) };
+    assert_eq!(server.code(other), None);
+    assert_eq!(server.losers(), [Some("1".to_owned())]);
+}
+
+/// Whoever said that a write had been recovered from above seq 2^64 - 1, overwrote everything without a conflict.
+#[test]
+fn who_claims_to_recover_what_is_not_lost_has_no_privilege() {
+    let mut server = Server::new();
+    server.push(&[put("k", "1", 10, 1, &[])]);
+    server.set_back(1);
+    for (n, (epoch, seq)) in [(1, 1), (2, u64::MAX), (9, u64::MAX)].into_iter().enumerate() {
+        assert_eq!(
+            server.code(recovered(put("k", &(n + 5).to_string(), 20 + n as u64, 2 + n as u64, &[]), epoch, seq)),
+            None
+        );
+        assert_eq!(server.losers().len(), n + 1, "{epoch} {seq}");
+    }
+    let ahead = NOW_MS + CLOCK_AHEAD_MS_MAX + 1;
+    assert_eq!(server.code(recovered(put("new", "1", ahead, 1, &[]), 2, 9)), Some(AckCode::ClockAhead));
+}
+
+/// A server whose clock was wrong confirmed a write of tomorrow, lost it, and would not have it back before tomorrow. Until then
+/// it hid what its user wrote, and then it replaced that.
+#[test]
+fn what_comes_back_may_be_ahead_of_the_clock() {
+    let mut server = Server::new();
+    server.set_back(0);
+    let day_ms = 24 * 3_600_000;
+    assert_eq!(server.code(recovered(put("k", "1", NOW_MS + day_ms, 1, &[]), 1, 2)), None);
+    let seen = put_stamp(NOW_MS + day_ms, 1);
+    assert_eq!(server.code(put("k", "2", NOW_MS + day_ms + 1, 1, &[seen])), None, "one step above is admitted");
+    let never = NOW_MS + RECOVERED_AHEAD_MS_MAX + 1;
+    assert_eq!(server.code(recovered(put("other", "1", never, 1, &[]), 1, 3)), Some(AckCode::ClockAhead));
 }
 
 #[test]
@@ -359,7 +419,8 @@ fn a_client_brings_a_conflict_row_back() {
     let mut server = Server::new();
     server.push(&[put("k", "0", 5, 9, &[])]);
     let recover = |row: &Conflict| Command::Recover { conflicts: vec![row.clone()], names: Names::new() };
-    let (_, commit) = server.push(&[recovered(put("k", "2", 20, 2, &[]), 1)]);
+    server.set_back(1);
+    let (_, commit) = server.push(&[recovered(put("k", "2", 20, 2, &[]), 1, 2)]);
     assert_eq!(commit.unwrap().changes.len(), 1, "the winner comes back, and finds nothing to conflict with");
     assert_eq!(server.apply(recover(&row)).outcomes, [Outcome::Applied]);
     server.finish().unwrap();
@@ -414,10 +475,10 @@ fn without_a_horizon_nothing_is_too_old() {
 #[test]
 fn a_remove_of_what_a_rollback_lost_leaves_its_tombstone() {
     let lost = put_stamp(10, 1);
-    for op in [remove("k", 20, 2, &[lost]), recovered(remove("k", 20, 2, &[]), 0)] {
+    for op in [remove("k", 20, 2, &[lost]), recovered(remove("k", 20, 2, &[]), 1, 2)] {
         let mut server = Server::new();
         assert_eq!(server.code(op), None);
-        assert_eq!(server.code(recovered(put("k", "1", 10, 1, &[]), 0)), Some(AckCode::Superseded));
+        assert_eq!(server.code(recovered(put("k", "1", 10, 1, &[]), 1, 1)), Some(AckCode::Superseded));
         assert_eq!(server.value("k"), None);
     }
 }

@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use keybook_core::{
-    AuthorId, Conflict, Entry, Key, Names, Resolution, Seq, Side, Stamp, Value, Winner,
+    AuthorId, Branch, Conflict, Entry, Epoch, Key, Names, PastEpoch, Resolution, Seq, Side, Stamp, Value, Winner,
     limits::{LINEAGE_MAX, Limits, PRESENCE_BYTES_MAX, PUSH_BYTES_MAX, PUSH_OPS_MAX, SEEN_MAX},
     wire::{AckCode, Change, ClientFrame, Delta, Exception, Op, ServerFrame, WireError, snapshot::Snapshot},
 };
@@ -67,7 +67,7 @@ fn op() -> impl Strategy<Value = Op> {
             stamp,
             seen,
             author: fork.map(author),
-            recovered: fork.map(Seq),
+            recovered: fork.and_then(|seq| Branch::new(vec![PastEpoch { epoch: Epoch(seq), end: Seq(seq) }])),
         },
     )
 }

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, fmt::Debug};
 
 use fastrand::Rng;
 use keybook_core::{
-    Author, AuthorId, AuthorName, ConflictId, DictionaryName, Epoch, HybridTime, Key, Lineage, PastEpoch, ReplicaId,
-    Resolution, Seq, Stamp,
+    Author, AuthorId, AuthorName, Branch, ConflictId, DictionaryName, Epoch, HybridTime, Key, Lineage, PastEpoch,
+    ReplicaId, Resolution, Seq, Stamp,
     limits::Limits,
     server::{Actor, Command, ConflictRow, Context, Outcome, Record, Row, Rows},
     wire::{Change, Op, Role, snapshot::Snapshot},
@@ -335,6 +335,8 @@ fn random_command(rng: &mut Rng, stamps: &mut Vec<Stamp>) -> Command {
         let resolution = *rng.choice(&[Resolution::Dismissed, Resolution::Restored]).expect("there are two");
         return Command::Resolve { id, resolution };
     }
+    let branch =
+        |epoch, end| Branch::new(vec![PastEpoch { epoch: Epoch(epoch), end: Seq(end) }]).expect("it has an epoch");
     let mut random_op = || {
         let key = (*rng.choice(&KEYS).expect("there are some")).to_owned();
         let value = (rng.u8(..4) > 0).then(|| format!("\"{}\"", "x".repeat(rng.usize(..40))));
@@ -343,7 +345,7 @@ fn random_command(rng: &mut Rng, stamps: &mut Vec<Stamp>) -> Command {
         let seen = vec![*rng.choice(&*stamps).expect("zero is there")];
         let id = AuthorId(rng.u64(1..4));
         let author = rng.bool().then(|| Author { id, name: AuthorName::new(&format!("Author {}", rng.u8(..3))) });
-        let recovered = (rng.u8(..8) == 0).then(|| Seq(rng.u64(..20)));
+        let recovered = (rng.u8(..8) == 0).then(|| branch(rng.u64(1..4), rng.u64(..20)));
         stamps.push(stamp);
         Op { key, value, stamp, seen, author, recovered }
     };

@@ -2,7 +2,7 @@
 //!
 //! What a case changed is the difference of the rows before and after it. Each entry is written once in a case, so its place
 //! in `by_seq` says in which transaction. Of `states` only the last row remains: that of another transaction is this one with
-//! its own head.
+//! its own head, and a checksum that is as long.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -24,10 +24,12 @@ pub(crate) const PLAIN_TABLE: &[&str] = &["plain"];
 
 /// The bytes of a dictionary's number, which begin each key.
 const NUMBER: usize = 4;
+/// A checksum begins each row.
+const CHECKSUM: usize = 4;
 /// The seq and the index in the row of an entry: its place, which with the number is a key of `by_seq`.
-const PLACE: std::ops::Range<usize> = 16..26;
-/// What precedes the value in the row of an entry.
-const ENTRY_HEAD: usize = 36;
+const PLACE: std::ops::Range<usize> = CHECKSUM + 16..CHECKSUM + 26;
+/// What precedes the value in the row of an entry that was never recovered.
+const ENTRY_HEAD: usize = CHECKSUM + 36;
 /// A terminator and a stamp end the key of a version.
 const VERSION_TAIL: usize = 17;
 
@@ -91,7 +93,7 @@ impl FileRows {
         for head in commits {
             let mut transaction = Transaction::default();
             while let Some((place, name)) = places.next_if(|(place, _)| seq(place) <= *head) {
-                let key = [&number[..], &name[1..]].concat();
+                let key = [&number[..], &name[CHECKSUM + 1..]].concat();
                 let row = &self.0[ENTRIES][&key];
                 let version = versions.get(&key[..]).map(|(key, value)| set(VERSIONS, key, value));
                 let old = before.0[ENTRIES].get(&key).map(|old| [number, &old[PLACE]].concat());
@@ -101,7 +103,7 @@ impl FileRows {
                 transaction.rows.push(set(BY_SEQ, place, name));
                 transaction.plain.push(set(0, &key[NUMBER..], &row[ENTRY_HEAD..]));
             }
-            let state = [&head.0.to_be_bytes(), &state[8..]].concat();
+            let state = [&state[..CHECKSUM], &head.0.to_be_bytes(), &state[CHECKSUM + 8..]].concat();
             transaction.rows.push(set(STATES, number, &state));
             transactions.push(transaction);
         }

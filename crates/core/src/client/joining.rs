@@ -9,7 +9,7 @@ use super::{
     view::View,
 };
 use crate::{
-    Author, Entry, Key, Seq, Stamp,
+    Author, Branch, Entry, Key, Lineage, Seq, Stamp,
     mutants::mutant,
     wire::{
         AckCode, ClientFrame, Delta, Exception, Mode, ServerFrame, VERSIONS, Versions, WireError, snapshot::Snapshot,
@@ -70,7 +70,7 @@ impl Client {
             Joined::Forked(fork) => {
                 self.sender.handle_epoch();
                 self.decisions.handle_epoch();
-                self.step_back(fork);
+                self.step_back(fork, &server);
             }
         }
         self.siblings.handle_lineage(&server);
@@ -83,15 +83,15 @@ impl Client {
 
     /// Goes back to a fork. What the base has above it, the server may have lost: it goes back to the outbox. A user who may
     /// not write fetches what the server has instead. If no history is shared it waits for its user.
-    fn step_back(&mut self, fork: Option<Seq>) {
-        let shared = fork.unwrap_or_default();
-        self.sender.outbox_mut().lower_forks(shared);
+    fn step_back(&mut self, fork: Option<Seq>, server: &Lineage) {
+        let (shared, lineage) = (fork.unwrap_or_default(), self.base.lineage().cloned().unwrap_or_default());
+        self.sender.outbox_mut().extend_branches(&lineage, server);
         let lost = self.base.step_back(shared);
         let is_any_lost = !lost.is_empty();
         if self.user.is_writer() {
             let state = if fork.is_some() { RowState::Queued } else { RowState::Orphaned };
             for (key, entry) in lost {
-                let row = self.recovered(entry, shared, state);
+                let row = self.recovered(Branch::of(&lineage, entry.seq, server), entry, state);
                 self.sender.outbox_mut().insert(key, row);
             }
         } else if is_any_lost {
@@ -112,15 +112,14 @@ impl Client {
         }
     }
 
-    /// A confirmed write as a row of the outbox, with its own stamp: nobody else may have it any more. It has seen everything up
-    /// to the fork, so it does not conflict with the entry that it had replaced.
-    fn recovered(&self, entry: Entry, fork: Seq, state: RowState) -> OutboxRow {
+    /// A confirmed write as a row of the outbox, with its own stamp: nobody else may have it any more.
+    fn recovered(&self, branch: Branch, entry: Entry, state: RowState) -> OutboxRow {
         OutboxRow {
             value: entry.value,
             stamp: entry.stamp,
             seen: vec![Stamp::ZERO],
             author: Author { id: entry.author, name: self.name(entry.author) },
-            recovered: Some(fork),
+            recovered: Some(branch),
             sent: true,
             state,
         }
@@ -169,14 +168,19 @@ impl Client {
                 Answered::Goes => {}
                 Answered::Early { server_ms } => self.stamp_anew(&key, stamp, server_ms, now_ms),
                 // The server will not take it back, so the base needs what the server has.
-                Answered::Held if self.base.lacks(&key) && self.link.phase() == Phase::Following => self.fetch(),
+                Answered::Held if self.is_lost(&key) && self.link.phase() == Phase::Following => self.fetch(),
                 Answered::Held => {}
             }
             self.output.changed(key);
         }
         if mutant!("a row leaves with its ack") {
-            self.sender.outbox_mut().release(seq);
+            self.sender.outbox_mut().release(seq, &|_| true);
         }
+    }
+
+    /// Whether the base lacks what the server has of a key, and no write is on its way that brings it.
+    fn is_lost(&self, key: &Key) -> bool {
+        self.base.lacks(key) && !self.outbox().recovers(key)
     }
 
     fn stamp_anew(&mut self, key: &Key, stamp: Stamp, server_ms: u64, now_ms: u64) {

@@ -13,7 +13,7 @@ use super::{
     siblings::{Answer, Told, ToldRows},
 };
 use crate::{
-    Author, Conflict, Key, ReplicaId, Seq, Stamp, Value, cbor_array,
+    Author, Branch, Conflict, Key, ReplicaId, Stamp, Value, cbor_array,
     mutants::mutant,
     wire::{AckCode, WireError, encode},
 };
@@ -236,7 +236,7 @@ struct WireRow {
     stamp: Stamp,
     seen: Vec<Stamp>,
     author: Author,
-    recovered: Option<Seq>,
+    recovered: Option<Branch>,
     held: Option<(AckCode, u64)>,
     is_orphaned: bool,
 }
@@ -254,7 +254,7 @@ impl From<&OutboxRow> for WireRow {
             stamp: row.stamp,
             seen: row.seen.clone(),
             author: row.author.clone(),
-            recovered: row.recovered,
+            recovered: row.recovered.clone(),
             held,
             is_orphaned: row.state == RowState::Orphaned,
         }

@@ -347,7 +347,8 @@ impl Client {
     /// Decides what follows of what has happened: what may leave, what is compared, what is sent, what is said, and when to come
     /// back. It is called at the end of every input, and nowhere else is any of this decided. Afterwards
     ///
-    /// - no row waits whose ack the base has reached, and no row that has left a sibling whose cursor the base has reached;
+    /// - no row waits whose ack the base has reached, unless the base lacks something and so is not kept; and no row that has left
+    ///   a sibling whose cursor the base has reached;
     /// - a digest of the server is compared as soon as the base is settled at its seq, and has nothing of it in the outbox;
     /// - what may be sent is on its way: each queued row, unless enough pushes are, or it lets a sibling's go first; and each
     ///   decision about a conflict that is open in a base that is settled;
@@ -364,8 +365,11 @@ impl Client {
     }
 
     fn release(&mut self) {
-        let cursor = self.base.cursor();
-        let released = self.sender.outbox_mut().release(cursor);
+        let (cursor, outbox) = (self.base.cursor(), self.sender.outbox_mut());
+        let mut released = outbox.release(cursor, &|row| row.recovered.is_some());
+        if !self.base.lacks_any(|key| outbox.recovers(key)) {
+            released.extend(outbox.release(cursor, &|_| true));
+        }
         released.into_iter().for_each(|key| self.output.changed(key));
         self.siblings.release(self.base.lineage(), cursor);
         self.output.changed_all(self.siblings.changed());
@@ -379,7 +383,7 @@ impl Client {
             self.ask_digest();
         }
         let outbox = self.sender.outbox();
-        if !self.verifier.is_waiting() || self.base.lacks_any(|key| outbox.shown(key).is_some()) {
+        if !self.verifier.is_waiting() || self.base.lacks_any(|key| outbox.recovers(key)) {
             return;
         }
         let live = self.base.entries().live();
@@ -405,7 +409,7 @@ impl Client {
         {
             output.transmit(&push);
         }
-        if held.iter().any(|key| base.lacks(key)) {
+        if held.iter().any(|key| base.lacks(key) && !sender.outbox().recovers(key)) {
             base.handle_incomplete();
             link.fetch();
         }

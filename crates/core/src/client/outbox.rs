@@ -3,13 +3,14 @@
 //! Of each replica and key one row is on its way: a newer write replaces an older one. A row leaves when its stamp is
 //! acknowledged **and** the base has reached the ack's seq, so that the shown state never goes back.
 //!
-//! Rows that the server refused for good stay beside it until their user lets them go. With one row in all, a refused value hid
-//! an entry that a fork had taken back, and a later edit threw that entry away.
+//! Rows that the server refused for good stay beside it until their user lets them go. So do recovered rows until the server has
+//! them again, and they go first: a later write may be refused for good, and others may have written meanwhile what neither its
+//! writer nor the later one had seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Author, Key, Rank, ReplicaId, Seq, Stamp, Value,
+    Author, Branch, Key, Lineage, Rank, ReplicaId, Seq, Stamp, Value,
     limits::{PUSH_BYTES_MAX, PUSH_OPS_MAX, SEEN_MAX},
     wire::{AckCode, Op},
 };
@@ -31,8 +32,8 @@ pub struct OutboxRow {
     pub seen: Vec<Stamp>,
     /// Who wrote it.
     pub author: Author,
-    /// The fork, for a write that was confirmed once and that the server has lost.
-    pub recovered: Option<Seq>,
+    /// Where it was confirmed, for a write that the server has lost since.
+    pub recovered: Option<Branch>,
     /// Whether a server may have got it.
     pub sent: bool,
     /// What it waits for.
@@ -91,12 +92,17 @@ impl OutboxRow {
             stamp: self.stamp,
             seen: self.seen.clone(),
             author: Some(self.author.clone()),
-            recovered: self.recovered,
+            recovered: self.recovered.clone(),
         }
     }
 
     fn bytes(&self, key: &Key) -> usize {
-        key.as_str().len() + self.value.as_ref().map_or(0, |v| v.as_str().len()) + 17 * self.seen.len() + 128
+        let epochs = self.recovered.as_ref().map_or(0, |branch| branch.epochs().len());
+        key.as_str().len()
+            + self.value.as_ref().map_or(0, |v| v.as_str().len())
+            + 17 * self.seen.len()
+            + 19 * epochs
+            + 128
     }
 }
 
@@ -121,9 +127,10 @@ pub struct Outbox {
 
 impl Outbox {
     /// Adds a row. If it is on its way, it replaces the row of the same replica and key that is on its way too, unless that one
-    /// has a greater stamp. Rows that wait for their user stay beside it.
+    /// has a greater stamp. Rows that wait for their user stay beside it, and so do recovered ones.
     pub fn insert(&mut self, key: Key, row: OutboxRow) {
-        if let Some(old) = self.row_of(&key, row.stamp).map(|old| old.stamp).filter(|_| row.state.is_active()) {
+        let replaces = row.state.is_active() && row.recovered.is_none();
+        if let Some(old) = self.row_of(&key, row.stamp).map(|old| old.stamp).filter(|_| replaces) {
             if old > row.stamp {
                 return;
             }
@@ -188,9 +195,15 @@ impl Outbox {
         self.rows(key).iter().find(|row| row.stamp == stamp)
     }
 
-    /// The row of the replica in `stamp` that is on its way.
+    /// The row of the replica in `stamp` that is on its way, and was never confirmed.
     pub fn row_of(&self, key: &Key, stamp: Stamp) -> Option<&OutboxRow> {
-        self.rows(key).iter().find(|row| row.state.is_active() && row.stamp.replica() == stamp.replica())
+        let is_it = |row: &&OutboxRow| row.state.is_active() && row.recovered.is_none();
+        self.rows(key).iter().filter(is_it).find(|row| row.stamp.replica() == stamp.replica())
+    }
+
+    /// Whether a recovered row of the key is on its way.
+    pub fn recovers(&self, key: &Key) -> bool {
+        self.rows(key).iter().any(|row| row.state.is_active() && row.recovered.is_some())
     }
 
     /// The greatest row of a key that is shown.
@@ -244,7 +257,8 @@ impl Outbox {
         let (mut ops, mut bytes, mut too_large) = (Vec::new(), 16, Vec::new());
         for (_, stamp, key) in &self.queued {
             let row = self.row(key, *stamp).expect("a queued row is there");
-            if !may_go(key, row) || self.is_overtaken(key, row) {
+            let is_chosen = |stamp| ops.iter().any(|(chosen, op): &(Key, Op)| op.stamp == stamp && chosen == key);
+            if !may_go(key, row) || self.is_overtaken(key, row) || self.awaits_recovered(key, row, is_chosen) {
                 continue;
             }
             let value_bytes = row.value.as_ref().map_or(0, |value| value.as_str().len() as u64);
@@ -274,6 +288,13 @@ impl Outbox {
         !row.sent && self.rows(key).iter().any(|newer| newer.sent && newer.replaces(row.stamp))
     }
 
+    /// Whether a recovered row of the key goes before this one and has not gone yet.
+    fn awaits_recovered(&self, key: &Key, row: &OutboxRow, is_chosen: impl Fn(Stamp) -> bool) -> bool {
+        let waits = |row: &OutboxRow| matches!(row.state, RowState::Queued | RowState::Waiting { .. });
+        let mut others = self.rows(key).iter().filter(|other| other.recovered.is_some() && waits(other));
+        row.recovered.is_none() && others.any(|other| !is_chosen(other.stamp))
+    }
+
     /// A row is with the server: what it had replaced, and no server has got, need not go any more.
     pub(super) fn forget_replaced(&mut self, key: &Key, stamp: Stamp) {
         let Some(newer) = self.row(key, stamp) else { return };
@@ -293,15 +314,16 @@ impl Outbox {
         self.changed.insert(key.clone());
     }
 
-    /// Takes out the rows for which the base has come far enough. Returns their keys.
-    pub fn release(&mut self, reached: Seq) -> Vec<Key> {
-        let mut released = Vec::new();
-        while self.acked.first().is_some_and(|(seq, ..)| *seq <= reached.0) {
-            let (_, stamp, key) = self.acked.first().cloned().expect("it was just seen");
+    /// Takes out the rows that match and for which the base has come far enough. Returns their keys.
+    pub fn release(&mut self, reached: Seq, of: &dyn Fn(&OutboxRow) -> bool) -> Vec<Key> {
+        let is_of = |stamp: &Stamp, key: &Key| self.row(key, *stamp).is_some_and(of);
+        let reached = self.acked.iter().take_while(|(seq, ..)| *seq <= reached.0);
+        let released: Vec<_> = reached.filter(|(_, stamp, key)| is_of(stamp, key)).cloned().collect();
+        let remove = |(_, stamp, key): (u64, Stamp, Key)| {
             self.remove(&key, stamp);
-            released.push(key);
-        }
-        released
+            key
+        };
+        released.into_iter().map(remove).collect()
     }
 
     /// Queues the rows whose time has come, and those whose time is after `latest_ms`: no row waits so long, so the local clock
@@ -354,10 +376,13 @@ impl Outbox {
         self.iter().filter(|(_, row)| of(row)).map(|(key, row)| (key.clone(), row.stamp)).collect()
     }
 
-    /// Lowers the forks of recovered rows: more of the shared history is gone.
-    pub fn lower_forks(&mut self, fork: Seq) {
-        for row in self.rows.values_mut().flatten() {
-            row.recovered = row.recovered.map(|old| old.min(fork));
+    /// The server was set back once more: recovered rows may hang on an older epoch, which `lineage` knows.
+    pub fn extend_branches(&mut self, lineage: &Lineage, server: &Lineage) {
+        for (key, row) in self.rows.iter_mut().flat_map(|(key, rows)| rows.iter_mut().map(move |row| (key, row))) {
+            if let Some(branch) = &mut row.recovered {
+                branch.extend(lineage, server);
+                self.changed.insert(key.clone());
+            }
         }
     }
 }

@@ -256,7 +256,7 @@ impl Siblings {
                 (Some(_), None) => continue,
                 (None, _) => Seq(u64::MAX),
             };
-            if !sibling.rows.release(reached).is_empty() {
+            if !sibling.rows.release(reached, &|_| true).is_empty() {
                 self.changed.extend(sibling.rows.take_changed());
             }
         }

@@ -48,7 +48,7 @@ impl<'a> View<'a> {
     pub(super) fn begin(self, key: &Key) -> Stamp {
         let confirmed = self.confirmed.entry(key.as_str());
         match self.waiting(key) {
-            Some(row) if confirmed.is_none_or(|entry| entry.rank() <= row.rank()) => match row.recovered {
+            Some(row) if confirmed.is_none_or(|entry| entry.rank() <= row.rank()) => match &row.recovered {
                 // It was the confirmed entry.
                 Some(_) => row.stamp,
                 None => row.seen[0],

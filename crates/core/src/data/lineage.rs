@@ -72,9 +72,11 @@ impl Lineage {
 
     /// Where the epoch ended, if it is known; the current one ends at `head`.
     pub(crate) fn end(&self, epoch: Epoch, head: Seq) -> Option<Seq> {
-        if epoch == self.current {
-            return Some(head);
-        }
+        if epoch == self.current { Some(head) } else { self.past_end(epoch) }
+    }
+
+    /// Where an epoch ended that has ended, if it is known.
+    pub(crate) fn past_end(&self, epoch: Epoch) -> Option<Seq> {
         self.past.iter().rev().find(|past| past.epoch == epoch).map(|past| past.end)
     }
 

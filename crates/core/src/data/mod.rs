@@ -13,10 +13,12 @@ mod entry;
 mod dictionary;
 mod digest;
 
+mod branch;
 mod conflict;
 mod lineage;
 
 pub use author::{Author, AuthorId, AuthorName, Names};
+pub use branch::Branch;
 pub use conflict::{Conflict, ConflictId, Conflicts, Resolution, Side, Winner};
 pub use dictionary::{Dictionary, DictionaryId};
 pub use digest::Digest;

@@ -4,7 +4,7 @@
 
 use crate::{
     AuthorId, ConflictId, Entry, HybridTime, Key, ReplicaId, Seq, Side, Stamp, Value, ValueError,
-    limits::{CLOCK_AHEAD_MS_MAX, Limits},
+    limits::{CLOCK_AHEAD_MS_MAX, Limits, RECOVERED_AHEAD_MS_MAX},
     mutants::mutant,
     server::{Counters, Outcome, Row, Rows, record::Context},
     wire::{AckCode, Op, Role},
@@ -67,9 +67,11 @@ pub(super) fn is_known<R: Rows>(rows: &mut R, key: &Key, row: &Row, new: &Entry)
     Ok(new.stamp < row.entry.stamp && (rows.has_version(key, new.stamp)? || rows.conflict(&id())?.is_some()))
 }
 
-/// How far ahead a stamp may be. One step above the entry is always admitted, so a wrong clock poisons no key.
-pub(super) fn latest_admitted(now_ms: u64, row: Option<&Row>) -> HybridTime {
-    let by_clock = HybridTime::from_millis(now_ms.saturating_add(CLOCK_AHEAD_MS_MAX));
+/// How far ahead a stamp may be: farther for what comes back, which has a `fork`. One step above the entry is always admitted, so
+/// a wrong clock poisons no key.
+pub(super) fn latest_admitted(now_ms: u64, row: Option<&Row>, fork: Option<Seq>) -> HybridTime {
+    let ahead_ms = if fork.is_some() { RECOVERED_AHEAD_MS_MAX } else { CLOCK_AHEAD_MS_MAX };
+    let by_clock = HybridTime::from_millis(now_ms.saturating_add(ahead_ms));
     row.map_or(by_clock, |row| by_clock.max(row.entry.stamp.time().plus_millis(1)))
 }
 
@@ -82,14 +84,14 @@ pub(super) fn wins(new: &Entry, row: &Row) -> bool {
 }
 
 /// Whether an operation conflicts with the entry: its writer had not seen that entry, and wrote something else. The one that
-/// does not win is then shown in a conflict row.
-pub(super) fn conflicts(op: &Op, row: &Row, new: &Entry) -> bool {
+/// does not win is then shown in a conflict row. `fork` is up to where the writer of what comes back had seen the server's history.
+pub(super) fn conflicts(op: &Op, row: &Row, new: &Entry, fork: Option<Seq>) -> bool {
     if mutant!("who loses is not told") && !wins(new, row) {
         return false;
     }
     let there = &row.entry;
     let has_seen = there.stamp <= first_seen(op) || is_own(op, there);
-    !has_seen && !is_one_history(op, row) && there.value != new.value && there.stamp != new.stamp
+    !has_seen && !is_one_history(op, row, fork) && there.value != new.value && there.stamp != new.stamp
 }
 
 /// Whether the entry is the writer's own. A replica never conflicts with itself: it has seen what it wrote, even if its
@@ -104,14 +106,14 @@ fn is_own(op: &Op, there: &Entry) -> bool {
 
 /// Whether an operation that comes back after a rollback and the entry are of one history.
 ///
-/// `recovered` is the seq of the fork, and not a flag: the writer has seen everything up to the fork. With a flag alone the
-/// operation would conflict with the very entry that it had replaced.
-fn is_one_history(op: &Op, row: &Row) -> bool {
-    let Some(fork) = op.recovered else { return false };
+/// The writer has seen everything up to the fork: otherwise the operation would conflict with the very entry that it had replaced.
+/// Above it the server has what that one had never seen, but for what came back from the same history.
+fn is_one_history(op: &Op, row: &Row, fork: Option<Seq>) -> bool {
+    let (Some(fork), Some(branch)) = (fork, &op.recovered) else { return false };
     if mutant!("what comes back conflicts with nothing") {
         return true;
     }
-    row.recovered || row.entry.seq <= fork
+    row.entry.seq <= fork || row.recovered.as_ref().is_some_and(|other| branch.is_one_with(other))
 }
 
 /// Whether an operation puts a value under a key whose entry it had seen, while the entry's tombstone has been purged since.

@@ -1,8 +1,8 @@
 //! What a hub asks of a store: the rows of one dictionary in an open transaction.
 
 use crate::{
-    Author, AuthorId, AuthorName, Conflict, ConflictId, DictionaryId, Digest, Entry, Key, PastEpoch, Seq, Side, Stamp,
-    cbor_array,
+    Author, AuthorId, AuthorName, Branch, Conflict, ConflictId, DictionaryId, Digest, Entry, Key, PastEpoch, Seq, Side,
+    Stamp, cbor_array,
     wire::{Check, Horizon},
 };
 
@@ -92,8 +92,8 @@ pub struct Row {
     pub entry: Entry,
     /// With the entry's seq its [`Place`].
     pub index: u16,
-    /// Whether it came from a client after the server had lost it.
-    pub recovered: bool,
+    /// Where it was confirmed, if it came from a client after the server had lost it.
+    pub recovered: Option<Branch>,
     /// How many versions the key has, at most [`VERSIONS_MAX`](crate::limits::VERSIONS_MAX).
     pub versions: u8,
 }

@@ -10,7 +10,8 @@ use minicbor::{Decode, Decoder, Encode, bytes::ByteVec};
 
 use super::{AckCode, ByeCode, Delta, WireConflict};
 use crate::{
-    Author, ConflictId, DictionaryId, Digest, Epoch, Lineage, PastEpoch, ReplicaId, Resolution, Seq, Stamp, cbor_array,
+    Author, Branch, ConflictId, DictionaryId, Digest, Epoch, Lineage, PastEpoch, ReplicaId, Resolution, Seq, Stamp,
+    cbor_array,
     codec::{check_definite, frames},
     limits::{
         KEY_BYTES_MAX, LINEAGE_MAX, Limits, PRESENCE_BYTES_MAX, PUSH_BYTES_MAX, PUSH_OPS_MAX, SEEN_MAX, TOKEN_BYTES_MAX,
@@ -103,8 +104,8 @@ pub struct Op {
     pub seen: Vec<Stamp>,
     /// Who wrote it; none stands for the author in Hello.
     pub author: Option<Author>,
-    /// The seq of the fork, if the operation was confirmed above it before a rollback, and now comes back.
-    pub recovered: Option<Seq>,
+    /// Where the operation was confirmed, if it was before a rollback, and now comes back.
+    pub recovered: Option<Branch>,
 }
 
 cbor_array!(Op { key, value, stamp, seen, author, recovered });

@@ -1,8 +1,8 @@
 //! A sample of every frame, for the golden bytes and the round trips.
 
 use keybook_core::{
-    AuthorId, Conflict, ConflictId, DictionaryId, Digest, Entry, Epoch, Names, PastEpoch, ReplicaId, Resolution, Seq,
-    Side, Stamp, Winner,
+    AuthorId, Branch, Conflict, ConflictId, DictionaryId, Digest, Entry, Epoch, Names, PastEpoch, ReplicaId,
+    Resolution, Seq, Side, Stamp, Winner,
     limits::Limits,
     server::{Actor, Command, Context, Record},
     wire::{
@@ -26,7 +26,10 @@ pub fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         seen: vec![Stamp::ZERO],
 
         author: Some(author(3)),
-        recovered: Some(Seq(9)),
+        recovered: Branch::new(vec![
+            PastEpoch { epoch: Epoch(3), end: Seq(9) },
+            PastEpoch { epoch: Epoch(4), end: Seq(12) },
+        ]),
     };
     vec![
         ("hello", hello(3)),

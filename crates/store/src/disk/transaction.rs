@@ -15,8 +15,8 @@ use super::{
     tables::{
         self, AUTHORS, BY_SEQ, CONFLICTS, DICTIONARIES, ENTRIES, META, Number, STATES, VERSIONS, WRITES,
         decode_conflict, decode_dictionary, decode_name, decode_row, decode_u32, encode_changed_conflict,
-        encode_changed_entry, encode_conflict, encode_counters, encode_dictionary, encode_row, encode_version,
-        encode_writes,
+        encode_changed_entry, encode_conflict, encode_counters, encode_dictionary, encode_past, encode_row,
+        encode_version,
     },
 };
 
@@ -212,7 +212,7 @@ impl server::Rows for Rows<'_, '_> {
     }
 
     fn set_writes(&mut self, writes: &[PastEpoch]) -> Result<(), StoreError> {
-        self.tables.writes.insert(&self.number.key()[..], &encode_writes(writes)[..])?;
+        self.tables.writes.insert(&self.number.key()[..], &encode_past(writes)[..])?;
         if let Some(last) = writes.last() {
             self.tables.meta.insert(&b"written"[..], &last.epoch.0.to_be_bytes()[..])?;
         }

@@ -5,7 +5,7 @@
 //!
 //! After a fork of history, what the base has above the fork is no longer the server's. It goes back to the outbox and is sent
 //! again. The base lacks it until the server has said what it has of these keys. Until then the digests are not compared, and the
-//! base is not kept. Conflict rows go the same way. Of one that was closed above the fork the base has no value any more, which only a
+//! base is not kept, and what else is acknowledged stays in the outbox. Conflict rows go the same way. Of one that was closed above the fork the base has no value any more, which only a
 //! snapshot brings.
 
 #[cfg(test)]
@@ -133,6 +133,14 @@ impl Base {
         self.names.extend(authors);
     }
 
+    /// Up to where it has what the server has sent, be it of no single moment.
+    fn applied(&self) -> Seq {
+        match self.standing {
+            Standing::CatchingUp { applied } => applied,
+            _ => self.cursor,
+        }
+    }
+
     /// The digest of the entries and the conflict rows.
     pub(super) fn digest(&self) -> Digest {
         self.entries.digest() + self.conflicts.digest()
@@ -180,7 +188,7 @@ impl Base {
             return Joined::Other;
         }
         match &self.lineage {
-            Some(known) if known.current != server.current => Joined::Forked(known.fork(self.cursor, server, head)),
+            Some(known) if known.current != server.current => Joined::Forked(known.fork(self.applied(), server, head)),
             _ => Joined::Same,
         }
     }
@@ -256,10 +264,7 @@ impl Base {
         frame: &[u8],
         observe: Observer<'_>,
     ) -> Result<Followed, WireError> {
-        let applied = match self.standing {
-            Standing::CatchingUp { applied } => applied,
-            _ => self.cursor,
-        };
+        let applied = self.applied();
         let (to, mut is_moment) = (delta.to, !delta.more);
         if delta.prev != applied {
             let is_gap = to > applied && self.standing != Standing::Resuming;

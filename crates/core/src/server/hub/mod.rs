@@ -160,7 +160,8 @@ impl Hub {
             Err(outcome) => return Ok(outcome),
         };
         let author = op.author.as_ref().unwrap_or(&actor.author);
-        let recovered = op.recovered.is_some();
+        let fork = op.recovered.as_ref().and_then(|branch| branch.fork(&self.lineage));
+        let recovered = op.recovered.clone().filter(|_| fork.is_some());
         let new = Entry { value, stamp: op.stamp, seq: batch.seq, author: author.id };
         let row = rows.entry(&key)?;
         if let Some(row) = &row
@@ -168,7 +169,7 @@ impl Hub {
         {
             return Ok(AckCode::Duplicate.into());
         }
-        if op.stamp.time() > latest_admitted(*now_ms, row.as_ref()) {
+        if op.stamp.time() > latest_admitted(*now_ms, row.as_ref(), fork) {
             return Ok(Outcome::Excepted { code: AckCode::ClockAhead, data: *now_ms });
         }
         let Some(row) = row else {
@@ -184,7 +185,7 @@ impl Hub {
             return Ok(Outcome::Applied);
         };
 
-        let (wins, conflicts) = (decide::wins(&new, &row), conflicts(op, &row, &new));
+        let (wins, conflicts) = (decide::wins(&new, &row), conflicts(op, &row, &new, fork));
         if !wins && !conflicts {
             return Ok(AckCode::Superseded.into());
         }

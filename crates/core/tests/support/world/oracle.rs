@@ -2,9 +2,8 @@
 //! what its writer had been shown.
 //!
 //! Two writes of a key conflict if their values differ and neither's writer had seen the other. After a rollback the writes
-//! from before it come back one by one. Of two that were both accepted before, what conflict there was arose then, and went
-//! with the rollback; such a pair may get a row again, but need not. With a second rollback it would matter from which
-//! of the lost branches a write comes, which an operation does not say; so the account is of one rollback at most.
+//! from before it come back one by one. Of two that were both accepted in one history that was lost, what conflict there was arose
+//! then, and went with the rollback; such a pair may get a row again, but need not.
 
 use std::{
     cell::RefCell,
@@ -31,8 +30,8 @@ pub(super) struct Oracle {
     /// Replicas whose pages are gone: nobody knows any more what they had sent.
     gone: BTreeSet<ReplicaId>,
     history: History,
-    /// What was accepted before a rollback.
-    past: BTreeSet<Write>,
+    /// What was accepted in each history that a rollback has ended.
+    past: Vec<BTreeSet<Write>>,
 }
 
 /// What the server has accepted; a rollback takes it back.
@@ -100,10 +99,12 @@ impl Oracle {
             self.history.truth.insert(key, new);
             return;
         };
-        let is_past = |write| self.past.contains(&(key.clone(), write));
         let knows = self.saw(&key, new.0) >= old.0;
         // What is accepted only now can have been seen only before a rollback.
-        let is_known = is_past(new.0) && (is_past(old.0) || self.saw(&key, old.0) >= new.0);
+        let is_known = self.past.iter().any(|past| {
+            let has = |write| past.contains(&(key.clone(), write));
+            has(new.0) && (has(old.0) || self.saw(&key, old.0) >= new.0)
+        });
         let is_own = old.0.replica() == new.0.replica();
         let is_replaced = self.has_replaced(&key, new.0, old.0) || self.has_replaced(&key, old.0, new.0);
         let turn = |write| self.turn[&(key.clone(), write)];
@@ -128,6 +129,6 @@ impl Oracle {
     /// The server is set back to an earlier history.
     pub(super) fn roll_back(&mut self, to: History) {
         let lost = std::mem::replace(&mut self.history, to);
-        self.past.extend(lost.accepted);
+        self.past.push(lost.accepted);
     }
 }

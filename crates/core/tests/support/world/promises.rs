@@ -234,8 +234,7 @@ impl World {
         panic!("a refused write cannot be got rid of");
     }
 
-    /// Recall must be 1: every conflict of the oracle has a row. Rows that it does not have are counted. It says nothing of
-    /// worlds with several rollbacks.
+    /// Recall must be 1: every conflict of the oracle has a row. Rows that it does not have are counted.
     pub(super) fn check_conflicts(&mut self) {
         let stamps = |row: &ConflictRow| {
             let Conflict { key, loser, winner, .. } = &row.conflict;
@@ -246,7 +245,7 @@ impl World {
         let (known, unknown) = match self.rollbacks {
             0 => ("conflict by the oracle", "conflict unknown to the oracle"),
             1 => ("conflict by the oracle after a rollback", "conflict unknown to the oracle after a rollback"),
-            _ => return,
+            _ => ("conflict by the oracle after rollbacks", "conflict unknown to the oracle after rollbacks"),
         };
         let expected = self.oracle.conflicts();
         for conflict in expected {

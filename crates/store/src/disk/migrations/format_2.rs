@@ -1,4 +1,5 @@
-//! Format 2: each row has a checksum, but for the format itself.
+//! Format 2: each row has a checksum, but for the format itself. An entry that was recovered says where it was confirmed; of those in
+//! format 1 nobody knows that any more, so they count as others do.
 
 use std::ops::Bound;
 
@@ -10,6 +11,8 @@ type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 const TABLES: [&str; 9] =
     ["meta", "dictionaries", "states", "writes", "entries", "by_seq", "versions", "conflicts", "authors"];
+/// Where format 1 says of an entry whether it was recovered, and format 2 how many epochs its branch has.
+const RECOVERED_AT: usize = 34;
 /// Rows that are held in memory at a time.
 const ROWS: usize = 1000;
 
@@ -21,7 +24,13 @@ pub(super) fn migrate(transaction: &WriteTransaction, _: u64) -> Result<(), Stor
             let after = last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
             let next = table.range::<&[u8]>((after, Bound::Unbounded))?.take(ROWS).map(|row| {
                 let (key, row) = row?;
-                Ok((key.value().to_vec(), seal(name, key.value(), row.value())))
+                let mut row = row.value().to_vec();
+                if name == "entries"
+                    && let Some(recovered) = row.get_mut(RECOVERED_AT)
+                {
+                    *recovered = 0;
+                }
+                Ok((key.value().to_vec(), seal(name, key.value(), &row)))
             });
             let rows: Vec<_> = next.collect::<Result<_, StoreError>>()?;
             let Some((key, _)) = rows.last() else { break };

@@ -7,9 +7,12 @@
 //! Each row of a dictionary begins with the dictionary's number. So its rows lie together, and no name is a prefix of
 //! another's.
 
+#[cfg(test)]
+mod tests;
+
 use keybook_core::{
-    AuthorId, AuthorName, Conflict, ConflictId, DictionaryId, DictionaryName, Digest, Entry, Epoch, Key, PastEpoch,
-    Resolution, Seq, Side, Stamp, Value, Winner,
+    AuthorId, AuthorName, Branch, Conflict, ConflictId, DictionaryId, DictionaryName, Digest, Entry, Epoch, Key,
+    PastEpoch, Resolution, Seq, Side, Stamp, Value, Winner,
     server::{ConflictRow, Counters, Place, Row},
     wire::Horizon,
 };
@@ -56,7 +59,9 @@ pub(super) const WRITES: Table = TableDefinition::new("writes");
 ///
 /// | key | value |
 /// | --- | --- |
-/// | number, 4; key | stamp, 16; seq, 8; index, 2; author, 8; recovered, 1: 0 or 1; versions, 1; value, nothing in a tombstone |
+/// | number, 4; key | stamp, 16; seq, 8; index, 2; author, 8; epochs, 1; versions, 1; (epoch, 8; end, 8) each; value, nothing in a tombstone |
+///
+/// The epochs are the branch of a recovered entry; others have none.
 pub(super) const ENTRIES: Table = TableDefinition::new("entries");
 
 /// What changed last at each place: one row an entry and a conflict. Reading it from a cursor on is catching up.
@@ -184,8 +189,8 @@ pub(super) fn decode_counters(bytes: &[u8]) -> Result<Counters, Corrupt> {
     fields.end(counters)
 }
 
-pub(super) fn encode_writes(writes: &[PastEpoch]) -> Vec<u8> {
-    writes.iter().flat_map(|write| [write.epoch.0.to_be_bytes(), write.end.0.to_be_bytes()]).flatten().collect()
+pub(super) fn encode_past(writes: &[PastEpoch]) -> Vec<u8> {
+    writes.iter().flat_map(|past| [past.epoch.0.to_be_bytes(), past.end.0.to_be_bytes()]).flatten().collect()
 }
 
 /// The last one ends at `head`.
@@ -193,7 +198,7 @@ pub(super) fn decode_writes(bytes: &[u8], head: Seq) -> Result<Vec<PastEpoch>, C
     let mut fields = Fields::new("writes", bytes);
     let mut writes = Vec::with_capacity(bytes.len() / 16);
     while !fields.is_empty() {
-        writes.push(PastEpoch { epoch: Epoch(fields.u64()?), end: Seq(fields.u64()?) });
+        writes.push(fields.past_epoch()?);
     }
     if let Some(last) = writes.last_mut() {
         last.end = head;
@@ -230,12 +235,14 @@ pub(super) fn decode_u64(bytes: &[u8]) -> Result<u64, Corrupt> {
 
 pub(super) fn encode_row(row: &Row) -> Vec<u8> {
     let Row { entry, index, recovered, versions } = row;
+    let epochs = recovered.as_ref().map_or(&[][..], Branch::epochs);
     [
         &entry.stamp.to_bytes()[..],
         &entry.seq.0.to_be_bytes(),
         &index.to_be_bytes(),
         &entry.author.0.to_be_bytes(),
-        &[u8::from(*recovered), *versions],
+        &[epochs.len() as u8, *versions],
+        &encode_past(epochs),
         text(entry.value.as_ref()).as_bytes(),
     ]
     .concat()
@@ -245,7 +252,10 @@ pub(super) fn decode_row(bytes: &[u8]) -> Result<Row, Corrupt> {
     let mut fields = Fields::new("entries", bytes);
     let (stamp, seq, index) = (fields.stamp()?, Seq(fields.u64()?), fields.u16()?);
     let author = AuthorId(fields.u64()?);
-    let (recovered, versions) = (fields.u8()? == 1, fields.u8()?);
+    let (epochs, versions) = (fields.u8()?, fields.u8()?);
+    let epochs = (0..epochs).map(|_| fields.past_epoch()).collect::<Result<Vec<_>, _>>()?;
+    let recovered =
+        if epochs.is_empty() { None } else { Some(Branch::new(epochs).ok_or(Corrupt { table: "entries" })?) };
     let entry = Entry { value: fields.rest_value()?, stamp, seq, author };
     Ok(Row { entry, index, recovered, versions })
 }
@@ -392,6 +402,10 @@ impl<'a> Fields<'a> {
         self.take().map(Stamp::from_bytes)
     }
 
+    fn past_epoch(&mut self) -> Result<PastEpoch, Corrupt> {
+        Ok(PastEpoch { epoch: Epoch(self.u64()?), end: Seq(self.u64()?) })
+    }
+
     /// What is left: a key, a terminator and a stamp.
     fn conflict_id(&mut self) -> Result<ConflictId, Corrupt> {
         let (key, loser) = self.rest.split_last_chunk().ok_or(self.corrupt())?;
@@ -413,83 +427,5 @@ impl<'a> Fields<'a> {
         }
         let value = std::str::from_utf8(bytes).ok().and_then(|value| Value::from_peer(value).ok());
         value.map(Some).ok_or(self.corrupt())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use keybook_core::{HybridTime, ReplicaId};
-
-    use super::*;
-
-    fn stamp(millis: u64) -> Stamp {
-        Stamp::new(HybridTime::from_millis(millis), true, ReplicaId(0x0102_0304_0506_0708))
-    }
-
-    fn side(value: Option<&str>) -> Side {
-        let value = value.map(|value| Value::parse(value).unwrap());
-        Side { value, stamp: stamp(7), author: AuthorId(9) }
-    }
-
-    #[test]
-    fn rows_round_trip_and_a_cut_row_is_refused() {
-        for value in [Some(r#"{"a":[1,2]}"#), None] {
-            let Side { value, stamp, author } = side(value);
-            let entry = Entry { value, stamp, seq: Seq(5), author };
-            let row = Row { entry, index: 3, recovered: true, versions: 100 };
-            let bytes = encode_row(&row);
-            assert_eq!(decode_row(&bytes), Ok(row));
-            for length in 0..36 {
-                assert_eq!(decode_row(&bytes[..length]), Err(Corrupt { table: "entries" }));
-            }
-        }
-        let key = Key::parse("menü/1").unwrap();
-        let id = ConflictId { key: key.clone(), loser: stamp(7) };
-        assert_eq!(decode_conflict_key(&Number(3).conflict(&id)), Ok(id.clone()));
-        for resolution in [Resolution::Open, Resolution::Dismissed, Resolution::Restored, Resolution::Archived] {
-            let (winner, loser) = (Winner { stamp: stamp(8), author: AuthorId(2) }, side(Some("true")));
-            let conflict = Conflict { key: key.clone(), loser, winner, seq: Seq(6), resolution };
-            let row = ConflictRow { conflict, index: 4, maker: AuthorId(5), made_ms: 6 };
-            let bytes = encode_conflict(&row);
-            assert_eq!(decode_conflict(id.clone(), &bytes), Ok(row));
-            for length in 0..59 {
-                assert_eq!(decode_conflict(id.clone(), &bytes[..length]), Err(Corrupt { table: "conflicts" }));
-            }
-        }
-        assert_eq!(decode_changed(&encode_changed_entry(&key)), Ok(Changed::Entry(key)));
-        assert_eq!(decode_changed(&encode_changed_conflict(&id)), Ok(Changed::Conflict(id)));
-        assert_eq!(decode_changed(&[2]), Err(Corrupt { table: "by_seq" }));
-        let horizon = Horizon { seq: Seq(1), time_ms: 2 };
-        let digest = Digest::from_bytes([7; 16]);
-        let counters = Counters {
-            head: Seq(9),
-            horizon,
-            digest,
-            live: 3,
-            tombstones: 4,
-            conflicts: 5,
-            conflict_bytes: 6,
-            untold: 7,
-        };
-        assert_eq!(decode_counters(&encode_counters(&counters)), Ok(counters));
-        let writes = [PastEpoch { epoch: Epoch(1), end: Seq(2) }, PastEpoch { epoch: Epoch(3), end: Seq(4) }];
-        assert_eq!(decode_writes(&encode_writes(&writes), Seq(4)).as_deref(), Ok(&writes[..]));
-        assert_eq!(decode_writes(&encode_writes(&writes), Seq(6)).unwrap()[1].end, Seq(6));
-    }
-
-    /// The bytes that docs/storage.md describes; a change of them is a new format and needs a migration.
-    #[test]
-    fn bytes_of_an_entry() {
-        let number = Number(1);
-        assert_eq!(number.entry("k"), [0, 0, 0, 1, b'k']);
-        assert_eq!(number.place(Place { seq: Seq(2), index: 3 }), [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 3]);
-        let version = number.version(&Key::parse("k").unwrap(), stamp(1));
-        assert_eq!(version[..6], [0, 0, 0, 1, b'k', 0]);
-        assert_eq!(version[6..], stamp(1).to_bytes());
-        let Side { value, stamp, author } = side(Some("1"));
-        let entry = Entry { value, stamp, seq: Seq(5), author };
-        let bytes = encode_row(&Row { entry, index: 3, recovered: false, versions: 2 });
-        assert_eq!(bytes[..16], [0, 0, 0, 0, 0, 7, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8]);
-        assert_eq!(bytes[16..], [0, 0, 0, 0, 0, 0, 0, 5, 0, 3, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, b'1']);
     }
 }
