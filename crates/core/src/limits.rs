@@ -20,6 +20,11 @@ pub const PUSH_OPS_MAX: usize = 512;
 pub const PUSH_BYTES_MAX: usize = 192 * 1024;
 /// Pushes of one client that are not yet acknowledged: hides a round trip, bounds the resend.
 pub const PUSHES_IN_FLIGHT_MAX: usize = 8;
+/// What a commit writes, or one operation more: it bounds what others wait for. A few bytes can replace large values, which are then
+/// kept, shown to who has lost, and sent to everyone.
+pub const COMMIT_BYTES_MAX: u64 = 1024 * 1024;
+/// What a row takes beside its key and its value, rounded up: its places in other tables, its stamps and authors.
+pub const ROW_BYTES: u64 = 128;
 /// Stamps that an operation may claim to have seen.
 pub const SEEN_MAX: usize = 8;
 /// Entries and tombstones of a dictionary: what a browser still holds in memory.

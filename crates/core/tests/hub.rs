@@ -53,7 +53,7 @@ impl Server {
     fn apply(&mut self, command: Command) -> Receipt {
         let actor = Actor { role: self.role, author: author(self.author) };
         let context = Context { now_ms: self.now_ms, limits: self.limits, actor };
-        let record = Record { at: self.hub.counters().head.next(), context, command };
+        let record = Record { at: self.hub.counters().head.next(), room_bytes: u64::MAX, context, command };
         let Ok(receipt) = self.store.write(|rows| self.hub.apply(rows, &record));
         receipt
     }
@@ -144,9 +144,14 @@ fn records_of_one_transaction_may_share_a_seq() {
     let actor = Actor { role: Role::Writer, author: author(1) };
     let context = Context { now_ms: NOW_MS, limits: server.limits, actor };
     let mut at = |seq: u64, op: Op| {
-        let record = Record { at: Seq(seq), context: context.clone(), command: Command::Push { ops: vec![op] } };
+        let record = Record {
+            at: Seq(seq),
+            room_bytes: u64::MAX,
+            context: context.clone(),
+            command: Command::Push { ops: vec![op] },
+        };
         let Ok(receipt) = server.store.write(|rows| server.hub.apply(rows, &record));
-        assert_eq!(receipt, Receipt { seq: Seq(seq), outcomes: vec![Outcome::Applied] });
+        assert_eq!((receipt.seq, receipt.outcomes), (Seq(seq), vec![Outcome::Applied]));
     };
     at(7, put("a", "1", 10, 1, &[]));
     at(7, put("b", "1", 11, 1, &[]));

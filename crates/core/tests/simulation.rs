@@ -14,7 +14,7 @@ use support::{
 const FRESH: u64 = 20;
 
 /// What must happen in some world; a kind that never does is not tested.
-const KINDS: [&str; 80] = [
+const KINDS: [&str; 81] = [
     "put",
     "put refused locally",
     "remove",
@@ -40,6 +40,7 @@ const KINDS: [&str; 80] = [
     "snapshot failed",
     "superseded",
     "duplicate",
+    "command in several commits",
     "clock ahead",
     "stamped anew",
     "full",

@@ -18,12 +18,11 @@ pub(crate) const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 /// A line of the log that a peer can cause comes this often at most.
 pub(crate) const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// Writes that wait for the writer. Who brings another one waits too, and does not read its socket meanwhile.
-pub(crate) const QUEUED_WRITES_MAX: usize = 256;
+/// Bytes of a connection's writes that wait for the writer, or one write: a few pushes, of which it takes the next while it commits.
+/// Who brings more waits, and does not read its socket meanwhile.
+pub(crate) const QUEUED_BYTES_MAX: usize = 512 * 1024;
 /// A transaction takes no further write when it has so many operations: it bounds how long the first one waits.
 pub(crate) const TRANSACTION_OPS_MAX: usize = 1024;
-/// Likewise, bytes of keys and values.
-pub(crate) const TRANSACTION_BYTES_MAX: usize = 1024 * 1024;
 /// Hubs that are kept between transactions: one costs a few reads to make again.
 pub(crate) const IDLE_HUBS_MAX: usize = 256;
 /// With the first write after so long it is looked whether conflict rows of the dictionary are too old.

@@ -66,7 +66,7 @@ pub(crate) async fn serve(
     if timeout(stop_timeout, ended).await.is_err() {
         warn!("stopped with connections still open after {stop_timeout:?}");
     }
-    shared.writer.stop().await;
+    shared.writer.stop();
     spawn_blocking(|| thread.join()).await.map_err(|_| RunError::WriterPanicked)?.map_err(RunError::Writer)
 }
 

@@ -130,7 +130,7 @@ fn write<E: Engine<Error: Debug>>(
         let mut rows = tables.rows(dictionary).unwrap();
         for command in commands {
             let at = hub.counters().head.next();
-            let record = Record { at, context: context(), command: command.clone() };
+            let record = Record { at, room_bytes: u64::MAX, context: context(), command: command.clone() };
             outcomes.extend(hub.apply(&mut rows, &record).unwrap().outcomes);
         }
         hub.finish(&mut rows).unwrap();

@@ -55,7 +55,7 @@ fn write_sample<E: Engine<Error: std::fmt::Debug>>(engine: &E) {
                 let actor = Actor { role: Role::Writer, author };
                 let context = Context { now_ms: 1_000_000, limits: Limits::default(), actor };
                 let at = hub.counters().head.next();
-                hub.apply(&mut rows, &Record { at, context, command: command.clone() }).unwrap();
+                hub.apply(&mut rows, &Record { at, room_bytes: u64::MAX, context, command: command.clone() }).unwrap();
             }
             hub.finish(&mut rows).unwrap();
         }

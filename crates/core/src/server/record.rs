@@ -9,7 +9,7 @@
 
 use crate::{
     Author, Conflict, ConflictId, Names, Resolution, Seq,
-    limits::Limits,
+    limits::{Limits, ROW_BYTES},
     wire::{AckCode, Exception, Op, Role},
 };
 
@@ -18,6 +18,8 @@ use crate::{
 pub struct Record {
     /// The seq of what it changes: above the head, or that of the record before it in the same transaction.
     pub at: Seq,
+    /// Once it has written so many bytes, at one operation at least, what is left of the command belongs to a record at the next seq.
+    pub room_bytes: u64,
     /// What decides, besides the rows.
     pub context: Context,
     /// What to do.
@@ -71,12 +73,15 @@ pub enum Command {
 }
 
 /// The answer to a command, to be sent after the commit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
     /// When a cursor has reached it, the effects are in its base.
     pub seq: Seq,
     /// What became of each operation of a push, or of each row that was brought back, in their order; of a resolution, one outcome.
+    /// There are fewer if the record's room was used up: [`Command::skip`] makes the command of the next record, whose receipt continues this one.
     pub outcomes: Vec<Outcome>,
+    /// What was written, in bytes.
+    pub bytes: u64,
 }
 
 /// What became of an operation.
@@ -104,12 +109,27 @@ impl Command {
         }
     }
 
-    /// The bytes of keys and values in it.
+    /// Rounded up, the bytes that it takes.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Push { ops } => ops.iter().map(|op| op.key.len() + op.value.as_ref().map_or(0, String::len)).sum(),
-            Self::Resolve { .. } | Self::Expire => 0,
+            Self::Push { ops } => {
+                let bytes = |op: &Op| op.key.len() + op.value.as_ref().map_or(0, String::len) + ROW_BYTES as usize;
+                ops.iter().map(bytes).sum()
+            }
+            Self::Resolve { .. } | Self::Expire => ROW_BYTES as usize,
             Self::Recover { conflicts, .. } => conflicts.iter().map(Conflict::bytes).sum(),
+        }
+    }
+
+    /// Takes out the first operations, which have been applied.
+    ///
+    /// # Panics
+    /// When it has fewer.
+    pub fn skip(&mut self, applied: usize) {
+        match self {
+            Self::Push { ops } => drop(ops.drain(..applied)),
+            Self::Recover { conflicts, .. } => drop(conflicts.drain(..applied)),
+            Self::Resolve { .. } | Self::Expire => assert_eq!(applied, 0, "it is not divided"),
         }
     }
 }
@@ -117,7 +137,14 @@ impl Command {
 impl Receipt {
     /// The receipt of a command that was turned away before it had a place: `code` for each operation.
     pub fn turned_away(command: &Command, code: AckCode, data: u64) -> Self {
-        Self { seq: Seq(0), outcomes: vec![Outcome::Excepted { code, data }; command.operations()] }
+        Self { outcomes: vec![Outcome::Excepted { code, data }; command.operations()], ..Self::default() }
+    }
+
+    /// Adds the receipt of the rest of the command.
+    pub fn extend(&mut self, rest: Self) {
+        self.seq = self.seq.max(rest.seq);
+        self.outcomes.extend(rest.outcomes);
+        self.bytes += rest.bytes;
     }
 
     /// The operations that were not simply applied, by rising index, as an Ack has them.

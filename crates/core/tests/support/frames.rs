@@ -127,7 +127,7 @@ pub fn sample_store() -> Store {
         vec![op("price/apple", Some("1.30"), 3), op("price/apricot", None, 4)],
     ] {
         let at = hub.counters().head.next();
-        let record = Record { at, context: context.clone(), command: Command::Push { ops } };
+        let record = Record { at, room_bytes: u64::MAX, context: context.clone(), command: Command::Push { ops } };
         let Ok(_) = store.write(|rows| hub.apply(rows, &record));
         let Ok(_) = store.write(|rows| hub.finish(rows));
     }

@@ -181,7 +181,8 @@ impl Group {
                 }
                 Request::Apply { command, actor, batch } => {
                     let context = Context { now_ms: self.now_ms, limits: self.limits, actor };
-                    let record = Record { at: self.hub.counters().head.next(), context, command };
+                    let (at, room_bytes) = (self.hub.counters().head.next(), u64::MAX);
+                    let record = Record { at, room_bytes, context, command };
                     let Ok(receipt) = self.store.write(|rows| self.hub.apply(rows, &record));
                     self.finish(index, Some((batch, receipt)));
                 }

@@ -1,6 +1,6 @@
 //! One connection: moves frames, commits and answers between a socket and its [`Session`], which decides what they mean.
 //!
-//! While a write waits for room in the writer's queue, or too many pushes have no answer, the socket is not read: that is the
+//! While a write waits for those before it to be written, or too many pushes have no answer, the socket is not read: that is the
 //! backpressure. Everything else goes on meanwhile, and a Pong now and then says so.
 
 use std::{future::Future, ops::ControlFlow, sync::Arc, time::Duration};
@@ -15,7 +15,7 @@ use keybook_core::{
 };
 use keybook_store::{Engine, Store, StoreError, Summary};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     time::{Instant, sleep_until, timeout},
 };
 use tracing::{debug, error};
@@ -24,9 +24,9 @@ use crate::{
     access,
     clock::now_ms,
     feeds::{ConnectionNumber, Event, News, Subscription},
-    limits::{CATCH_UP_BYTES, NEWS_BYTES},
+    limits::{CATCH_UP_BYTES, NEWS_BYTES, QUEUED_BYTES_MAX},
     shared::{Shared, Stop},
-    writer::{Answer, Order, Reply, Write},
+    writer::{Answer, Reply, Write},
 };
 
 /// A connection before and while it lives.
@@ -42,8 +42,10 @@ pub(super) struct Connection {
     answers_to: mpsc::Sender<Answer>,
     /// Writes whose answers have not come, the one that waits included.
     unanswered: usize,
-    /// Waits for room in the writer's queue.
+    /// Waits for room.
     write: Option<Write>,
+    /// The bytes that may wait for the writer and do not.
+    room: Arc<Semaphore>,
     /// Since the socket is not read: when to say that the server lives.
     keepalive_at: Option<Instant>,
     /// Whether others have been told about this connection.
@@ -57,7 +59,7 @@ pub(super) struct Connection {
 enum Happening {
     News(News),
     Answer(Answer),
-    /// The write has left, or the writer has ended.
+    /// The write has left.
     Queued,
     Message(Option<Result<Message, axum::Error>>),
     Time,
@@ -89,6 +91,7 @@ impl Connection {
             answers_to,
             unanswered: 0,
             write: None,
+            room: Arc::new(Semaphore::new(QUEUED_BYTES_MAX)),
             keepalive_at: None,
             is_present: false,
             is_unreadable: false,
@@ -141,7 +144,8 @@ impl Connection {
         } else {
             *self.keepalive_at.get_or_insert_with(|| Instant::now() + timeouts.keepalive)
         };
-        let Self { server, subscription, answers, write, stop, .. } = self;
+        let Self { server, subscription, answers, write, room, stop, .. } = self;
+        let bytes = write.as_ref().map_or(0, |write| write.command.bytes().min(QUEUED_BYTES_MAX));
         let news = async {
             match subscription {
                 Some(subscription) => subscription.next().await,
@@ -159,10 +163,9 @@ impl Connection {
         tokio::select! {
             news = news => Happening::News(news),
             Some(answer) = answers.recv() => Happening::Answer(answer),
-            permit = server.writer.reserve(), if write.is_some() => {
-                // Without a permit the writer has failed, and the server stops at once.
-                if let (Some(permit), Some(write)) = (permit, write.take()) {
-                    permit.send(Order::Write(write));
+            Ok(room) = room.clone().acquire_many_owned(bytes as u32), if write.is_some() => {
+                if let Some(write) = write.take() {
+                    server.writer.write(write, room);
                 }
                 Happening::Queued
             }
@@ -284,7 +287,7 @@ impl Connection {
             Request::Apply { command, actor, batch } => {
                 let reply = Reply { batch, to: self.answers_to.clone() };
                 self.unanswered += 1;
-                self.write = Some(Write { dictionary: self.dictionary.clone(), actor, command, reply });
+                self.write = Some(Write::new(self.dictionary.clone(), actor, command, reply));
             }
             Request::Presence { blob } => {
                 self.is_present = true;

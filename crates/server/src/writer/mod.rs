@@ -1,12 +1,17 @@
 //! The writer: one thread that makes everything durable.
 //!
-//! It takes the first write that waits, and with it those that wait behind it, up to a limit. It applies them in their order in
-//! one transaction over all dictionaries concerned, and commits. Only then it answers, and tells the followers. So what anyone
-//! has seen is on the disk, and the slower the disk is, the more writes share one sync. There is no artificial delay.
+//! It takes the write whose turn it is, and with it those that wait behind it, until they have written so many bytes. It applies
+//! them in one transaction over all dictionaries concerned, and commits. Only then it answers, and tells the followers. So what
+//! anyone has seen is on the disk, and the slower the disk is, the more writes share one sync. There is no artificial delay.
+//!
+//! A push that writes more than a transaction may goes on in the next one, behind a write of each other dictionary that waits. It is
+//! answered once, when its last part is on the disk.
 //!
 //! Here each command becomes a [`Record`]: the writer gives it its seq, its time and its limits.
 //!
 //! When a commit fails, what the disk holds is unknown. The writer ends, and the server with it: it never tries again.
+
+mod queue;
 
 #[cfg(test)]
 mod power_loss;
@@ -22,38 +27,41 @@ use std::{
 
 use keybook_core::{
     DictionaryName,
-    limits::Limits,
+    limits::{COMMIT_BYTES_MAX, Limits},
     server::{Actor, Broadcast, Command, Commit, Context, Hub, Receipt, Record},
     wire::AckCode,
 };
 use keybook_store::{Engine, Store, StoreError, Tables, Transaction};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tracing::{error, info, warn};
 
+use self::queue::Queue;
 use crate::{
     clock::now_ms,
     disk,
     feeds::{Event, Feeds},
-    limits::{DISK_RETRY_MS, EXPIRY_MS, IDLE_HUBS_MAX, QUEUED_WRITES_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_OPS_MAX},
+    limits::{DISK_RETRY_MS, EXPIRY_MS, IDLE_HUBS_MAX, TRANSACTION_OPS_MAX},
 };
 
-/// What the writer is told.
-#[derive(Debug)]
-pub(crate) enum Order {
-    /// Apply a command, and answer when it is on the disk.
-    Write(Write),
-    /// Do what came before, and end.
-    Stop,
-}
-
-/// A command that waits for its place.
+/// A command that waits for its turn.
 #[derive(Debug)]
 pub(crate) struct Write {
     pub(crate) dictionary: DictionaryName,
     pub(crate) actor: Actor,
+    /// What is left to do.
     pub(crate) command: Command,
     /// Where the answer goes.
     pub(crate) reply: Reply,
+    /// What became of the parts that are on the disk.
+    done: Receipt,
+    /// What it takes of its connection's room until it has been applied.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Write {
+    pub(crate) fn new(dictionary: DictionaryName, actor: Actor, command: Command, reply: Reply) -> Self {
+        Self { dictionary, actor, command, reply, done: Receipt::default(), _room: None }
+    }
 }
 
 /// Where an answer goes.
@@ -83,7 +91,7 @@ enum Health {
 /// The way to the writer. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
-    orders: mpsc::Sender<Order>,
+    queue: Arc<Queue>,
     health: watch::Receiver<Health>,
 }
 
@@ -102,22 +110,25 @@ impl Writer {
         limits: Limits,
         disk_reserve_bytes: u64,
     ) -> io::Result<(Self, WriterThread)> {
-        let (orders, waiting) = mpsc::channel(QUEUED_WRITES_MAX);
+        let queue = Arc::new(Queue::default());
         let (health, watched) = watch::channel(Health::Working);
         let hubs = HashMap::new();
-        let worker = Worker { store, feeds, limits, disk_reserve_bytes, is_disk_full: false, waiting, hubs };
+        let worker =
+            Worker { store, feeds, limits, disk_reserve_bytes, is_disk_full: false, queue: queue.clone(), hubs };
+        let waiting = queue.clone();
         let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || {
             // Dropped without a word by a panic, which counts as failed.
             let ended = worker.run();
+            waiting.end();
             health.send_replace(if ended.is_ok() { Health::Stopped } else { Health::Failed });
             ended
         })?;
-        Ok((Self { orders, health: watched }, WriterThread(thread)))
+        Ok((Self { queue, health: watched }, WriterThread(thread)))
     }
 
-    /// Waits for room in the queue. Cancel safe. `None` when the writer has ended.
-    pub(crate) async fn reserve(&self) -> Option<mpsc::Permit<'_, Order>> {
-        self.orders.reserve().await.ok()
+    /// Takes a write, which holds `room` until it has been applied. If the writer has ended, there is no answer.
+    pub(crate) fn write(&self, write: Write, room: OwnedSemaphorePermit) {
+        self.queue.push(Write { _room: Some(room), ..write });
     }
 
     /// Whether it still writes.
@@ -135,9 +146,8 @@ impl Writer {
     }
 
     /// Ends it after what waits has been done.
-    pub(crate) async fn stop(&self) {
-        // It fails when the writer has ended already.
-        let _ = self.orders.send(Order::Stop).await;
+    pub(crate) fn stop(&self) {
+        self.queue.stop();
     }
 }
 
@@ -162,7 +172,7 @@ struct Worker {
     disk_reserve_bytes: u64,
     /// Said in the log once, not with each refusal.
     is_disk_full: bool,
-    waiting: mpsc::Receiver<Order>,
+    queue: Arc<Queue>,
     /// The dictionaries that are being written.
     hubs: HashMap<DictionaryName, OpenHub>,
 }
@@ -181,44 +191,30 @@ impl OpenHub {
             return None;
         }
         self.expires_at_ms = context.now_ms + EXPIRY_MS;
-        Some(Record { at: self.hub.counters().head.next(), context: context.clone(), command: Command::Expire })
+        Some(self.record(COMMIT_BYTES_MAX, context.clone(), Command::Expire))
+    }
+
+    /// The next record.
+    fn record(&self, room_bytes: u64, context: Context, command: Command) -> Record {
+        Record { at: self.hub.counters().head.next(), room_bytes, context, command }
     }
 }
 
 impl Worker {
     fn run(mut self) -> Result<(), StoreError> {
-        while let Some(first) = self.waiting.blocking_recv() {
-            let (writes, stop) = self.drain(first);
-            if let Err(error) = self.write(writes) {
+        while let Some(first) = self.queue.take() {
+            if let Err(error) = self.write(first) {
                 error!("writing ends: {error}. What was acknowledged is on the disk.");
                 return Err(error);
-            }
-            if stop {
-                break;
             }
         }
         Ok(())
     }
 
-    /// The writes of a transaction, and whether to end after it.
-    fn drain(&mut self, first: Order) -> (Vec<Write>, bool) {
-        let (mut writes, mut ops, mut bytes) = (Vec::new(), 0, 0);
-        let mut next = Some(first);
-        while let Some(order) = next {
-            let Order::Write(write) = order else { return (writes, true) };
-            ops += write.command.operations();
-            bytes += write.command.bytes();
-            writes.push(write);
-            let room = ops < TRANSACTION_OPS_MAX && bytes < TRANSACTION_BYTES_MAX;
-            next = room.then(|| self.waiting.try_recv().ok()).flatten();
-        }
-        (writes, false)
-    }
-
-    /// One transaction.
-    fn write(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {
+    /// One transaction, which begins with this write.
+    fn write(&mut self, first: Write) -> Result<(), StoreError> {
         if self.check_disk() {
-            turn_away(writes);
+            turn_away(first);
             return Ok(());
         }
         let (now_ms, limits) = (now_ms(), self.limits);
@@ -227,19 +223,35 @@ impl Worker {
         {
             let mut tables = transaction.tables()?;
             let mut concerned: Vec<DictionaryName> = Vec::new();
-            for Write { dictionary, actor, command, reply } in writes {
-                let open = open(&mut self.hubs, &self.store, &dictionary)?;
-                let mut rows = tables.rows(&dictionary)?;
-                let context = Context { now_ms, limits, actor };
+            let (mut next, mut ops, mut bytes) = (Some(first), 0, 0);
+            while let Some(mut write) = next {
+                let open = open(&mut self.hubs, &self.store, &write.dictionary)?;
+                let mut rows = tables.rows(&write.dictionary)?;
+                let context = Context { now_ms, limits, actor: write.actor.clone() };
                 if let Some(expiry) = open.take_expiry(&context) {
-                    open.hub.apply(&mut rows, &expiry)?;
+                    let expired = open.hub.apply(&mut rows, &expiry)?.bytes;
+                    if expired >= COMMIT_BYTES_MAX {
+                        open.expires_at_ms = now_ms;
+                    }
+                    bytes += expired;
                 }
-                let record = Record { at: open.hub.counters().head.next(), context, command };
+                let record = open.record(COMMIT_BYTES_MAX.saturating_sub(bytes), context, write.command);
                 let receipt = open.hub.apply(&mut rows, &record)?;
-                answers.push((reply, receipt));
-                if !concerned.contains(&dictionary) {
-                    concerned.push(dictionary);
+                if !concerned.contains(&write.dictionary) {
+                    concerned.push(write.dictionary.clone());
                 }
+                let applied = receipt.outcomes.len();
+                (ops, bytes) = (ops + applied, bytes + receipt.bytes);
+                write.command = record.command;
+                write.done.extend(receipt);
+                if applied == write.command.operations() {
+                    answers.push((write.reply, write.done));
+                } else {
+                    write.command.skip(applied);
+                    self.queue.put_back(write);
+                }
+                let has_room = ops < TRANSACTION_OPS_MAX && bytes < COMMIT_BYTES_MAX;
+                next = has_room.then(|| self.queue.try_take()).flatten();
             }
             for dictionary in concerned {
                 let open = self.hubs.get_mut(&dictionary).expect("it was used above");
@@ -305,11 +317,10 @@ fn open<'a>(
     Ok(hubs.get_mut(name).expect("it has just been made"))
 }
 
-/// Answers every write with Busy.
-fn turn_away(writes: Vec<Write>) {
-    for Write { command, reply, .. } in writes {
-        answer(&reply, Receipt::turned_away(&command, AckCode::Busy, DISK_RETRY_MS));
-    }
+/// Answers a write with Busy, or what is left of it.
+fn turn_away(mut write: Write) {
+    write.done.extend(Receipt::turned_away(&write.command, AckCode::Busy, DISK_RETRY_MS));
+    answer(&write.reply, write.done);
 }
 
 fn answer(Reply { batch, to }: &Reply, receipt: Receipt) {

@@ -122,13 +122,10 @@ fn write(
     acknowledged: &mut Model,
     tally: &mut Tally,
 ) -> Option<Model> {
-    let (_, waiting) = mpsc::channel(1);
-    let (feeds, limits, hubs) = (Arc::new(Feeds::new(16)), Limits::default(), HashMap::new());
-    let (disk_reserve_bytes, is_disk_full) = (0, false);
-    let mut worker = Worker { store: store.clone(), feeds, limits, disk_reserve_bytes, is_disk_full, waiting, hubs };
+    let mut worker = tests::worker(store.clone(), Arc::new(Feeds::new(16)));
     for _ in 0..TRANSACTIONS {
         let (answers_to, mut answers) = mpsc::channel(16);
-        let (mut after, mut writes, mut heads) = (acknowledged.clone(), Vec::new(), Vec::new());
+        let (mut after, mut heads) = (acknowledged.clone(), Vec::new());
         for batch in 0..rng.u64(1..4) {
             let name = *rng.choice(&DICTIONARIES).expect("there are some");
             let contents = after.get_mut(name).expect("each is there");
@@ -138,15 +135,18 @@ fn write(
             let author = Author { id: AuthorId(1), name: AuthorName::new("Ada") };
             let (dictionary, actor) = (DictionaryName::parse(name).unwrap(), Actor { role: Role::Writer, author });
             let reply = Reply { batch, to: answers_to.clone() };
-            writes.push(Write { dictionary, actor, command: Command::Push { ops }, reply });
+            worker.queue.push(Write::new(dictionary, actor, Command::Push { ops }, reply));
         }
-        let written = worker.write(writes);
-        let answered: Vec<_> = std::iter::from_fn(|| answers.try_recv().ok()).collect();
+        let first = worker.queue.try_take().expect("there is at least one");
+        let written = worker.write(first);
+        let mut answered: Vec<_> = std::iter::from_fn(|| answers.try_recv().ok()).collect();
         if let Err(error) = written {
             assert!(disk.is_cut(), "the disk is well, and yet: {error}");
             assert!(answered.is_empty(), "what failed is not answered");
             return Some(after);
         }
+        // Dictionaries take turns.
+        answered.sort_by_key(|answer| answer.batch);
         let answered: Vec<_> = answered.iter().map(|answer| (answer.batch, answer.receipt.seq.0)).collect();
         assert_eq!(answered, heads);
         tally.acknowledged += 1;

@@ -7,6 +7,7 @@ use keybook_core::{
     wire::{Op, Role},
 };
 use keybook_store::testing::faulty;
+use tokio::sync::Semaphore;
 
 use super::*;
 use crate::feeds::News;
@@ -15,23 +16,57 @@ fn name(name: &str) -> DictionaryName {
     DictionaryName::parse(name).unwrap()
 }
 
-fn push(dictionary: &str, batch: u64, ops: usize, answers: &mpsc::Sender<Answer>) -> Order {
-    let author = Author { id: AuthorId(1), name: AuthorName::new("Ada") };
-    let actor = Actor { role: Role::Writer, author };
-    let op = |number| {
-        let stamp = Stamp::new(HybridTime::from_millis(1), true, ReplicaId(1));
-        let (key, value) = (format!("{batch}-{number}"), Some("1".to_owned()));
-        Op { key, value, stamp, seen: vec![Stamp::ZERO], author: None, recovered: None }
-    };
-    let (dictionary, command) = (name(dictionary), Command::Push { ops: (0..ops).map(op).collect() });
-    Order::Write(Write { dictionary, actor, command, reply: Reply { batch, to: answers.clone() } })
+/// A worker that takes its turns when a test says so.
+pub(super) fn worker(store: Arc<Store>, feeds: Arc<Feeds>) -> Worker {
+    let (limits, queue, hubs) = (Limits::default(), Arc::default(), HashMap::new());
+    Worker { store, feeds, limits, disk_reserve_bytes: 0, is_disk_full: false, queue, hubs }
 }
 
-/// The head after each commit that a follower has been told.
+/// One transaction.
+fn turn(worker: &mut Worker) {
+    let first = worker.queue.try_take().expect("something waits");
+    worker.write(first).unwrap();
+}
+
+fn write(dictionary: &str, batch: u64, ops: Vec<Op>, answers: &mpsc::Sender<Answer>) -> Write {
+    let author = Author { id: AuthorId(1), name: AuthorName::new("Ada") };
+    let actor = Actor { role: Role::Writer, author };
+    Write::new(name(dictionary), actor, Command::Push { ops }, Reply { batch, to: answers.clone() })
+}
+
+/// As many operations of different keys.
+fn push(dictionary: &str, batch: u64, ops: usize, answers: &mpsc::Sender<Answer>) -> Write {
+    write(dictionary, batch, (0..ops).map(|number| op(&format!("{batch}-{number}"), 1, "1")).collect(), answers)
+}
+
+/// Nobody sees anybody.
+fn op(key: &str, millis: u64, json: &str) -> Op {
+    let stamp = Stamp::new(HybridTime::from_millis(millis), true, ReplicaId(millis));
+    Op {
+        key: key.to_owned(),
+        value: Some(json.to_owned()),
+        stamp,
+        seen: vec![Stamp::ZERO],
+        author: None,
+        recovered: None,
+    }
+}
+
+/// (batch, seq, outcomes)
+fn answered(answers: &mut mpsc::Receiver<Answer>) -> Vec<(u64, u64, usize)> {
+    let all = std::iter::from_fn(|| answers.try_recv().ok());
+    all.map(|answer| (answer.batch, answer.receipt.seq.0, answer.receipt.outcomes.len())).collect()
+}
+
+/// The heads before and after each commit that a follower has been told.
 fn commits(subscription: &mut crate::feeds::Subscription) -> Vec<(Seq, Seq)> {
+    told(subscription).iter().map(|commit| (commit.prev, commit.to)).collect()
+}
+
+fn told(subscription: &mut crate::feeds::Subscription) -> Vec<Arc<Broadcast>> {
     std::iter::from_fn(|| subscription.try_next())
         .map(|news| match news {
-            News::Event(Event::Commit(commit)) => (commit.prev, commit.to),
+            News::Event(Event::Commit(commit)) => commit,
             other => panic!("no commit: {other:?}"),
         })
         .collect()
@@ -42,37 +77,85 @@ fn what_waits_shares_a_transaction() {
     let store = Arc::new(faulty::store().0);
     let feeds = Arc::new(Feeds::new(16));
     let (mut main, mut other) = (feeds.subscribe(&name("main")), feeds.subscribe(&name("other")));
-    let (commands, waiting) = mpsc::channel(16);
     let (answers_to, mut answers) = mpsc::channel(16);
-    let (limits, hubs) = (Limits::default(), HashMap::new());
-    let (disk_reserve_bytes, is_disk_full) = (0, false);
-    let mut worker = Worker { store: store.clone(), feeds, limits, disk_reserve_bytes, is_disk_full, waiting, hubs };
+    let mut worker = worker(store.clone(), feeds);
 
     for (batch, dictionary) in [(1, "main"), (2, "main"), (3, "other"), (4, "main")] {
-        commands.try_send(push(dictionary, batch, 1, &answers_to)).unwrap();
+        worker.queue.push(push(dictionary, batch, 1, &answers_to));
     }
-    let first = worker.waiting.try_recv().unwrap();
-    let (taken, stop) = worker.drain(first);
-    assert_eq!((taken.len(), stop), (4, false));
-    worker.write(taken).unwrap();
-    let answered: Vec<_> =
-        std::iter::from_fn(|| answers.try_recv().ok()).map(|answer| (answer.batch, answer.receipt.seq.0)).collect();
-    assert_eq!(answered, [(1, 1), (2, 2), (3, 1), (4, 3)]);
+    turn(&mut worker);
+    assert_eq!(answered(&mut answers), [(1, 1, 1), (3, 1, 1), (2, 2, 1), (4, 3, 1)], "dictionaries take turns");
     assert_eq!(commits(&mut main), [(Seq(0), Seq(3))], "one Delta for three batches");
     assert_eq!(commits(&mut other), [(Seq(0), Seq(1))]);
     assert_eq!(store.summary(&name("main")).unwrap().counters.live, 3);
 
-    // No further command once there are 1024 operations; and what comes behind Stop waits for nobody.
+    // No further command once there are 1024 operations.
     for batch in 5..10 {
-        commands.try_send(push("main", batch, 300, &answers_to)).unwrap();
+        worker.queue.push(push("main", batch, 300, &answers_to));
     }
-    commands.try_send(Order::Stop).unwrap();
-    let first = worker.waiting.try_recv().unwrap();
-    let (taken, stop) = worker.drain(first);
-    assert_eq!((taken.len(), stop), (4, false));
-    let first = worker.waiting.try_recv().unwrap();
-    let (taken, stop) = worker.drain(first);
-    assert_eq!((taken.len(), stop), (1, true));
+    turn(&mut worker);
+    assert_eq!(answered(&mut answers).len(), 4);
+    turn(&mut worker);
+    assert_eq!(answered(&mut answers).len(), 1);
+
+    worker.queue.push(push("main", 10, 1, &answers_to));
+    worker.queue.stop();
+    worker.run().unwrap();
+    assert_eq!(answered(&mut answers).len(), 1, "what waited is written before the end");
+}
+
+/// 512 times `1` over values of 64 KiB made a commit of 32 MiB, and what waited in other dictionaries waited for it.
+#[test]
+fn a_commit_is_bounded_in_what_it_writes_and_no_dictionary_waits_for_another() {
+    let store = Arc::new(faulty::store().0);
+    let feeds = Arc::new(Feeds::new(1 << 10));
+    let mut main = feeds.subscribe(&name("main"));
+    let (answers_to, mut answers) = mpsc::channel(1 << 10);
+    let mut worker = worker(store.clone(), feeds);
+    let (keys, value) = (64, format!("\"{}\"", "x".repeat(65_000)));
+    for number in 0..keys {
+        worker.queue.push(write("main", number, vec![op(&format!("k{number}"), 1, &value)], &answers_to));
+    }
+    while let Some(first) = worker.queue.try_take() {
+        worker.write(first).unwrap();
+    }
+    let head = store.summary(&name("main")).unwrap().counters.head.0;
+    (answered(&mut answers), commits(&mut main));
+
+    // A flood in one dictionary, and then a write in another.
+    let pushes = 20;
+    for batch in 0..pushes {
+        let ops = (0..keys).map(|number| op(&format!("k{number}"), 2 + batch, &batch.to_string()));
+        worker.queue.push(write("main", batch, ops.collect(), &answers_to));
+    }
+    turn(&mut worker);
+    assert_eq!(answered(&mut answers), [], "one push is more than a commit");
+    worker.queue.push(push("other", 99, 1, &answers_to));
+    turn(&mut worker);
+    turn(&mut worker);
+    assert_eq!(answered(&mut answers), [(99, 1, 1)], "after one more commit of the other");
+
+    let mut transactions = 3;
+    while let Some(first) = worker.queue.try_take() {
+        worker.write(first).unwrap();
+        transactions += 1;
+    }
+    let answered = answered(&mut answers);
+    assert_eq!(answered.len() as u64, pushes);
+    assert!(answered.is_sorted() && answered.iter().all(|&(_, _, outcomes)| outcomes as u64 == keys));
+    // Each of the first push replaces a value, which is kept and shown to who has lost; while there is room.
+    let written = u64::from(u16::MAX) * keys;
+    assert!(transactions >= written / COMMIT_BYTES_MAX && transactions < 60, "{transactions}");
+    for commit in told(&mut main) {
+        let bytes: usize = commit.frames.iter().map(|frame| frame.len()).sum();
+        assert!(bytes as u64 <= COMMIT_BYTES_MAX + 3 * value.len() as u64, "{bytes}");
+    }
+    assert!(answered[0].1 > head + 4, "the ack names the last seq: {answered:?}");
+    assert_eq!(store.summary(&name("main")).unwrap().counters.live, keys);
+}
+
+fn send(writer: &Writer, write: Write) {
+    writer.write(write, Arc::new(Semaphore::new(1)).try_acquire_owned().expect("it is free"));
 }
 
 #[tokio::test]
@@ -82,18 +165,21 @@ async fn a_commit_that_fails_is_neither_answered_nor_shown_nor_tried_again() {
     let mut follower = feeds.subscribe(&name("main"));
     let (writer, thread) = Writer::start(Arc::new(store), feeds, Limits::default(), 0).unwrap();
     let (answers_to, mut answers) = mpsc::channel(16);
-    writer.reserve().await.unwrap().send(push("main", 1, 1, &answers_to));
+    send(&writer, push("main", 1, 1, &answers_to));
     assert_eq!(answers.recv().await.unwrap().batch, 1);
     assert!(matches!(follower.next().await, News::Event(Event::Commit(commit)) if commit.to == Seq(1)));
     assert!(writer.is_working());
 
     fails.store(true, Ordering::SeqCst);
-    writer.reserve().await.unwrap().send(push("main", 2, 1, &answers_to));
+    send(&writer, push("main", 2, 1, &answers_to));
     writer.failed().await;
     assert!(!writer.is_working());
     assert!(thread.join().unwrap_err().to_string().contains("the disk is broken"));
     drop(answers_to);
     assert!(answers.recv().await.is_none(), "no answer");
     assert_eq!(commits(&mut follower), []);
-    assert!(writer.reserve().await.is_none(), "it takes nothing more");
+    let (answers_to, mut answers) = mpsc::channel(16);
+    send(&writer, push("main", 3, 1, &answers_to));
+    drop(answers_to);
+    assert!(answers.recv().await.is_none(), "it takes nothing more");
 }

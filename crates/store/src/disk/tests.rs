@@ -38,7 +38,7 @@ fn fill(store: &Store, name: &DictionaryName) {
     let context = Context { now_ms: 1_000_000, limits: Limits::default(), actor: Actor { role: Role::Writer, author } };
     let mut hub = store.summary(name).unwrap().into_hub();
     let command = Command::Push { ops: (1..=ENTRIES).map(put).collect() };
-    let record = Record { at: hub.counters().head.next(), context, command };
+    let record = Record { at: hub.counters().head.next(), room_bytes: u64::MAX, context, command };
     let mut transaction = store.begin().unwrap();
     {
         let mut tables = transaction.tables().unwrap();

@@ -66,6 +66,7 @@ impl Hub {
         }
         let row = ConflictRow { conflict, index: batch.next_index(), maker, made_ms: context.now_ms };
         rows.set_conflict(&row, None)?;
+        batch.bytes += bytes;
         self.conflicts.insert(row.conflict.id(), row.conflict);
         Ok(true)
     }
@@ -129,15 +130,15 @@ impl Hub {
                 self.set_name(rows, &Author { id, name })?;
             }
         }
-        self.archive(rows, &conflict.key, loser)?;
+        self.archive(rows, batch, &conflict.key, loser)?;
         let has_room = self.add_row(rows, batch, context, Conflict { seq: batch.seq, ..conflict.clone() })?;
         Ok(if has_room { Outcome::Applied } else { AckCode::Superseded.into() })
     }
 
-    /// Closes the rows that nobody has decided for long.
+    /// Closes the rows that nobody has decided for long, until the record's room is used up.
     pub(super) fn expire<R: Rows>(&mut self, rows: &mut R, batch: &mut Batch, now_ms: u64) -> Result<(), R::Error> {
         for row in rows.open_conflicts()? {
-            if row.made_ms.saturating_add(CONFLICT_MS_MAX) <= now_ms {
+            if row.made_ms.saturating_add(CONFLICT_MS_MAX) <= now_ms && !batch.is_full() {
                 self.close(rows, batch, row, Resolution::Archived)?;
             }
         }
@@ -158,10 +159,11 @@ impl Hub {
         self.counters.conflicts -= 1;
         self.counters.conflict_bytes -= bytes;
         self.counters.digest.subtract_conflict(&row.conflict);
-        self.archive(rows, &row.conflict.key, &row.conflict.loser)?;
+        self.archive(rows, batch, &row.conflict.key, &row.conflict.loser)?;
         row.conflict.close(resolution, batch.seq);
         row.index = batch.next_index();
         rows.set_conflict(&row, Some(place))?;
+        batch.bytes += row.conflict.bytes() as u64;
         for author in [row.conflict.winner.author, row.conflict.loser.author] {
             self.learn_name(rows, author)?;
         }
@@ -170,12 +172,14 @@ impl Hub {
     }
 
     /// Makes a losing value a version, if it is none. Without an entry the key has no versions: the row alone has the value.
-    fn archive<R: Rows>(&mut self, rows: &mut R, key: &Key, loser: &Side) -> Result<(), R::Error> {
+    fn archive<R: Rows>(&mut self, rows: &mut R, batch: &mut Batch, key: &Key, loser: &Side) -> Result<(), R::Error> {
         let Some(row) = rows.entry(key)?.filter(|row| row.entry.stamp != loser.stamp) else { return Ok(()) };
         if !rows.has_version(key, loser.stamp)? {
             rows.add_version(key, loser, row.versions == VERSIONS_MAX)?;
             let versions = (row.versions + 1).min(VERSIONS_MAX);
             rows.set_entry(key, &Row { versions, ..row.clone() }, Some(row.place()))?;
+            batch.add_bytes(key, loser.value.as_ref());
+            batch.add_bytes(key, row.entry.value.as_ref());
         }
         Ok(())
     }

@@ -22,8 +22,9 @@ use super::{
     record::{Command, Context, Outcome, Receipt, Record},
 };
 use crate::{
-    Author, AuthorId, Conflict, ConflictId, DictionaryId, Entry, Key, Lineage, Names, PastEpoch, Seq, Side, Winner,
-    limits::{HUB_NAMES_MAX, LINEAGE_MAX, VERSIONS_MAX},
+    Author, AuthorId, Conflict, ConflictId, DictionaryId, Entry, Key, Lineage, Names, PastEpoch, Seq, Side, Value,
+    Winner,
+    limits::{HUB_NAMES_MAX, LINEAGE_MAX, ROW_BYTES, VERSIONS_MAX},
     wire::{AckCode, Change, Op},
 };
 
@@ -72,7 +73,7 @@ impl Hub {
         &self.counters
     }
 
-    /// Applies a record. O(operations × log entries).
+    /// Applies a record, or the beginning of it: when its room is used up, what is left of the command belongs to the next one. O(operations × log entries).
     ///
     /// # Errors
     /// When the store fails; the hub must then be dropped.
@@ -80,35 +81,43 @@ impl Hub {
     /// # Panics
     /// When the record's seq is neither above the head nor that of the record before it in this transaction.
     pub fn apply<R: Rows>(&mut self, rows: &mut R, record: &Record) -> Result<Receipt, R::Error> {
-        let Record { at, context, command } = record;
+        let Record { at, room_bytes, context, command } = record;
         let head = self.counters.head;
         let mut batch = match self.batch.take() {
             Some(batch) if batch.seq == *at => batch,
-            _ => Batch { seq: *at, index: 0, is_written: false },
+            _ => Batch { seq: *at, index: 0, is_written: false, bytes: 0, room_bytes: 0 },
         };
+        (batch.bytes, batch.room_bytes) = (0, *room_bytes);
         assert!(*at > head || batch.is_written, "a record at {} does not follow the head {}", at.0, head.0);
-        let outcomes = match command {
+        let mut outcomes = Vec::new();
+        match command {
             Command::Push { ops } => {
-                let apply = |op| self.apply_op(rows, &mut batch, context, op);
-                ops.iter().map(apply).collect::<Result<_, _>>()?
+                for op in ops {
+                    if batch.is_full() {
+                        break;
+                    }
+                    outcomes.push(self.apply_op(rows, &mut batch, context, op)?);
+                }
             }
             Command::Resolve { id, resolution } => {
-                vec![self.resolve(rows, &mut batch, &context.actor, id, *resolution)?]
+                outcomes.push(self.resolve(rows, &mut batch, &context.actor, id, *resolution)?);
             }
             Command::Recover { conflicts, names } => {
-                let recover = |conflict| self.recover(rows, &mut batch, context, conflict, names);
-                conflicts.iter().map(recover).collect::<Result<_, _>>()?
+                for conflict in conflicts {
+                    if batch.is_full() {
+                        break;
+                    }
+                    outcomes.push(self.recover(rows, &mut batch, context, conflict, names)?);
+                }
             }
-            Command::Expire => {
-                self.expire(rows, &mut batch, context.now_ms)?;
-                Vec::new()
-            }
-        };
+            Command::Expire => self.expire(rows, &mut batch, context.now_ms)?,
+        }
         if batch.is_written {
             self.counters.head = batch.seq;
         }
+        let bytes = batch.bytes;
         self.batch = Some(batch);
-        Ok(Receipt { seq: self.counters.head, outcomes })
+        Ok(Receipt { seq: self.counters.head, outcomes, bytes })
     }
 
     /// Writes the counters and ends the batch of this transaction. `None` if nothing changed, and nothing need be committed.
@@ -195,11 +204,13 @@ impl Hub {
         // Of several values with one stamp, which only a broken clock makes, the last is kept.
         let is_tie = loser.stamp == new.stamp && wins && rows.has_version(&key, loser.stamp)?;
         rows.add_version(&key, loser, row.versions == VERSIONS_MAX && !is_tie)?;
+        batch.add_bytes(&key, loser.value.as_ref());
         let versions = (row.versions + u8::from(!is_tie)).min(VERSIONS_MAX);
         if wins {
             self.set_row(rows, batch, &key, Row { entry: new.clone(), index: 0, recovered, versions }, Some(&row))?;
         } else {
             rows.set_entry(&key, &Row { versions, ..row.clone() }, Some(row.place()))?;
+            batch.add_bytes(&key, row.entry.value.as_ref());
         }
         if conflicts {
             let winner = Winner::from(if wins { &new } else { &row.entry });
@@ -225,6 +236,7 @@ impl Hub {
         self.count(&row.entry, |n| n + 1);
         row.index = batch.next_index();
         rows.set_entry(key, &row, old.map(Row::place))?;
+        batch.add_bytes(key, row.entry.value.as_ref());
         self.entries.insert(key.clone(), row.entry);
         Ok(())
     }
@@ -260,9 +272,21 @@ struct Batch {
     index: u16,
     /// Whether it has changed anything, at a place or without one.
     is_written: bool,
+    /// What its last record has written, and may write.
+    bytes: u64,
+    room_bytes: u64,
 }
 
 impl Batch {
+    fn is_full(&self) -> bool {
+        self.bytes > 0 && self.bytes >= self.room_bytes
+    }
+
+    /// A row was written.
+    fn add_bytes(&mut self, key: &Key, value: Option<&Value>) {
+        self.bytes += (key.as_str().len() + value.map_or(0, |value| value.as_str().len())) as u64 + ROW_BYTES;
+    }
+
     fn next_index(&mut self) -> u16 {
         let index = self.index;
         self.is_written = true;

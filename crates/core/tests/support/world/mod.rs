@@ -23,7 +23,10 @@ mod tally;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keybook_core::{Key, Stamp, limits::Limits};
+use keybook_core::{
+    Key, Stamp,
+    limits::{COMMIT_BYTES_MAX, Limits},
+};
 
 pub use self::tally::Tally;
 use self::{
@@ -57,6 +60,8 @@ pub struct Plan {
     /// Each start of the server may have another limit of values.
     pub changing_limits: bool,
     pub limits: Limits,
+    /// What a commit may write.
+    pub room_bytes: u64,
 }
 
 impl Plan {
@@ -76,6 +81,7 @@ impl Plan {
             store_faults: seed / 2 % 2 == 1 && seed / 16 % 2 == 1,
             changing_limits: seed % 5 == 2,
             limits: Limits { entries: if seed.is_multiple_of(7) { 5 } else { 1000 }, ..Limits::default() },
+            room_bytes: if seed % 4 == 1 { 200 } else { COMMIT_BYTES_MAX },
         }
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Served {
 
 pub(super) struct Queued {
     command: Command,
+    /// What became of its beginning in earlier transactions.
+    done: Receipt,
     actor: Actor,
     /// Whom to answer, and the number of the batch.
     reply: (u64, u64),
@@ -68,6 +70,9 @@ impl World {
     /// As SIGTERM does: what was taken is committed and acknowledged, then Bye.
     pub(super) fn stop_server(&mut self) {
         self.commit();
+        while self.server.as_ref().is_some_and(|server| !server.queue.is_empty()) {
+            self.commit();
+        }
         let Some(server) = &mut self.server else { return };
         for served in server.served.values_mut() {
             served.session.close(ByeCode::Shutdown, "the server stops", 1000);
@@ -127,7 +132,8 @@ impl World {
                 served.session.handle_opened(Opened { role, ..self.disk.opened() }, self.now_ms);
             }
             Some(Request::Apply { command, actor, batch }) => {
-                server.queue.push_back(Queued { command, actor, reply: (id, batch) });
+                let done = Receipt::default();
+                server.queue.push_back(Queued { command, done, actor, reply: (id, batch) });
             }
             Some(Request::CatchUp { after }) => {
                 let page = self.disk.catch_up(after, PAGE_BYTES);
@@ -152,15 +158,16 @@ impl World {
         self.forget_ended();
     }
 
-    /// One transaction over what is queued. The server may crash before the commit, and before it tells anyone.
+    /// One transaction over what is queued, unless something needs another one for its rest. The server may crash before the commit, and before it tells anyone.
     pub(super) fn commit(&mut self) {
         let Some(server) = &mut self.server else { return };
         let mut transaction = self.disk.begin();
         let mut accepted = Vec::new();
         let mut receipts: Vec<((u64, u64), Receipt)> = Vec::new();
-        for Queued { command, actor, reply } in server.queue.drain(..) {
+        while let Some(Queued { command, mut done, actor, reply }) = server.queue.pop_front() {
             let context = Context { now_ms: self.now_ms, limits: self.limits, actor };
-            let record = Record { at: server.hub.counters().head.next(), context, command };
+            let (at, room_bytes) = (server.hub.counters().head.next(), self.plan.room_bytes);
+            let mut record = Record { at, room_bytes, context, command };
             let Ok(receipt) = transaction.write(|rows| server.hub.apply(rows, &record));
             match &record.command {
                 Command::Push { ops } => {
@@ -182,7 +189,17 @@ impl World {
                 }
                 Command::Resolve { .. } | Command::Expire => {}
             }
-            receipts.push((reply, receipt));
+            let applied = receipt.outcomes.len();
+            let is_whole = applied == record.command.operations();
+            done.extend(receipt);
+            if !is_whole {
+                record.command.skip(applied);
+                let Record { command, context: Context { actor, .. }, .. } = record;
+                server.queue.push_front(Queued { command, done, actor, reply });
+                self.tally.count("command in several commits");
+                break;
+            }
+            receipts.push((reply, done));
         }
         let Ok(commit) = transaction.write(|rows| server.hub.finish(rows));
         if !self.calm && self.decisions.one_in(40) {
