@@ -61,6 +61,12 @@ fn wrong_usage_ends_with_2() {
         (&["--listen", "0.0.0.0:0"][..], "0.0.0.0:0 is not a loopback address"),
         (&["serve", "--listen", "[::]:0"], "Add --open"),
         (&["serve", "--listen", "here"], "invalid value 'here' for '--listen <ADDRESS>'"),
+        (
+            &["--host", "https://x"],
+            r#"invalid value 'https://x' for '--host <NAME>': "https://x" is not the name of a host"#,
+        ),
+        (&["--host", "good.example,x:443"], r#"write "x" alone"#),
+        (&["--host", "*"], r#"write each name in full, such as "keybook.example""#),
         (&["fly"], "'fly'"),
         (&["load", "--connections", "2", "--writers", "3"], "3 writers, but only 2 connections"),
         (&["load", "--writers", "3", "--keys", "2"], "2 keys are not enough for 3 writers"),

@@ -1,6 +1,7 @@
 //! The command line: what it accepts, and which exit code comes of it. Each subcommand is a file.
 
 mod load;
+mod log;
 mod serve;
 
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
 //! `keybook serve`.
 
-use std::{future::Future, io, io::IsTerminal, net::SocketAddr, path::PathBuf};
+use std::{future::Future, io, net::SocketAddr, path::PathBuf};
 
 use anyhow::Context;
 use clap::{Args, builder::BoolishValueParser};
@@ -8,10 +8,10 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
-use tracing_subscriber::EnvFilter;
 
-use keybook_server::Config;
+use keybook_server::{Config, HostName};
 
+use super::log;
 use crate::pages::PAGES;
 
 /// The options of `keybook serve`.
@@ -27,7 +27,7 @@ pub(super) struct Serve {
 
     /// A name under which people reach the server, besides localhost and addresses; may be given several times
     #[arg(long = "host", value_name = "NAME", env = "KEYBOOK_HOST", value_delimiter = ',')]
-    hosts: Vec<String>,
+    hosts: Vec<HostName>,
 
     /// Connections at a time, of sockets and requests
     #[arg(long, value_name = "NUMBER", env = "KEYBOOK_MAX_CONNECTIONS", default_value_t = Config::new("").connections_max)]
@@ -62,11 +62,7 @@ impl Serve {
 
     /// Serves until the process is asked to stop.
     pub(super) fn run(self) -> anyhow::Result<()> {
-        tracing_subscriber::fmt()
-            .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
-            .with_writer(io::stderr)
-            .with_ansi(io::stderr().is_terminal())
-            .init();
+        log::start();
         tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(async {
             let listener =
                 TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {}", self.listen))?;

@@ -11,6 +11,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use headers::{ETag, HeaderMapExt, IfNoneMatch};
 use leptos::config::{LeptosOptions, get_config_from_str};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
@@ -74,7 +75,7 @@ pub(super) fn response(address: &str, headers: &HeaderMap) -> Option<Response> {
 
     // Each encoding has its own tag, as RFC 9110 section 8.8.3 asks of different bytes.
     let tag = entity_tag(&file);
-    let unchanged = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let unchanged = is_known(headers, &tag);
     let about = [
         (header::CONTENT_TYPE, &*media_type),
         (header::CACHE_CONTROL, if is_hashed(path) { "public, max-age=31536000, immutable" } else { "no-cache" }),
@@ -121,9 +122,33 @@ fn entity_tag(file: &EmbeddedFile) -> String {
     format!("\"{hash:032x}\"")
 }
 
+/// Whether the client says that it has what this tag names: in a list too, and weakly, as a proxy that compresses makes a tag (RFC
+/// 9110, section 13.1.2).
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let tag: ETag = tag.parse().expect("it is in quotes");
+    headers.typed_get::<IfNoneMatch>().is_some_and(|known| !known.precondition_passes(&tag))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A proxy that compressed a file made its tag weak, and the file was sent again each time.
+    #[test]
+    fn a_tag_is_known_weakly_and_in_a_list() {
+        let check = |known: &[&str], expected: bool| {
+            let headers = known.iter().map(|known| (header::IF_NONE_MATCH, known.parse().unwrap())).collect();
+            assert_eq!(is_known(&headers, "\"1f\""), expected, "{known:?}");
+        };
+        check(&[], false);
+        check(&["\"1f\""], true);
+        check(&["W/\"1f\""], true);
+        check(&["\"a,b\" , W/\"1f\""], true);
+        check(&["\"2f\"", "\"1f\""], true);
+        check(&["*"], true);
+        check(&["\"2f\", W/\"3f\""], false);
+        check(&["1f"], false);
+    }
 
     #[test]
     fn an_encoding_counts_only_when_it_is_accepted() {

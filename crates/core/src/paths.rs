@@ -9,6 +9,9 @@ pub const MAIN: &str = "main";
 /// What is before a name in the path of a dictionary's page.
 const PAGE: &str = "/d/";
 
+/// What is before everything that programs read.
+pub const API: &str = "/api/";
+
 /// The path of a dictionary's page.
 pub fn page(name: &str) -> String {
     format!("{PAGE}{name}")
@@ -30,7 +33,7 @@ pub fn snapshot(name: &str) -> String {
 }
 
 fn api(name: &str, what: &str) -> String {
-    format!("/api/v1/dictionaries/{name}/{what}")
+    format!("{API}v1/dictionaries/{name}/{what}")
 }
 
 #[cfg(test)]

@@ -4,15 +4,15 @@ use std::{path::PathBuf, time::Duration};
 
 use keybook_core::{limits::Limits, server};
 
-use crate::limits;
+use crate::{HostName, limits};
 
 /// The configuration of a server.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The folder that holds the data. Made when it is missing.
     pub data: PathBuf,
-    /// The names, besides this machine's own, under which people reach the server: in a Host or an Origin, without port.
-    pub hosts: Vec<String>,
+    /// The names, besides this machine's own, under which people reach the server.
+    pub hosts: Vec<HostName>,
     /// Connections at a time, of sockets and requests. Further ones are closed at once.
     pub connections_max: usize,
     /// Likewise, of one address. Those of this machine do not count: a proxy's all come from it.

@@ -32,7 +32,7 @@ mod clock;
 mod tests;
 
 pub use config::{Config, Timeouts};
-pub use http::{Pages, document_policy};
+pub use http::{HostName, HostNameError, Pages, document_policy};
 pub use keybook_store::{Corrupt, FORMAT, OpenError, StoreError};
 pub use run::{RunError, run};
 pub use shared::Reader;

@@ -24,7 +24,11 @@ use axum::{
 use keybook_core::paths;
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use self::{pages::Pages, policy::document_policy};
+pub use self::{
+    hosts::{HostName, HostNameError},
+    pages::Pages,
+    policy::document_policy,
+};
 use crate::{shared::Shared, socket};
 
 /// All routes of the server.
