@@ -120,7 +120,8 @@ fn a_commit_is_bounded_in_what_it_writes_and_no_dictionary_waits_for_another() {
         worker.write(first).unwrap();
     }
     let head = store.summary(&name("main")).unwrap().counters.head.0;
-    (answered(&mut answers), commits(&mut main));
+    answered(&mut answers);
+    told(&mut main);
 
     // A flood in one dictionary, and then a write in another.
     let pushes = 20;
@@ -147,7 +148,7 @@ fn a_commit_is_bounded_in_what_it_writes_and_no_dictionary_waits_for_another() {
     let written = u64::from(u16::MAX) * keys;
     assert!(transactions >= written / COMMIT_BYTES_MAX && transactions < 60, "{transactions}");
     for commit in told(&mut main) {
-        let bytes: usize = commit.frames.iter().map(|frame| frame.len()).sum();
+        let bytes: usize = commit.frames.iter().map(bytes::Bytes::len).sum();
         assert!(bytes as u64 <= COMMIT_BYTES_MAX + 3 * value.len() as u64, "{bytes}");
     }
     assert!(answered[0].1 > head + 4, "the ack names the last seq: {answered:?}");
