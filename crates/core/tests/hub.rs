@@ -9,7 +9,7 @@ use keybook_core::{
     limits::{
         CLOCK_AHEAD_MS_MAX, CONFLICT_MS_MAX, CONFLICT_SHARE_BYTES_MAX, Limits, RECOVERED_AHEAD_MS_MAX, VERSIONS_MAX,
     },
-    server::{Actor, Command, Commit, Context, Counters, Hub, Outcome, Receipt, Record, Request, Rows, Session},
+    server::{Actor, Command, Commit, Context, Counters, Hub, Now, Outcome, Receipt, Record, Request, Rows, Session},
     wire::{AckCode, ClientFrame, Exception, Horizon, Op, Role},
 };
 use support::{author, key, put_stamp, remove_stamp, store::Store};
@@ -502,11 +502,11 @@ fn a_replica_does_not_conflict_with_itself() {
 /// Before the token is checked a connection may do nothing, whatever its driver passes on.
 #[test]
 fn a_frame_before_welcome_ends_the_connection() {
-    let mut session = Session::new(Limits::default(), NOW_MS);
+    let mut session = Session::new(Limits::default(), Now::both(NOW_MS));
     let hello = ClientFrame::hello(ReplicaId(1), author(1));
-    session.handle_message(&hello.encode(), NOW_MS);
+    session.handle_message(&hello.encode(), Now::both(NOW_MS));
     assert_eq!(session.poll_request(), Some(Request::Open { token: None }));
-    session.handle_message(&ClientFrame::Resume { epoch: Epoch(0), cursor: Seq(0) }.encode(), NOW_MS);
+    session.handle_message(&ClientFrame::Resume { epoch: Epoch(0), cursor: Seq(0) }.encode(), Now::both(NOW_MS));
     assert_eq!((session.poll_request(), session.is_closed()), (None, true));
 }
 

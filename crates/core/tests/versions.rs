@@ -6,7 +6,7 @@ use keybook_core::{
     AuthorId, ReplicaId, Seq,
     client::{Event, Phase, RowState},
     limits::{Limits, PUSHES_IN_FLIGHT_MAX},
-    server::{Request, Session},
+    server::{Now, Request, Session},
     wire::{AckCode, ByeCode, ClientFrame, Exception, FRAME_IGNORED_MIN, ServerFrame, Versions},
 };
 use support::{author, frames::push, key, pair::Group};
@@ -24,10 +24,10 @@ fn unknown_frame(number: u64) -> Vec<u8> {
 fn greeted() -> Session {
     let mut store = support::store::Store::default();
     store.start(keybook_core::Epoch(1));
-    let mut session = Session::new(Limits::default(), NOW_MS);
-    session.handle_message(&ClientFrame::hello(ReplicaId(1), author(1)).encode(), NOW_MS);
+    let mut session = Session::new(Limits::default(), Now::both(NOW_MS));
+    session.handle_message(&ClientFrame::hello(ReplicaId(1), author(1)).encode(), Now::both(NOW_MS));
     assert!(matches!(session.poll_request(), Some(Request::Open { .. })));
-    session.handle_opened(store.opened(), NOW_MS);
+    session.handle_opened(store.opened(), Now::both(NOW_MS));
     assert!(matches!(sent(&mut session), Some(ServerFrame::Welcome { version: 1, .. })));
     session
 }
@@ -60,14 +60,14 @@ fn a_client_ignores_frames_that_it_does_not_know() {
 #[test]
 fn a_server_ignores_frames_that_it_can_do_without() {
     let mut session = greeted();
-    session.handle_message(&unknown_frame(FRAME_IGNORED_MIN), NOW_MS);
-    session.handle_message(&unknown_frame(u64::MAX), NOW_MS);
+    session.handle_message(&unknown_frame(FRAME_IGNORED_MIN), Now::both(NOW_MS));
+    session.handle_message(&unknown_frame(u64::MAX), Now::both(NOW_MS));
     assert_eq!((session.is_closed(), session.poll_request()), (false, None));
-    session.handle_message(&unknown_frame(FRAME_IGNORED_MIN - 1), NOW_MS);
+    session.handle_message(&unknown_frame(FRAME_IGNORED_MIN - 1), Now::both(NOW_MS));
     assert_eq!(bye(&mut session), (ByeCode::Protocol, "unknown frame 63".to_owned()));
     // It is no Hello.
-    let mut session = Session::new(Limits::default(), NOW_MS);
-    session.handle_message(&unknown_frame(FRAME_IGNORED_MIN), NOW_MS);
+    let mut session = Session::new(Limits::default(), Now::both(NOW_MS));
+    session.handle_message(&unknown_frame(FRAME_IGNORED_MIN), Now::both(NOW_MS));
     assert!(session.is_closed());
 }
 
@@ -121,8 +121,8 @@ fn both_ends_agree_on_a_version() {
     let hello = |oldest: u64, newest: u64| {
         let mut encoder = minicbor::Encoder::new(Vec::new());
         encoder.array(3).unwrap().u8(0).unwrap().encode(versions(oldest, newest)).unwrap().str("all is new").unwrap();
-        let mut session = Session::new(Limits::default(), NOW_MS);
-        session.handle_message(encoder.writer(), NOW_MS);
+        let mut session = Session::new(Limits::default(), Now::both(NOW_MS));
+        session.handle_message(encoder.writer(), Now::both(NOW_MS));
         bye(&mut session)
     };
     let expected = |text: &str| (ByeCode::Version, text.to_owned());
@@ -154,7 +154,10 @@ fn a_resume_beyond_the_head_is_refused() {
     let mut store = support::store::Store::default();
     store.start(keybook_core::Epoch(1));
     let mut session = greeted();
-    session.handle_message(&ClientFrame::Resume { epoch: keybook_core::Epoch(1), cursor: Seq(9) }.encode(), NOW_MS);
+    session.handle_message(
+        &ClientFrame::Resume { epoch: keybook_core::Epoch(1), cursor: Seq(9) }.encode(),
+        Now::both(NOW_MS),
+    );
     assert_eq!(session.poll_request(), Some(Request::CatchUp { after: Seq(9) }));
     session.handle_catch_up(&store.catch_up(Seq(9), 1000));
     assert_eq!(bye(&mut session), (ByeCode::Protocol, "the cursor of Resume is 9, the head is 0".to_owned()));
@@ -166,7 +169,7 @@ fn so_many_pushes_are_read_as_may_be_without_an_ack() {
     let mut session = greeted();
     for number in 0..PUSHES_IN_FLIGHT_MAX {
         assert!(session.wants_frame(), "push {number}");
-        session.handle_message(&push(1, 1).encode(), NOW_MS);
+        session.handle_message(&push(1, 1).encode(), Now::both(NOW_MS));
         let Some(Request::Apply { command, batch, .. }) = session.poll_request() else { panic!("a push") };
         if number + 1 == PUSHES_IN_FLIGHT_MAX {
             assert!(!session.wants_frame());

@@ -1,8 +1,15 @@
-//! Wall time, read at the edge alone: everything below takes it as an argument.
+//! The clocks, read at the edge alone: everything below takes what they show as an argument.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::LazyLock,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
-/// Milliseconds since 1970, UTC. A clock before that counts as there.
-pub(crate) fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+use keybook_core::server::Now;
+
+/// A wall clock before 1970 counts as there.
+pub(crate) fn now() -> Now {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { steady_ms: START.elapsed().as_millis() as u64, wall_ms: wall.as_millis() as u64 }
 }

@@ -10,7 +10,8 @@
 //! 2. then drains [`Client::poll_action`], [`Client::poll_transmit`] and [`Client::poll_event`],
 //! 3. and comes back with [`Client::handle_timeout`] at [`Client::poll_timeout`].
 //!
-//! Times are milliseconds of the local clock, which may be wrong, and may jump: stamps follow the estimated server time.
+//! Times are milliseconds of the local clock, which may be wrong, and may jump: stamps follow the estimated server time. A clock that
+//! goes on while the device sleeps says that a connection is old; one that is set forward costs a connection, no more.
 //!
 //! It ends in agreement: once connections last long enough for the outbox to be sent and the pages to be read, the outbox
 //! holds only rows that wait for their user, and the base equals the server's rows of the same seq.

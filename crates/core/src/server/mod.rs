@@ -1,6 +1,8 @@
 //! The server's end of a dictionary: the rows that a store offers, the records that change them, the decisions, and the sessions
 //! that follow.
 
+mod now;
+
 mod rows;
 
 mod record;
@@ -12,6 +14,7 @@ mod hub;
 mod session;
 
 pub use hub::{Commit, Hub};
+pub use now::Now;
 pub use record::{Actor, Command, Context, Outcome, Receipt, Record};
 pub use rows::{ConflictRow, Counters, Place, Row, Rows};
 pub use session::{Broadcast, CatchUp, Deadlines, Opened, Request, Session};

@@ -15,7 +15,7 @@ use crate::{
     DictionaryId, Lineage, Names, Seq,
     limits::{HELLO_MS_MAX, Limits, PUSHES_IN_FLIGHT_MAX, SILENT_MS_MAX},
     mutants::mutant,
-    server::{Actor, Command, Commit, Counters, Receipt},
+    server::{Actor, Command, Commit, Counters, Now, Receipt},
     wire::{ByeCode, Change, ClientFrame, Delta, FRAME_IGNORED_MIN, Mode, Role, ServerFrame, VERSIONS, WireError},
 };
 
@@ -158,6 +158,7 @@ pub struct Session {
     cursor: Seq,
     /// Commands without an ack.
     in_flight: usize,
+    /// On the steady clock.
     deadline_ms: u64,
     transmits: VecDeque<Bytes>,
     requests: VecDeque<Request>,
@@ -165,12 +166,12 @@ pub struct Session {
 
 impl Session {
     /// A connection that has just been opened.
-    pub fn new(limits: Limits, now_ms: u64) -> Self {
-        Self::with_deadlines(limits, Deadlines::default(), now_ms)
+    pub fn new(limits: Limits, now: Now) -> Self {
+        Self::with_deadlines(limits, Deadlines::default(), now)
     }
 
     /// The same, with other deadlines than the default.
-    pub fn with_deadlines(limits: Limits, deadlines: Deadlines, now_ms: u64) -> Self {
+    pub fn with_deadlines(limits: Limits, deadlines: Deadlines, now: Now) -> Self {
         Self {
             limits,
             deadlines,
@@ -179,7 +180,7 @@ impl Session {
             lineage: Lineage::default(),
             cursor: Seq(0),
             in_flight: 0,
-            deadline_ms: now_ms + deadlines.hello_ms,
+            deadline_ms: now.steady_ms + deadlines.hello_ms,
             transmits: VecDeque::new(),
             requests: VecDeque::new(),
         }
@@ -203,10 +204,10 @@ impl Session {
     }
 
     /// A message came in.
-    pub fn handle_message(&mut self, bytes: &[u8], now_ms: u64) {
-        self.deadline_ms = now_ms + self.deadlines.silent_ms;
+    pub fn handle_message(&mut self, bytes: &[u8], now: Now) {
+        self.deadline_ms = now.steady_ms + self.deadlines.silent_ms;
         match ClientFrame::decode(bytes) {
-            Ok(frame) => self.handle_frame(frame, now_ms),
+            Ok(frame) => self.handle_frame(frame, now),
             // A later version's, which it can do without.
             Err(WireError::UnknownFrame(FRAME_IGNORED_MIN..)) if !matches!(self.phase, Phase::New) => {}
             Err(error @ WireError::Version(_)) => self.close(ByeCode::Version, &error.to_string(), 0),
@@ -219,7 +220,7 @@ impl Session {
         self.close(ByeCode::Protocol, message, 0);
     }
 
-    fn handle_frame(&mut self, frame: ClientFrame, now_ms: u64) {
+    fn handle_frame(&mut self, frame: ClientFrame, now: Now) {
         match (&self.phase, frame) {
             (Phase::Closed, _) => {}
             (Phase::New, ClientFrame::Hello { versions, token, dictionary, epoch, lineage, cursor, author, .. }) => {
@@ -235,7 +236,7 @@ impl Session {
             (_, ClientFrame::Hello { .. }) => self.close(ByeCode::Protocol, "Hello was said before", 0),
             (_, ClientFrame::Push { batch, ops }) => self.request_command(Command::Push { ops }, batch),
             (_, ClientFrame::Ping { client_ms }) => {
-                self.transmit(&ServerFrame::Pong { client_ms, server_ms: now_ms });
+                self.transmit(&ServerFrame::Pong { client_ms, server_ms: now.wall_ms });
             }
             (_, ClientFrame::Presence { blob }) => self.requests.push_back(Request::Presence { blob: blob.into() }),
             (_, ClientFrame::Resume { epoch, .. }) if epoch != self.lineage.current => {
@@ -269,7 +270,7 @@ impl Session {
     }
 
     /// The dictionary is open, and its commits follow from this moment on.
-    pub fn handle_opened(&mut self, opened: Opened, now_ms: u64) {
+    pub fn handle_opened(&mut self, opened: Opened, now: Now) {
         if !matches!(self.phase, Phase::Opening(_)) {
             return;
         }
@@ -290,7 +291,7 @@ impl Session {
             lineage: lineage.past.clone(),
             head: counters.head,
             horizon: counters.horizon,
-            server_ms: now_ms,
+            server_ms: now.wall_ms,
             mode: if tail.is_some() { Mode::Tail } else { Mode::Snapshot },
             limits: self.limits,
         });
@@ -374,20 +375,20 @@ impl Session {
     }
 
     /// The driver has not been reading for a while, and the client may wonder: says that the server lives.
-    pub fn handle_keepalive(&mut self, now_ms: u64) {
+    pub fn handle_keepalive(&mut self, now: Now) {
         if !self.is_closed() {
-            self.transmit(&ServerFrame::Pong { client_ms: 0, server_ms: now_ms });
+            self.transmit(&ServerFrame::Pong { client_ms: 0, server_ms: now.wall_ms });
         }
     }
 
-    /// When to call [`Session::handle_timeout`].
+    /// When to call [`Session::handle_timeout`], on the steady clock.
     pub fn poll_timeout(&self) -> u64 {
         self.deadline_ms
     }
 
     /// Time has passed: a connection that is silent for too long is closed.
-    pub fn handle_timeout(&mut self, now_ms: u64) {
-        if now_ms < self.deadline_ms || self.is_closed() {
+    pub fn handle_timeout(&mut self, now: Now) {
+        if now.steady_ms < self.deadline_ms || self.is_closed() {
             return;
         }
         let Deadlines { hello_ms, silent_ms } = self.deadlines;

@@ -4,7 +4,7 @@ use keybook_core::{
     DictionaryId, Epoch, ReplicaId,
     client::{Action, Client, Event},
     limits::Limits,
-    server::{Broadcast, Context, Hub, Opened, Receipt, Record, Request, Session},
+    server::{Broadcast, Context, Hub, Now, Opened, Receipt, Record, Request, Session},
     wire::{ClientFrame, Role},
 };
 
@@ -129,7 +129,7 @@ impl Group {
             moved = true;
             match action {
                 Action::Connect if self.connected => {
-                    member.session = Some(Session::new(self.limits, now_ms));
+                    member.session = Some(Session::new(self.limits, Now::both(now_ms)));
                     member.client.handle_connected(local_ms);
                 }
                 Action::Connect => member.client.handle_disconnected(local_ms, RANDOM),
@@ -159,7 +159,7 @@ impl Group {
         if let Some(message) = member.client.poll_transmit() {
             member.sent_bytes += message.len();
             member.sent.push(ClientFrame::decode(&message).unwrap());
-            session.handle_message(&message, now_ms);
+            session.handle_message(&message, Now::both(now_ms));
             self.serve(index);
             return true;
         }
@@ -177,7 +177,7 @@ impl Group {
             match request {
                 Request::Open { .. } => {
                     let opened = Opened { id: self.id, role: self.role, ..self.store.opened() };
-                    session.handle_opened(opened, self.now_ms);
+                    session.handle_opened(opened, Now::both(self.now_ms));
                 }
                 Request::Apply { command, actor, batch } => {
                     let context = Context { now_ms: self.now_ms, limits: self.limits, actor };

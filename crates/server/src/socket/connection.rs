@@ -22,7 +22,7 @@ use tracing::{debug, error};
 
 use crate::{
     access,
-    clock::now_ms,
+    clock::now,
     feeds::{ConnectionNumber, Event, News, Subscription},
     limits::{CATCH_UP_BYTES, NEWS_BYTES, QUEUED_BYTES_MAX},
     shared::{Shared, Stop},
@@ -78,7 +78,7 @@ enum Lost {
 impl Connection {
     pub(super) fn new(server: Arc<Shared>, dictionary: DictionaryName) -> Self {
         let (answers_to, answers) = mpsc::channel(PUSHES_IN_FLIGHT_MAX);
-        let session = Session::with_deadlines(server.config.limits, server.config.timeouts.session, now_ms());
+        let session = Session::with_deadlines(server.config.limits, server.config.timeouts.session, now());
         let number = server.next_connection();
         let stop = server.stop.subscribe();
         Self {
@@ -140,7 +140,7 @@ impl Connection {
         let timeouts = self.server.config.timeouts;
         let deadline = if reads {
             self.keepalive_at = None;
-            Instant::now() + Duration::from_millis(self.session.poll_timeout().saturating_sub(now_ms()))
+            Instant::now() + Duration::from_millis(self.session.poll_timeout().saturating_sub(now().steady_ms))
         } else {
             *self.keepalive_at.get_or_insert_with(|| Instant::now() + timeouts.keepalive)
         };
@@ -198,7 +198,7 @@ impl Connection {
 
     fn handle_message(&mut self, message: Result<Message, axum::Error>) {
         match message {
-            Ok(Message::Binary(bytes)) => self.session.handle_message(&bytes, now_ms()),
+            Ok(Message::Binary(bytes)) => self.session.handle_message(&bytes, now()),
             Ok(Message::Text(text)) => {
                 let message = format!("a text message of {} bytes; every frame is a binary message", text.len());
                 self.session.handle_bad_message(&message);
@@ -240,10 +240,10 @@ impl Connection {
 
     fn handle_time(&mut self) {
         if self.reads() {
-            self.session.handle_timeout(now_ms());
+            self.session.handle_timeout(now());
         } else {
             self.keepalive_at = None;
-            self.session.handle_keepalive(now_ms());
+            self.session.handle_keepalive(now());
         }
     }
 
@@ -273,7 +273,7 @@ impl Connection {
                 self.subscription = Some(self.server.feeds.subscribe(&self.dictionary));
                 self.read(Store::summary, move |session, found| {
                     let Summary { id, lineage, counters, .. } = found;
-                    session.handle_opened(Opened { id, lineage, counters, role }, now_ms());
+                    session.handle_opened(Opened { id, lineage, counters, role }, now());
                 })
                 .await;
             }

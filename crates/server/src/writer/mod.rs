@@ -28,7 +28,7 @@ use std::{
 use keybook_core::{
     DictionaryName,
     limits::{COMMIT_BYTES_MAX, Limits},
-    server::{Actor, Broadcast, Command, Commit, Context, Hub, Receipt, Record},
+    server::{Actor, Broadcast, Command, Commit, Context, Hub, Now, Receipt, Record},
     wire::AckCode,
 };
 use keybook_store::{Engine, Store, StoreError, Tables, Transaction};
@@ -37,7 +37,7 @@ use tracing::{error, info, warn};
 
 use self::queue::Queue;
 use crate::{
-    clock::now_ms,
+    clock::now,
     disk,
     feeds::{Event, Feeds},
     limits::{DISK_RETRY_MS, EXPIRY_MS, IDLE_HUBS_MAX, TRANSACTION_OPS_MAX},
@@ -180,17 +180,17 @@ struct Worker {
 /// A dictionary that is being written.
 struct OpenHub {
     hub: Hub,
-    /// When to look again whether conflict rows are too old.
+    /// When to look again whether conflict rows are too old, on the steady clock.
     expires_at_ms: u64,
 }
 
 impl OpenHub {
     /// The record that closes conflict rows that are too old, if it is time to look.
-    fn take_expiry(&mut self, context: &Context) -> Option<Record> {
-        if self.hub.counters().conflicts == 0 || context.now_ms < self.expires_at_ms {
+    fn take_expiry(&mut self, context: &Context, now: Now) -> Option<Record> {
+        if self.hub.counters().conflicts == 0 || now.steady_ms < self.expires_at_ms {
             return None;
         }
-        self.expires_at_ms = context.now_ms + EXPIRY_MS;
+        self.expires_at_ms = now.steady_ms + EXPIRY_MS;
         Some(self.record(COMMIT_BYTES_MAX, context.clone(), Command::Expire))
     }
 
@@ -217,7 +217,7 @@ impl Worker {
             turn_away(first);
             return Ok(());
         }
-        let (now_ms, limits) = (now_ms(), self.limits);
+        let (now, limits) = (now(), self.limits);
         let mut transaction = self.store.begin()?;
         let (mut answers, mut commits) = (Vec::new(), Vec::new());
         {
@@ -227,11 +227,11 @@ impl Worker {
             while let Some(mut write) = next {
                 let open = open(&mut self.hubs, &self.store, &write.dictionary)?;
                 let mut rows = tables.rows(&write.dictionary)?;
-                let context = Context { now_ms, limits, actor: write.actor.clone() };
-                if let Some(expiry) = open.take_expiry(&context) {
+                let context = Context { now_ms: now.wall_ms, limits, actor: write.actor.clone() };
+                if let Some(expiry) = open.take_expiry(&context, now) {
                     let expired = open.hub.apply(&mut rows, &expiry)?.bytes;
                     if expired >= COMMIT_BYTES_MAX {
-                        open.expires_at_ms = now_ms;
+                        open.expires_at_ms = now.steady_ms;
                     }
                     bytes += expired;
                 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use keybook_core::{
     ConflictId,
+    server::Now,
     wire::{ClientFrame, Op},
 };
 
@@ -94,7 +95,7 @@ impl World {
             return;
         }
         if let Some(message) = connection.to_server.pop_front() {
-            served.session.handle_message(&message, self.now_ms);
+            served.session.handle_message(&message, Now::both(self.now_ms));
             self.note_arrival(id, &message);
         } else if connection.is_cut || connection.is_given_up {
             self.hang_up(id);

@@ -6,7 +6,7 @@ use keybook_core::{
     Conflict, ConflictId, Key, ReplicaId, Resolution, Stamp, Value,
     client::{Action, Client, EditError, Event, Phase, RowState},
     device::{Device, WhoLives},
-    server::Session,
+    server::{Now, Session},
     wire::{ByeCode, Role},
 };
 
@@ -245,7 +245,7 @@ impl World {
         };
         let id = self.next_id;
         self.next_id += 1;
-        let session = Session::new(self.limits, self.now_ms);
+        let session = Session::new(self.limits, Now::both(self.now_ms));
         let (broadcasts, requests) = Default::default();
         server.served.insert(id, Served { session, broadcasts, lagged: false, requests });
         self.connections.insert(id, Connection::of(index));
@@ -298,7 +298,7 @@ impl World {
         }
         let Some(server) = &mut self.server else { return };
         for served in server.served.values_mut() {
-            served.session.handle_timeout(self.now_ms);
+            served.session.handle_timeout(Now::both(self.now_ms));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use keybook_core::{
     Epoch,
     limits::VALUE_BYTES_DEFAULT,
-    server::{Actor, Broadcast, Command, Context, Hub, Opened, Outcome, Receipt, Record, Request, Session},
+    server::{Actor, Broadcast, Command, Context, Hub, Now, Opened, Outcome, Receipt, Record, Request, Session},
     wire::{AckCode, ByeCode, Role, ServerFrame},
 };
 
@@ -129,7 +129,7 @@ impl World {
             }
             Some(Request::Open { .. }) => {
                 let role = self.peers[self.connections[&id].peer].role;
-                served.session.handle_opened(Opened { role, ..self.disk.opened() }, self.now_ms);
+                served.session.handle_opened(Opened { role, ..self.disk.opened() }, Now::both(self.now_ms));
             }
             Some(Request::Apply { command, actor, batch }) => {
                 let done = Receipt::default();
