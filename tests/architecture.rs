@@ -41,7 +41,7 @@ const RULES: &[Rule] = &[
     never("src/cli", "browser"),
     // What the server's side of the root package has of other packages.
     only(&["src/pages", "src/cli", "crates"], "keybook_server"),
-    only(&["src/pages", "crates"], "keybook_store"),
+    only(&["src/pages", "src/cli", "crates"], "keybook_store"),
     only(&["src/pages", "crates"], "axum"),
     only(&["src/cli", "crates"], "keybook_client"),
     // One place for each thing that could be exchanged.

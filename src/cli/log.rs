@@ -70,7 +70,8 @@ mod tests {
             let mut parts: Vec<_> = filter.to_string().split(',').map(str::to_owned).collect();
             parts.sort();
             assert_eq!(parts.join(","), expected, "{directives:?}");
-            assert_eq!(found, doubts, "{directives:?}");
+            let begins = |(found, doubt): (&String, &&str)| found.starts_with(doubt);
+            assert!(found.len() == doubts.len() && found.iter().zip(doubts).all(begins), "{directives:?}: {found:?}");
         };
         check("", "info", &[]);
         check("warn", "warn", &[]);
@@ -78,8 +79,7 @@ mod tests {
         check("off", "off", &[]);
         check("keybook_server=debug, hyper=off", "hyper=off,info,keybook_server=debug", &[]);
         check("inf", "inf=trace,info", &[r#""inf" is no level, and stands for a module of that name"#]);
-        let left_out = r#""keybook_server=lots" is left out: invalid filter directive"#;
-        check("keybook_server=lots,debug", "debug", &[left_out]);
-        check("info=[", "info", &[r#""info=[" is left out: invalid filter directive"#]);
+        check("keybook_server=lots,debug", "debug", &[r#""keybook_server=lots" is left out: "#]);
+        check("info=[", "info", &[r#""info=[" is left out: "#]);
     }
 }

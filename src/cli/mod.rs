@@ -3,13 +3,14 @@
 mod load;
 mod log;
 mod serve;
+mod verify;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use self::{load::Load, serve::Serve};
+use self::{load::Load, serve::Serve, verify::Verify};
 
 /// Does what the command line asks.
 ///
@@ -21,6 +22,7 @@ pub fn run() -> ExitCode {
     let checked = match &command {
         Command::Serve(serve) => serve.check(),
         Command::Load(load) => load.check(),
+        Command::Verify(_) => Ok(()),
     };
     if let Err(refusal) = checked {
         Arguments::command().error(clap::error::ErrorKind::ValueValidation, refusal).exit();
@@ -29,6 +31,7 @@ pub fn run() -> ExitCode {
     let done = match command {
         Command::Serve(serve) => serve.run(),
         Command::Load(load) => load.run(),
+        Command::Verify(verify) => verify.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -37,6 +40,11 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+#[allow(clippy::print_stdout, reason = "the command's output")]
+fn print(text: &str) {
+    println!("{text}");
 }
 
 /// Lets the process have as many open files as it may: a socket is one, and the usual limit is 1024 unless one asks.
@@ -63,6 +71,8 @@ enum Command {
     Serve(Serve),
     /// Load a server, and print what it does: writes and deliveries a second, and the times that they take
     Load(Load),
+    /// Read all that a data folder holds, and say whether it is what was written; changes nothing
+    Verify(Verify),
 }
 
 #[cfg(test)]

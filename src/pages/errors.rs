@@ -29,6 +29,17 @@ pub(super) fn unreadable() -> Response {
     )
 }
 
+/// The dictionary is damaged, and the others are not.
+pub(super) fn damaged() -> Response {
+    page(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "This dictionary is damaged",
+        "A part of it on the server's disk is not what was written, so nobody can read or edit it until it is restored. The \
+         other dictionaries are there, and browsers keep what they have."
+            .into(),
+    )
+}
+
 /// A handler panicked. The panic hook has told the log; the reader learns nothing about it.
 pub(super) fn broken() -> Response {
     page(

@@ -24,7 +24,7 @@ use axum::{
 };
 use keybook_core::{DictionaryName, paths};
 use keybook_server::{Pages, Reader, StoreError};
-use keybook_store::{Engine, FirstEntries};
+use keybook_store::FirstEntries;
 use tower_http::compression::CompressionLayer;
 use tracing::error;
 
@@ -76,6 +76,7 @@ async fn file(method: Method, uri: Uri, headers: HeaderMap) -> Response {
 async fn render(reader: &Reader, name: DictionaryName, request: Request<Body>) -> Response {
     match first_page(reader, name).await {
         Ok(first) => document::respond(first, shell::build(), request).await,
+        Err(StoreError::Corrupt(_)) => errors::damaged(),
         Err(error) => {
             error!("reading fails: {error}");
             errors::unreadable()
@@ -84,13 +85,10 @@ async fn render(reader: &Reader, name: DictionaryName, request: Request<Body>) -
 }
 
 async fn first_page(reader: &Reader, name: DictionaryName) -> Result<FirstPage, StoreError> {
-    reader
-        .read(move |store| {
-            let FirstEntries { summary, entries } = store.first_entries(&name, FIRST_ROWS_MAX)?;
-            let cursor = (summary.lineage.current, summary.counters.head);
-            Ok(FirstPage::new(&name, cursor, summary.counters.live, &entries))
-        })
-        .await
+    let read = reader.read(&name, |dictionary| dictionary.first_entries(FIRST_ROWS_MAX)).await;
+    let FirstEntries { summary, entries } = read?;
+    let cursor = (summary.lineage.current, summary.counters.head);
+    Ok(FirstPage::new(&name, cursor, summary.counters.live, &entries))
 }
 
 #[cfg(test)]

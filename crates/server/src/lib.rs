@@ -14,6 +14,10 @@ mod limits;
 
 mod access;
 
+mod damage;
+
+mod reader;
+
 mod shared;
 
 mod http;
@@ -34,5 +38,5 @@ mod tests;
 pub use config::{Config, Timeouts};
 pub use http::{HostName, HostNameError, Pages, document_policy};
 pub use keybook_store::{Corrupt, FORMAT, OpenError, StoreError};
+pub use reader::{Dictionary, Reader};
 pub use run::{RunError, run};
-pub use shared::Reader;

@@ -30,6 +30,9 @@ pub(crate) const EXPIRY_MS: u64 = 3_600_000;
 /// What a client whose write was turned away for want of disk space waits before it tries again.
 pub(crate) const DISK_RETRY_MS: u64 = 10_000;
 
+/// A client whose dictionary is damaged comes back after so long, in case that it has been restored: a person does that.
+pub(crate) const DAMAGED_RETRY_MS: u64 = 30_000;
+
 /// A page of changes. It is far smaller than a frame may be, so that a slow line sees a whole frame now and then: a send has
 /// [`STALL`] for a frame, and the client takes silence for death.
 pub(crate) const CATCH_UP_BYTES: usize = 64 * 1024;

@@ -6,10 +6,11 @@ use std::sync::{
 };
 
 use keybook_store::Store;
-use tokio::{sync::watch, task::spawn_blocking};
+use tokio::sync::watch;
 
 use crate::{
-    Config, RunError,
+    Config, Reader, RunError,
+    damage::Damage,
     feeds::{ConnectionNumber, Feeds},
     http::snapshots::Snapshots,
     writer::{Writer, WriterThread},
@@ -29,6 +30,7 @@ pub(crate) enum Stop {
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) reader: Reader,
+    pub(crate) damage: Arc<Damage>,
     pub(crate) feeds: Arc<Feeds>,
     pub(crate) writer: Writer,
     pub(crate) snapshots: Arc<Snapshots>,
@@ -40,48 +42,18 @@ pub(crate) struct Shared {
 impl Shared {
     /// Starts the writer.
     pub(crate) fn new(config: Config, store: Store) -> Result<(Arc<Self>, WriterThread), RunError> {
-        let store = Arc::new(store);
+        let (store, damage) = (Arc::new(store), Arc::<Damage>::default());
+        let reader = Reader::with(store.clone(), damage.clone());
         let feeds = Arc::new(Feeds::new(config.feed_events));
-        let (writer, thread) = Writer::start(store.clone(), feeds.clone(), config.limits, config.disk_reserve_bytes)
-            .map_err(RunError::Thread)?;
-        let (reader, snapshots, stop) = (Reader::new(store), Arc::default(), watch::Sender::new(Stop::No));
-        let shared = Self { config, reader, feeds, writer, snapshots, stop, connections: AtomicU64::new(0) };
+        let (writer, thread) =
+            Writer::start(store, damage.clone(), feeds.clone(), config.limits, config.disk_reserve_bytes)
+                .map_err(RunError::Thread)?;
+        let (snapshots, stop) = (Arc::default(), watch::Sender::new(Stop::No));
+        let shared = Self { config, reader, damage, feeds, writer, snapshots, stop, connections: AtomicU64::new(0) };
         Ok((Arc::new(shared), thread))
     }
 
     pub(crate) fn next_connection(&self) -> ConnectionNumber {
         ConnectionNumber(self.connections.fetch_add(1, Ordering::Relaxed) + 1)
-    }
-}
-
-/// Reads the dictionaries, off the threads that serve. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Reader {
-    store: Arc<Store>,
-}
-
-impl Reader {
-    /// Reads from an open store.
-    pub fn new(store: Arc<Store>) -> Self {
-        Self { store }
-    }
-
-    /// Reads from the store on a thread that may block.
-    ///
-    /// # Errors
-    /// When `read` fails.
-    pub async fn read<T: Send + 'static, E: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Store) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E> {
-        let store = self.store.clone();
-        match spawn_blocking(move || read(&store)).await {
-            Ok(read) => read,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime ends, and this task with it.
-                Err(_) => std::future::pending().await,
-            },
-        }
     }
 }

@@ -24,6 +24,7 @@ use self::{
     worker::{Joined, Worker},
     workload::Workload,
 };
+use super::print;
 
 /// Connections that are made at the same time: fewer than a listener's backlog.
 const CONNECTING: usize = 64;
@@ -137,9 +138,4 @@ impl Load {
         ensure!(tally.refused == 0, "the server refused {} of {} writes", tally.refused, tally.refused + tally.writes);
         Ok(Figures::new(self, &tally, processor_time() - processor))
     }
-}
-
-#[allow(clippy::print_stdout, reason = "the command's output")]
-fn print(text: &str) {
-    println!("{text}");
 }

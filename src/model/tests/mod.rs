@@ -475,7 +475,9 @@ fn what_the_server_says_at_the_end_stays_until_it_serves_again() {
         assert_eq!(world.model.notice(), None);
     };
     check(&mut world, ByeCode::Shutdown, None);
-    check(&mut world, ByeCode::Failed, Some("The server ended the connection: enough."));
+    for code in [ByeCode::Failed, ByeCode::Damaged] {
+        check(&mut world, code, Some("The server ended the connection: enough."));
+    }
     let text = "This page and its server speak different versions: reload the page.";
     check(&mut world, ByeCode::Version, Some(text));
 }

@@ -84,6 +84,8 @@ pub enum ByeCode {
     Epoch,
     /// The server cannot go on; what it acknowledged is safe.
     Failed,
+    /// The dictionary is damaged on the server's disk, and the others are not.
+    Damaged,
     /// A code of a later version. If the server says when to come back, that is all there is to it.
     Unknown(u32),
 }
@@ -95,4 +97,5 @@ codes!(ByeCode {
     3 Silent,
     5 Epoch,
     6 Failed,
+    7 Damaged,
 });

@@ -2,6 +2,8 @@
 
 pub(crate) mod accept;
 
+mod health;
+
 mod pages;
 
 mod hosts;
@@ -15,10 +17,7 @@ pub(crate) mod snapshots;
 use std::{any::Any, sync::Arc};
 
 use axum::{
-    Router,
-    extract::State,
-    http::StatusCode,
-    middleware,
+    Router, middleware,
     routing::{any, get},
 };
 use keybook_core::paths;
@@ -37,10 +36,9 @@ pub(crate) fn router(server: Arc<Shared>, pages: Pages) -> Router {
     let api = Router::new()
         .route(&paths::snapshot(name), get(snapshots::serve).layer(snapshots::compression()))
         .route(&paths::socket(name), any(socket::open));
-    let health = Router::new().route("/livez", get(alive)).route("/readyz", get(ready)).route("/healthz", get(ready));
     let router = Router::new()
         .merge(api)
-        .merge(health)
+        .merge(health::routes())
         .with_state(server.clone())
         .merge((pages.routes)(server.reader.clone()))
         .layer(middleware::from_fn_with_state(server, hosts::guard));
@@ -53,25 +51,11 @@ fn guarded(router: Router, pages: Pages) -> Router {
     router.layer(CatchPanicLayer::custom(broken)).layer(middleware::map_response(policy::apply))
 }
 
-/// The process lives when it answers at all.
-async fn alive() -> &'static str {
-    "ok\n"
-}
-
-/// It is of use while it can write.
-async fn ready(State(server): State<Arc<Shared>>) -> (StatusCode, &'static str) {
-    if server.writer.is_working() {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the server cannot write and stops\n")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use axum::{
         body::{self, Body},
-        http::{Method, Request, header},
+        http::{Method, Request, StatusCode, header},
     };
     use keybook_core::Epoch;
     use keybook_store::Store;

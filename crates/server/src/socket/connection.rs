@@ -13,7 +13,7 @@ use keybook_core::{
     server::{Opened, Request, Session},
     wire::{ByeCode, SUBPROTOCOL, ServerFrame},
 };
-use keybook_store::{Engine, Store, StoreError, Summary};
+use keybook_store::{StoreError, Summary};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     time::{Instant, sleep_until, timeout},
@@ -21,10 +21,11 @@ use tokio::{
 use tracing::{debug, error};
 
 use crate::{
-    access,
+    Dictionary, access,
     clock::now,
+    damage::Found,
     feeds::{ConnectionNumber, Event, News, Subscription},
-    limits::{CATCH_UP_BYTES, NEWS_BYTES, QUEUED_BYTES_MAX},
+    limits::{CATCH_UP_BYTES, DAMAGED_RETRY_MS, NEWS_BYTES, QUEUED_BYTES_MAX},
     shared::{Shared, Stop},
     writer::{Answer, Reply, Write},
 };
@@ -52,6 +53,7 @@ pub(super) struct Connection {
     is_present: bool,
     /// Whether it brought what is no message, so that nothing more can be read.
     is_unreadable: bool,
+    damage: watch::Receiver<Found>,
     stop: watch::Receiver<Stop>,
 }
 
@@ -63,6 +65,7 @@ enum Happening {
     Queued,
     Message(Option<Result<Message, axum::Error>>),
     Time,
+    Damage,
     Stop,
 }
 
@@ -80,7 +83,7 @@ impl Connection {
         let (answers_to, answers) = mpsc::channel(PUSHES_IN_FLIGHT_MAX);
         let session = Session::with_deadlines(server.config.limits, server.config.timeouts.session, now());
         let number = server.next_connection();
-        let stop = server.stop.subscribe();
+        let (damage, stop) = (server.damage.subscribe(), server.stop.subscribe());
         Self {
             server,
             dictionary,
@@ -95,6 +98,7 @@ impl Connection {
             keepalive_at: None,
             is_present: false,
             is_unreadable: false,
+            damage,
             stop,
         }
     }
@@ -144,7 +148,7 @@ impl Connection {
         } else {
             *self.keepalive_at.get_or_insert_with(|| Instant::now() + timeouts.keepalive)
         };
-        let Self { server, subscription, answers, write, room, stop, .. } = self;
+        let Self { server, subscription, answers, write, room, damage, stop, .. } = self;
         let bytes = write.as_ref().map_or(0, |write| write.command.bytes().min(QUEUED_BYTES_MAX));
         let news = async {
             match subscription {
@@ -169,6 +173,7 @@ impl Connection {
                 }
                 Happening::Queued
             }
+            Ok(()) = damage.changed() => Happening::Damage,
             Ok(()) = stop.changed() => Happening::Stop,
             happening = message_or_time => happening,
         }
@@ -191,6 +196,7 @@ impl Connection {
             Happening::Message(None | Some(Ok(Message::Close(_)))) => return ControlFlow::Break(()),
             Happening::Message(Some(message)) => self.handle_message(message),
             Happening::Time => self.handle_time(),
+            Happening::Damage => self.close_if_damaged(),
             Happening::Stop => self.close_if_stopped(),
         }
         ControlFlow::Continue(())
@@ -261,6 +267,15 @@ impl Connection {
         }
     }
 
+    /// When the dictionary is not what it was. Whoever comes back may find it restored.
+    fn close_if_damaged(&mut self) {
+        if self.damage.borrow_and_update().contains_key(&self.dictionary) {
+            let message =
+                "this dictionary is damaged on the server's disk; nobody can read or edit it until it is restored";
+            self.session.close(ByeCode::Damaged, message, DAMAGED_RETRY_MS);
+        }
+    }
+
     fn fail(&mut self) {
         let retry_after_ms = self.server.config.timeouts.retry_after.as_millis() as u64;
         self.session.close(ByeCode::Failed, "the server cannot go on; what it acknowledged is safe", retry_after_ms);
@@ -271,18 +286,18 @@ impl Connection {
             Request::Open { token } => {
                 let role = access::role(&self.dictionary, token.as_deref());
                 self.subscription = Some(self.server.feeds.subscribe(&self.dictionary));
-                self.read(Store::summary, move |session, found| {
+                self.read(Dictionary::summary, move |session, found| {
                     let Summary { id, lineage, counters, .. } = found;
                     session.handle_opened(Opened { id, lineage, counters, role }, now());
                 })
                 .await;
             }
             Request::CatchUp { after } => {
-                let read = move |store: &Store, name: &DictionaryName| store.catch_up(name, after, CATCH_UP_BYTES);
+                let read = move |dictionary: &Dictionary| dictionary.catch_up(after, CATCH_UP_BYTES);
                 self.read(read, |session, found| session.handle_catch_up(&found)).await;
             }
             Request::Check => {
-                self.read(Store::summary, |session, found| session.handle_counters(&found.counters)).await;
+                self.read(Dictionary::summary, |session, found| session.handle_counters(&found.counters)).await;
             }
             Request::Apply { command, actor, batch } => {
                 let reply = Reply { batch, to: self.answers_to.clone() };
@@ -299,12 +314,12 @@ impl Connection {
     /// Reads from the store, off the threads that serve sockets, and hands what was found to the session.
     async fn read<T: Send + 'static>(
         &mut self,
-        read: impl FnOnce(&Store, &DictionaryName) -> Result<T, StoreError> + Send + 'static,
+        read: impl FnOnce(&Dictionary) -> Result<T, StoreError> + Send + 'static,
         found: impl FnOnce(&mut Session, T),
     ) {
-        let name = self.dictionary.clone();
-        match self.server.reader.read(move |store| read(store, &name)).await {
+        match self.server.reader.read(&self.dictionary, read).await {
             Ok(value) => found(&mut self.session, value),
+            Err(StoreError::Corrupt(_)) => self.close_if_damaged(),
             Err(error) => {
                 error!("reading fails: {error}");
                 self.fail();

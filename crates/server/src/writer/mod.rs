@@ -9,7 +9,8 @@
 //!
 //! Here each command becomes a [`Record`]: the writer gives it its seq, its time and its limits.
 //!
-//! When a commit fails, what the disk holds is unknown. The writer ends, and the server with it: it never tries again.
+//! When a commit fails, what the disk holds is unknown. The writer ends, and the server with it: it never tries again. When a
+//! dictionary turns out to be damaged before, nothing of the transaction remains, and the others begin a new one.
 
 mod queue;
 
@@ -38,6 +39,7 @@ use tracing::{error, info, warn};
 use self::queue::Queue;
 use crate::{
     clock::now,
+    damage::Damage,
     disk,
     feeds::{Event, Feeds},
     limits::{DISK_RETRY_MS, EXPIRY_MS, IDLE_HUBS_MAX, TRANSACTION_OPS_MAX},
@@ -106,6 +108,7 @@ impl Writer {
     /// When the system has no thread to give.
     pub(crate) fn start(
         store: Arc<Store>,
+        damage: Arc<Damage>,
         feeds: Arc<Feeds>,
         limits: Limits,
         disk_reserve_bytes: u64,
@@ -113,8 +116,16 @@ impl Writer {
         let queue = Arc::new(Queue::default());
         let (health, watched) = watch::channel(Health::Working);
         let hubs = HashMap::new();
-        let worker =
-            Worker { store, feeds, limits, disk_reserve_bytes, is_disk_full: false, queue: queue.clone(), hubs };
+        let worker = Worker {
+            store,
+            damage,
+            feeds,
+            limits,
+            disk_reserve_bytes,
+            is_disk_full: false,
+            queue: queue.clone(),
+            hubs,
+        };
         let waiting = queue.clone();
         let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || {
             // Dropped without a word by a panic, which counts as failed.
@@ -167,6 +178,7 @@ impl WriterThread {
 /// What the thread owns.
 struct Worker {
     store: Arc<Store>,
+    damage: Arc<Damage>,
     feeds: Arc<Feeds>,
     limits: Limits,
     disk_reserve_bytes: u64,
@@ -177,11 +189,31 @@ struct Worker {
     hubs: HashMap<DictionaryName, OpenHub>,
 }
 
+/// A write in a transaction. It stays as it is until the transaction is committed.
+struct Turn {
+    write: Write,
+    /// What becomes of the part of it that is applied.
+    receipt: Receipt,
+}
+
+/// Why a transaction was not committed.
+enum Broken {
+    /// A dictionary is damaged, which has been noted.
+    Damaged,
+    Failed(StoreError),
+}
+
 /// A dictionary that is being written.
 struct OpenHub {
     hub: Hub,
     /// When to look again whether conflict rows are too old, on the steady clock.
     expires_at_ms: u64,
+}
+
+impl Turn {
+    fn new(write: Write) -> Self {
+        Self { write, receipt: Receipt::default() }
+    }
 }
 
 impl OpenHub {
@@ -217,60 +249,122 @@ impl Worker {
             turn_away(first);
             return Ok(());
         }
-        let (now, limits) = (now(), self.limits);
-        let mut transaction = self.store.begin()?;
-        let (mut answers, mut commits) = (Vec::new(), Vec::new());
+        let mut turns: Vec<_> = self.sound(first).map(Turn::new).into_iter().collect();
+        if turns.is_empty() {
+            return Ok(());
+        }
+        match self.transact(&mut turns, now()) {
+            Ok(commits) => {
+                turns.into_iter().for_each(|turn| self.finish(turn));
+                for (dictionary, commit) in &commits {
+                    self.publish(dictionary, commit);
+                }
+                self.forget_idle_hubs(&commits);
+                Ok(())
+            }
+            Err(Broken::Damaged) => {
+                // What these count was never committed.
+                self.hubs.clear();
+                turns.into_iter().rev().for_each(|turn| self.queue.put_back(turn.write));
+                Ok(())
+            }
+            Err(Broken::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Applies the first write and what else waits, as far as there is room, and commits.
+    fn transact(&mut self, turns: &mut Vec<Turn>, now: Now) -> Result<Vec<(DictionaryName, Commit)>, Broken> {
+        let (store, damage) = (self.store.clone(), self.damage.clone());
+        let broken = |name: &DictionaryName, error: StoreError| {
+            if damage.note(name, &error) { Broken::Damaged } else { Broken::Failed(error) }
+        };
+        // Where the tables of the file cannot be opened, each dictionary that is to be written counts as damaged.
+        let first = turns[0].write.dictionary.clone();
+        let mut transaction = store.begin().map_err(|error| broken(&first, error))?;
+        let mut commits = Vec::new();
         {
-            let mut tables = transaction.tables()?;
+            let mut tables = transaction.tables().map_err(|error| broken(&first, error))?;
             let mut concerned: Vec<DictionaryName> = Vec::new();
-            let (mut next, mut ops, mut bytes) = (Some(first), 0, 0);
-            while let Some(mut write) = next {
-                let open = open(&mut self.hubs, &self.store, &write.dictionary)?;
-                let mut rows = tables.rows(&write.dictionary)?;
-                let context = Context { now_ms: now.wall_ms, limits, actor: write.actor.clone() };
-                if let Some(expiry) = open.take_expiry(&context, now) {
-                    let expired = open.hub.apply(&mut rows, &expiry)?.bytes;
-                    if expired >= COMMIT_BYTES_MAX {
-                        open.expires_at_ms = now.steady_ms;
-                    }
-                    bytes += expired;
-                }
-                let record = open.record(COMMIT_BYTES_MAX.saturating_sub(bytes), context, write.command);
-                let receipt = open.hub.apply(&mut rows, &record)?;
-                if !concerned.contains(&write.dictionary) {
-                    concerned.push(write.dictionary.clone());
-                }
-                let applied = receipt.outcomes.len();
-                (ops, bytes) = (ops + applied, bytes + receipt.bytes);
-                write.command = record.command;
-                write.done.extend(receipt);
-                if applied == write.command.operations() {
-                    answers.push((write.reply, write.done));
-                } else {
-                    write.command.skip(applied);
-                    self.queue.put_back(write);
+            let (mut ops, mut bytes) = (0, 0);
+            loop {
+                let turn = turns.last_mut().expect("there is a first");
+                let dictionary = turn.write.dictionary.clone();
+                let room_bytes = COMMIT_BYTES_MAX.saturating_sub(bytes);
+                let applied = self.apply(&mut tables, turn, room_bytes, now);
+                bytes += applied.map_err(|error| broken(&dictionary, error))?;
+                ops += turn.receipt.outcomes.len();
+                if !concerned.contains(&dictionary) {
+                    concerned.push(dictionary);
                 }
                 let has_room = ops < TRANSACTION_OPS_MAX && bytes < COMMIT_BYTES_MAX;
-                next = has_room.then(|| self.queue.try_take()).flatten();
+                let Some(next) = has_room.then(|| self.take_sound()).flatten() else { break };
+                turns.push(Turn::new(next));
             }
             for dictionary in concerned {
                 let open = self.hubs.get_mut(&dictionary).expect("it was used above");
-                if let Some(commit) = open.hub.finish(&mut tables.rows(&dictionary)?)? {
+                let finished = tables.rows(&dictionary).and_then(|mut rows| open.hub.finish(&mut rows));
+                if let Some(commit) = finished.map_err(|error| broken(&dictionary, error))? {
                     commits.push((dictionary, commit));
                 }
             }
         }
         if !commits.is_empty() {
-            transaction.commit()?;
+            transaction.commit().map_err(Broken::Failed)?;
         }
-        for (reply, receipt) in answers {
-            answer(&reply, receipt);
+        Ok(commits)
+    }
+
+    /// Applies a write, or the beginning of it. Returns the bytes that this writes.
+    fn apply(
+        &mut self,
+        tables: &mut impl Tables<Error = StoreError>,
+        Turn { write, receipt }: &mut Turn,
+        mut room_bytes: u64,
+        now: Now,
+    ) -> Result<u64, StoreError> {
+        let open = open(&mut self.hubs, &self.store, &write.dictionary)?;
+        let mut rows = tables.rows(&write.dictionary)?;
+        let context = Context { now_ms: now.wall_ms, limits: self.limits, actor: write.actor.clone() };
+        let mut expired = 0;
+        if let Some(expiry) = open.take_expiry(&context, now) {
+            expired = open.hub.apply(&mut rows, &expiry)?.bytes;
+            if expired >= COMMIT_BYTES_MAX {
+                open.expires_at_ms = now.steady_ms;
+            }
+            room_bytes = room_bytes.saturating_sub(expired);
         }
-        for (dictionary, commit) in &commits {
-            self.publish(dictionary, commit);
+        let command = std::mem::replace(&mut write.command, Command::Expire);
+        let record = open.record(room_bytes, context, command);
+        let applied = open.hub.apply(&mut rows, &record);
+        write.command = record.command;
+        *receipt = applied?;
+        Ok(expired + receipt.bytes)
+    }
+
+    /// Answers a write that is on the disk, or lets the rest of it wait for its next turn.
+    fn finish(&self, Turn { mut write, receipt }: Turn) {
+        let applied = receipt.outcomes.len();
+        write.done.extend(receipt);
+        if applied == write.command.operations() {
+            answer(&write.reply, write.done);
+        } else {
+            write.command.skip(applied);
+            self.queue.put_back(write);
         }
-        self.forget_idle_hubs(&commits);
-        Ok(())
+    }
+
+    /// The next write that waits, of a dictionary that is not known to be damaged.
+    fn take_sound(&self) -> Option<Write> {
+        std::iter::from_fn(|| self.queue.try_take()).find_map(|write| self.sound(write))
+    }
+
+    /// Turns a write to a damaged dictionary away: its client keeps it, and is told why by Bye.
+    fn sound(&self, write: Write) -> Option<Write> {
+        if self.damage.check(&write.dictionary).is_ok() {
+            return Some(write);
+        }
+        turn_away(write);
+        None
     }
 
     fn publish(&self, dictionary: &DictionaryName, commit: &Commit) {

@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use keybook_core::{
-    Author, AuthorId, AuthorName, HybridTime, ReplicaId, Seq, Stamp,
+    Author, AuthorId, AuthorName, Epoch, HybridTime, ReplicaId, Seq, Stamp,
+    server::Outcome,
     wire::{Op, Role},
 };
 use keybook_store::testing::faulty;
@@ -18,8 +19,8 @@ fn name(name: &str) -> DictionaryName {
 
 /// A worker that takes its turns when a test says so.
 pub(super) fn worker(store: Arc<Store>, feeds: Arc<Feeds>) -> Worker {
-    let (limits, queue, hubs) = (Limits::default(), Arc::default(), HashMap::new());
-    Worker { store, feeds, limits, disk_reserve_bytes: 0, is_disk_full: false, queue, hubs }
+    let (damage, limits, queue, hubs) = (Arc::default(), Limits::default(), Arc::default(), HashMap::new());
+    Worker { store, damage, feeds, limits, disk_reserve_bytes: 0, is_disk_full: false, queue, hubs }
 }
 
 /// One transaction.
@@ -159,12 +160,63 @@ fn send(writer: &Writer, write: Write) {
     writer.write(write, Arc::new(Semaphore::new(1)).try_acquire_owned().expect("it is free"));
 }
 
+/// One damaged row ended the writer, and the server for everybody.
+#[test]
+fn a_damaged_dictionary_is_turned_away_and_the_others_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |epoch| {
+        let store = Arc::new(Store::open(folder.path(), 1, Epoch(epoch)).unwrap());
+        worker(store, Arc::new(Feeds::new(16)))
+    };
+    let (answers_to, mut answers) = mpsc::channel(16);
+    let ask = |worker: &Worker, batch, dictionary: &str, millis| {
+        let op = op("k", millis, &format!("\"{dictionary}\""));
+        worker.queue.push(write(dictionary, batch, vec![op], &answers_to));
+    };
+    let mut before = open(1);
+    ask(&before, 1, "main", 1);
+    ask(&before, 2, "other", 1);
+    turn(&mut before);
+    assert_eq!(answered(&mut answers).len(), 2);
+    drop(before);
+    let path = folder.path().join("keybook.redb");
+    let mut file = std::fs::read(&path).unwrap();
+    let value = br#""other""#;
+    let found: Vec<_> = (0..file.len() - value.len()).filter(|&at| file[at..].starts_with(value)).collect();
+    assert!(!found.is_empty());
+    for at in found {
+        file[at + 1] ^= 1;
+    }
+    std::fs::write(&path, file).unwrap();
+
+    let mut worker = open(2);
+    // The damaged one is met behind one that has been applied, and before one that has not.
+    for (batch, dictionary) in [(3, "main"), (4, "other"), (5, "third"), (6, "main")] {
+        ask(&worker, batch, dictionary, batch);
+    }
+    turn(&mut worker);
+    assert_eq!(answered(&mut answers), [], "nothing of it remains");
+    assert_eq!(worker.damage.found().keys().collect::<Vec<_>>(), [&name("other")]);
+    turn(&mut worker);
+    let mut receipts: Vec<_> = std::iter::from_fn(|| answers.try_recv().ok()).collect();
+    receipts.sort_by_key(|answer| answer.batch);
+    let busy = Outcome::Excepted { code: AckCode::Busy, data: DISK_RETRY_MS };
+    let found: Vec<_> =
+        receipts.iter().map(|answer| (answer.batch, answer.receipt.seq.0, answer.receipt.outcomes[0])).collect();
+    let applied = Outcome::Applied;
+    assert_eq!(found, [(3, 2, applied), (4, 0, busy), (5, 1, applied), (6, 3, applied)]);
+    assert_eq!(worker.store.summary(&name("third")).unwrap().counters.live, 1);
+    ask(&worker, 7, "other", 7);
+    turn(&mut worker);
+    assert_eq!(answers.try_recv().unwrap().receipt.outcomes, [busy], "and from then on at once");
+}
+
 #[tokio::test]
 async fn a_commit_that_fails_is_neither_answered_nor_shown_nor_tried_again() {
     let (store, fails) = faulty::store();
     let feeds = Arc::new(Feeds::new(16));
     let mut follower = feeds.subscribe(&name("main"));
-    let (writer, thread) = Writer::start(Arc::new(store), feeds, Limits::default(), 0).unwrap();
+    let (writer, thread) = Writer::start(Arc::new(store), Arc::default(), feeds, Limits::default(), 0).unwrap();
     let (answers_to, mut answers) = mpsc::channel(16);
     send(&writer, push("main", 1, 1, &answers_to));
     assert_eq!(answers.recv().await.unwrap().batch, 1);

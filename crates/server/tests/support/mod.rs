@@ -115,21 +115,36 @@ impl Server {
     /// The body of the answer to a request that is granted.
     pub async fn get(&self, request: &str) -> Vec<u8> {
         // Without chunks: the body ends where the connection does.
-        let answer = self.ask(&request.replace("HTTP/1.1", "HTTP/1.0"), "close").await;
-        assert!(answer.starts_with(b"HTTP/1.0 200"), "{}", String::from_utf8_lossy(&answer));
-        let head = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head ends");
-        answer[head + 4..].to_vec()
+        let (head, body) = http_bytes(self.address, &request.replace("HTTP/1.1", "HTTP/1.0")).await;
+        assert!(head.starts_with("HTTP/1.0 200"), "{head}");
+        body
     }
 
     async fn ask(&self, request: &str, connection: &str) -> Vec<u8> {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let host = if request.contains("Host:") { String::new() } else { format!("Host: {}\r\n", self.address) };
-        let request = format!("{}\r\n{host}Connection: {connection}\r\n\r\n", request.replace('\n', "\r\n"));
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        soon("an answer", stream.read_to_end(&mut answer)).await.unwrap();
-        answer
+        ask(self.address, request, connection).await
     }
+}
+
+/// The answer to a request of a line and headers; Host is added if it has none.
+pub async fn http(address: SocketAddr, request: &str) -> String {
+    String::from_utf8_lossy(&ask(address, request, "close").await).into_owned()
+}
+
+/// The same: head and body. With HTTP/1.0 the body comes without chunks.
+pub async fn http_bytes(address: SocketAddr, request: &str) -> (String, Vec<u8>) {
+    let answer = ask(address, request, "close").await;
+    let head = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head ends");
+    (String::from_utf8_lossy(&answer[..head]).into_owned(), answer[head + 4..].to_vec())
+}
+
+async fn ask(address: SocketAddr, request: &str, connection: &str) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let host = if request.contains("Host:") { String::new() } else { format!("Host: {address}\r\n") };
+    let request = format!("{}\r\n{host}Connection: {connection}\r\n\r\n", request.replace('\n', "\r\n"));
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    soon("an answer", stream.read_to_end(&mut answer)).await.unwrap();
+    answer
 }
 
 /// What Welcome says.

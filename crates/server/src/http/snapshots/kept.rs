@@ -153,6 +153,7 @@ mod tests {
     use keybook_store::Store;
 
     use super::*;
+    use crate::Reader;
 
     fn name(name: &str) -> DictionaryName {
         DictionaryName::parse(name).unwrap()
@@ -162,7 +163,7 @@ mod tests {
     fn spool() -> Result<Spool, SpoolError> {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), 1, Epoch(1)).unwrap();
-        Spool::make(&store, &name("main"), folder.path(), 0)
+        Spool::make(&Reader::new(Arc::new(store)).dictionary(&name("main")), folder.path(), 0)
     }
 
     fn shelved(shelf: &mut Shelf, of: &str) -> Arc<Spool> {

@@ -22,7 +22,7 @@ use axum::{
 };
 use futures_util::StreamExt;
 use keybook_core::{DictionaryName, Seq};
-use keybook_store::{Engine, StoreError};
+use keybook_store::StoreError;
 use tokio::sync::OwnedSemaphorePermit;
 use tower_http::compression::{CompressionLayer, Predicate};
 use tracing::{error, warn};
@@ -31,6 +31,7 @@ pub(crate) use self::kept::Snapshots;
 use self::spool::{Behind, Spool, SpoolError};
 use super::problem::problem;
 use crate::{
+    Dictionary,
     limits::{CATCH_UP_BYTES, SNAPSHOT_PAGES_MAX},
     shared::Shared,
 };
@@ -77,19 +78,19 @@ fn refuse(error: &SpoolError) -> Response {
         warn!("{error}");
         return problem(StatusCode::SERVICE_UNAVAILABLE, "No room", "the server's disk is full");
     }
+    if let SpoolError::Store(StoreError::Corrupt(_)) = error {
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "Damaged", "this dictionary is damaged on the server's disk");
+    }
     error!("reading fails: {error}");
     problem(StatusCode::INTERNAL_SERVER_ERROR, "Cannot read", "the server cannot read its data")
 }
 
 /// A snapshot with its length.
 async fn snapshot(server: &Shared, name: DictionaryName) -> Result<(u64, Body), Arc<SpoolError>> {
-    let found = {
-        let name = name.clone();
-        server.reader.read(move |store| store.summary(&name)).await.map_err(broken)?
-    };
+    let found = server.reader.read(&name, Dictionary::summary).await.map_err(broken)?;
     // Nothing is kept of what does not exist: there is no end of names.
     if found.counters.head == Seq(0) {
-        let empty = server.reader.read(move |store| store.snapshot(&name)).await;
+        let empty = server.reader.read(&name, Dictionary::snapshot).await;
         let (_, bytes) = empty.map_err(broken)?;
         return Ok((bytes.len() as u64, bytes.into()));
     }
@@ -110,18 +111,18 @@ fn broken(error: StoreError) -> Arc<SpoolError> {
 /// Whether a snapshot is at most [`SNAPSHOT_PAGES_MAX`] pages behind. Each change is looked at once for a snapshot, and those of an
 /// open page again.
 async fn is_near(server: &Shared, name: &DictionaryName, spool: &Spool, head: Seq) -> Result<bool, StoreError> {
-    let (name, mut behind) = (name.clone(), spool.behind());
+    let mut behind = spool.behind();
     if behind.to < head {
-        behind = server.reader.read(move |store| count(store, &name, behind)).await?;
+        behind = server.reader.read(name, move |dictionary| count(dictionary, behind)).await?;
         spool.set_behind(behind);
     }
     Ok(behind.pages < SNAPSHOT_PAGES_MAX)
 }
 
 /// Counts full pages, until there are too many.
-fn count<E: Engine>(store: &E, name: &DictionaryName, mut behind: Behind) -> Result<Behind, E::Error> {
+fn count(dictionary: &Dictionary, mut behind: Behind) -> Result<Behind, StoreError> {
     while behind.pages < SNAPSHOT_PAGES_MAX {
-        let page = store.catch_up(name, behind.to, CATCH_UP_BYTES)?;
+        let page = dictionary.catch_up(behind.to, CATCH_UP_BYTES)?;
         if !page.more {
             break;
         }
@@ -136,7 +137,7 @@ async fn make(server: &Shared, name: &DictionaryName) -> Result<Arc<Spool>, Arc<
     let (folder, of) = (server.config.data.clone(), name.clone());
     let flight = server
         .snapshots
-        .make(name, async move { reader.read(move |store| Spool::make(store, &of, &folder, reserve)).await });
+        .make(name, async move { reader.read(&of, move |dictionary| Spool::make(dictionary, &folder, reserve)).await });
     flight.await
 }
 

@@ -12,11 +12,11 @@ use std::{
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream::try_unfold;
-use keybook_core::{DictionaryName, Seq};
-use keybook_store::{Engine, StoreError};
+use keybook_core::Seq;
+use keybook_store::StoreError;
 use tokio::task::spawn_blocking;
 
-use crate::{disk, limits::SEND_BYTES};
+use crate::{Dictionary, disk, limits::SEND_BYTES};
 
 /// A snapshot as it is sent, before compression.
 #[derive(Debug)]
@@ -53,14 +53,9 @@ pub(super) enum SpoolError {
 
 impl Spool {
     /// Writes a snapshot into a file of `folder`, of whose disk `reserve` bytes are left alone. Blocks.
-    pub(super) fn make(
-        store: &impl Engine<Error = StoreError>,
-        name: &DictionaryName,
-        folder: &Path,
-        reserve: u64,
-    ) -> Result<Self, SpoolError> {
+    pub(super) fn make(dictionary: &Dictionary, folder: &Path, reserve: u64) -> Result<Self, SpoolError> {
         let (mut file, mut bytes) = (tempfile::tempfile_in(folder)?, 0);
-        let seq = store.write_snapshot(name, |chunk| {
+        let seq = dictionary.write_snapshot(|chunk| {
             let free = disk::free_bytes(folder)?;
             if free < reserve.saturating_add(chunk.len() as u64) {
                 return Err(SpoolError::Room { free, reserve });
@@ -113,15 +108,17 @@ impl Spool {
 mod tests {
     use std::fs;
 
-    use keybook_core::Epoch;
+    use keybook_core::{DictionaryName, Epoch};
     use keybook_store::Store;
 
     use super::*;
+    use crate::Reader;
 
     fn make(reserve: u64) -> (tempfile::TempDir, Result<Spool, SpoolError>) {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), 1, Epoch(1)).unwrap();
-        let spool = Spool::make(&store, &DictionaryName::parse("main").unwrap(), folder.path(), reserve);
+        let dictionary = Reader::new(Arc::new(store)).dictionary(&DictionaryName::parse("main").unwrap());
+        let spool = Spool::make(&dictionary, folder.path(), reserve);
         (folder, spool)
     }
 
