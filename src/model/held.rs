@@ -50,8 +50,13 @@ pub(super) fn held_reason(state: RowState) -> Option<String> {
         AckCode::Full => format!("the dictionary has {data} entries, which is its limit"),
         AckCode::BadValue => "the server does not take its value".to_owned(),
         AckCode::Unknown(code) => format!("the server does not take it (code {code})"),
-        AckCode::Superseded | AckCode::Duplicate | AckCode::Busy | AckCode::ClockAhead | AckCode::NotAuthor => {
-            return None;
-        }
+        AckCode::Superseded
+        | AckCode::Duplicate
+        | AckCode::Busy
+        | AckCode::ClockAhead
+        | AckCode::NotAuthor
+        | AckCode::ConditionFailed
+        | AckCode::GroupRefused
+        | AckCode::GroupTooLarge => return None,
     })
 }

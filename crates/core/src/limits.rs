@@ -18,9 +18,15 @@ pub const VALUE_BYTES_MAX: u32 = 1024 * 1024;
 pub const PUSH_OPS_MAX: usize = 512;
 /// Bytes of operations in a Push that has more than one, so that a slow line sees acks.
 pub const PUSH_BYTES_MAX: usize = 192 * 1024;
+/// Operations in a Group, and conditions: what a person selects and changes at once. It is applied as a whole, so it bounds a commit too.
+pub const GROUP_OPS_MAX: usize = 1024;
+/// Bytes of a Group.
+pub const GROUP_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of the entries that a Group replaces: they are kept as versions in one commit.
+pub const GROUP_REPLACED_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Pushes of one client that are not yet acknowledged: hides a round trip, bounds the resend.
 pub const PUSHES_IN_FLIGHT_MAX: usize = 8;
-/// What a commit writes, or one operation more: it bounds what others wait for. A few bytes can replace large values, which are then
+/// What a commit writes, or one operation or Group more: it bounds what others wait for. A few bytes can replace large values, which are then
 /// kept, shown to who has lost, and sent to everyone.
 pub const COMMIT_BYTES_MAX: u64 = 1024 * 1024;
 /// What a row takes beside its key and its value, rounded up: its places in other tables, its stamps and authors.
@@ -78,8 +84,13 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The largest frame of either direction: a value of the largest size with all that surrounds it.
+    /// The largest frame of either direction: a Group, or a value of the largest size with all that surrounds it.
     pub fn frame_bytes(&self) -> usize {
+        GROUP_BYTES_MAX.max(self.delta_bytes())
+    }
+
+    /// The largest Delta: less, so that a slow line sees whole frames, and a value of the largest size with all that surrounds it.
+    pub fn delta_bytes(&self) -> usize {
         (256 * 1024).max(self.value_bytes as usize + 64 * 1024)
     }
 }

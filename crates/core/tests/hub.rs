@@ -7,10 +7,11 @@ mod support;
 use keybook_core::{
     Branch, Conflict, ConflictId, Epoch, HybridTime, Names, PastEpoch, ReplicaId, Resolution, Seq, Stamp,
     limits::{
-        CLOCK_AHEAD_MS_MAX, CONFLICT_MS_MAX, CONFLICT_SHARE_BYTES_MAX, Limits, RECOVERED_AHEAD_MS_MAX, VERSIONS_MAX,
+        CLOCK_AHEAD_MS_MAX, COMMIT_BYTES_MAX, CONFLICT_MS_MAX, CONFLICT_SHARE_BYTES_MAX, Limits,
+        RECOVERED_AHEAD_MS_MAX, VERSIONS_MAX,
     },
     server::{Actor, Command, Commit, Context, Counters, Hub, Now, Outcome, Receipt, Record, Request, Rows, Session},
-    wire::{AckCode, ClientFrame, Exception, Horizon, Op, Role},
+    wire::{AckCode, ClientFrame, Condition, Exception, Horizon, Op, Role},
 };
 use support::{author, key, put_stamp, remove_stamp, store::Store};
 
@@ -519,4 +520,144 @@ fn values_with_one_stamp_are_counted_once() {
     }
     assert_eq!(server.code(put("k", "2", 10, 1, &[])), Some(AckCode::Duplicate));
     assert_eq!((server.value("k").as_deref(), server.store.contents().versions.len()), (Some("3"), 1));
+}
+
+fn condition(name: &str, stamp: Option<Stamp>) -> Condition {
+    Condition { key: name.to_owned(), stamp }
+}
+
+impl Server {
+    /// Applies a group in one transaction; returns the exceptions as (index, code), and whether anything changed.
+    fn group(&mut self, ops: &[Op], conditions: &[Condition]) -> (Vec<(u32, AckCode)>, bool) {
+        let receipt = self.apply(Command::Group { ops: ops.to_vec(), conditions: conditions.to_vec() });
+        let commit = self.finish();
+        assert!(commit.iter().all(|commit| commit.changes.iter().all(|change| change.seq() == commit.to)), "one seq");
+        (receipt.exceptions().iter().map(|exception| (exception.index, exception.code)).collect(), commit.is_some())
+    }
+}
+
+/// A person changes many entries at once. Half of it was applied, and the other half was refused.
+#[test]
+fn a_group_is_applied_whole_or_not_at_all() {
+    let refused = AckCode::GroupRefused;
+    let mut server = Server::new();
+    server.push(&[put("old", "1", 10, 1, &[])]);
+    let mut ops =
+        vec![put("a", "1", 20, 1, &[]), put("old", "2", 20, 1, &[put_stamp(10, 1)]), put("b", "1", 5, 1, &[])];
+    assert_eq!(server.group(&ops, &[]), (vec![], true));
+    assert_eq!(server.group(&ops, &[]), ((0..3).map(|index| (index, AckCode::Duplicate)).collect(), false));
+
+    // Each reason for which a push leaves out an operation refuses the whole of a group.
+    let bad = [
+        (put("", "1", 30, 1, &[]), AckCode::BadKey),
+        (put("c", "{", 30, 1, &[]), AckCode::BadValue),
+        (put("c", "1", NOW_MS + CLOCK_AHEAD_MS_MAX + 1, 1, &[]), AckCode::ClockAhead),
+        (put("a", "3", 31, 1, &[]), AckCode::BadKey),
+    ];
+    for (op, code) in bad {
+        let ops = [put("a", "2", 30, 1, &[put_stamp(20, 1)]), op, put("d", "1", 30, 1, &[])];
+        assert_eq!(server.group(&ops, &[]), (vec![(0, refused), (1, code), (2, refused)], false));
+    }
+    // Ten are allowed, and three are there.
+    ops = (0..8).map(|number| put(&format!("new {number}"), "1", 40, 1, &[])).collect();
+    let (exceptions, _) = server.group(&ops, &[]);
+    assert_eq!((exceptions[6], exceptions[7], exceptions.len()), ((6, refused), (7, AckCode::Full), 8));
+    assert_eq!(server.group(&ops[..7], &[]), (vec![], true));
+    assert_eq!(server.store.contents().entries.len(), 10);
+
+    // Who loses against a greater write was admitted.
+    let ops = [put("a", "5", 15, 2, &[]), put("b", "5", 60, 2, &[put_stamp(5, 1)])];
+    assert_eq!(server.group(&ops, &[]), (vec![(0, AckCode::Superseded)], true));
+    assert_eq!(server.losers(), [Some("5".to_owned())]);
+    server.role = Role::Reader;
+    let ops = [put("a", "6", 70, 1, &[]), put("b", "6", 70, 1, &[])];
+    assert_eq!(server.group(&ops, &[]), (vec![(0, AckCode::ReadOnly), (1, AckCode::ReadOnly)], false));
+}
+
+#[test]
+fn a_group_changes_nothing_unless_its_conditions_hold() {
+    let mut server = Server::new();
+    server.push(&[put("a", "1", 10, 1, &[]), put("gone", "1", 10, 1, &[])]);
+    server.push(&[remove("gone", 20, 1, &[put_stamp(10, 1)])]);
+    let there = |ms| condition("a", Some(put_stamp(ms, 1)));
+    let absent = |name| condition(name, None);
+    let write = |ms| [put("b", &ms.to_string(), ms, 1, &[])];
+    let failed = |index| (vec![(0, AckCode::GroupRefused), (index, AckCode::ConditionFailed)], false);
+    assert_eq!(server.group(&write(30), &[there(11)]), failed(1));
+    assert_eq!(server.group(&write(30), &[absent("a")]), failed(1));
+    assert_eq!(server.group(&write(30), &[condition("none", Some(put_stamp(10, 1)))]), failed(1));
+    assert_eq!(
+        server.group(&write(30), &[condition("", None)]),
+        (vec![(0, AckCode::GroupRefused), (1, AckCode::BadKey)], false)
+    );
+    let (exceptions, _) = server.group(&write(30), &[there(10), absent("a"), absent("none")]);
+    let refused = AckCode::GroupRefused;
+    assert_eq!(exceptions, [(0, refused), (1, refused), (2, AckCode::ConditionFailed), (3, refused)]);
+    assert_eq!(server.value("b"), None);
+    let tombstone = condition("gone", Some(remove_stamp(20, 1)));
+    assert_eq!(server.group(&write(30), &[there(10), absent("gone"), absent("none"), tombstone]), (vec![], true));
+}
+
+/// The answer was lost. The group had changed what its condition names, and was refused when it came again.
+#[test]
+fn a_group_that_is_sent_again_is_done() {
+    let mut server = Server::new();
+    server.push(&[put("a", "1", 10, 1, &[])]);
+    let ops = [put("a", "2", 20, 1, &[put_stamp(10, 1)]), put("b", "1", 20, 1, &[]), remove("none", 20, 1, &[])];
+    let conditions = [condition("a", Some(put_stamp(10, 1))), condition("b", None)];
+    assert_eq!(server.group(&ops, &conditions), (vec![(2, AckCode::Duplicate)], true));
+    server.push(&[put("a", "3", 30, 2, &[put_stamp(20, 1)]), put("b", "3", 30, 2, &[put_stamp(20, 1)])]);
+    let done = (0..3).map(|index| (index, AckCode::Duplicate)).collect();
+    assert_eq!(server.group(&ops, &conditions), (done, false));
+
+    // A server that was set back has what another client has brought back of it, and gets the rest.
+    let mut server = Server::new();
+    server.set_back(0);
+    assert_eq!(server.code(recovered(put("b", "1", 20, 1, &[]), 1, 2)), None);
+    let ops = [put("a", "2", 20, 1, &[]), put("b", "1", 20, 1, &[])];
+    assert_eq!(server.group(&ops, &conditions), (vec![(1, AckCode::Duplicate)], true));
+    assert_eq!(server.value("a").as_deref(), Some("2"));
+}
+
+/// What a group replaces is kept in one commit.
+#[test]
+fn a_group_is_bounded_in_what_it_replaces() {
+    let mut server = Server::with(Counters::default(), Limits { value_bytes: 1 << 20, ..Limits::default() });
+    let value = format!("\"{}\"", "x".repeat((1 << 20) - 2));
+    for number in 0..5 {
+        server.push(&[put(&number.to_string(), &value, 10, 1, &[])]);
+    }
+    let ops: Vec<Op> = (0..5).map(|number| put(&number.to_string(), "1", 20, 1, &[put_stamp(10, 1)])).collect();
+    let (exceptions, is_written) = server.group(&ops, &[]);
+    assert_eq!((exceptions[4], is_written), ((4, AckCode::GroupTooLarge), false));
+    assert_eq!(server.group(&ops[..4], &[]), (vec![], true));
+}
+
+/// 512 times `1` over values of 64 KiB made one commit of 32 MiB.
+#[test]
+fn a_push_that_writes_much_is_applied_in_parts() {
+    let mut server = Server::with(Counters::default(), Limits::default());
+    let value = format!("\"{}\"", "x".repeat(65_000));
+    let keys: Vec<String> = (0..64).map(|number| number.to_string()).collect();
+    for key in &keys {
+        server.push(&[put(key, &value, 10, 1, &[])]);
+    }
+    let ops = keys.iter().map(|key| put(key, "1", 20, 2, &[put_stamp(10, 1)])).collect();
+    let (mut command, mut done, mut parts) = (Command::Push { ops }, Receipt::default(), 0);
+    while command.operations() > 0 {
+        let context =
+            Context { now_ms: NOW_MS, limits: server.limits, actor: Actor { role: Role::Writer, author: author(1) } };
+        let at = server.hub.counters().head.next();
+        let record = Record { at, room_bytes: COMMIT_BYTES_MAX, context, command };
+        let Ok(receipt) = server.store.write(|rows| server.hub.apply(rows, &record));
+        server.finish().unwrap();
+        assert!(receipt.bytes <= COMMIT_BYTES_MAX + value.len() as u64 + 1000, "{}", receipt.bytes);
+        assert!(receipt.outcomes.len() > 1);
+        parts += 1;
+        command = record.command;
+        command.skip(receipt.outcomes.len());
+        done.extend(receipt);
+    }
+    assert_eq!((done.outcomes.len(), parts), (64, 4));
+    assert_eq!(done.seq, server.store.contents().counters.head, "the last one counts");
 }

@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 
 use keybook_core::{
     AuthorId, Branch, Conflict, Entry, Epoch, Key, Names, PastEpoch, Resolution, Seq, Side, Stamp, Value, Winner,
-    limits::{LINEAGE_MAX, Limits, PRESENCE_BYTES_MAX, PUSH_BYTES_MAX, PUSH_OPS_MAX, SEEN_MAX},
-    wire::{AckCode, Change, ClientFrame, Delta, Exception, Op, ServerFrame, WireError, snapshot::Snapshot},
+    limits::{
+        GROUP_BYTES_MAX, GROUP_OPS_MAX, LINEAGE_MAX, Limits, PRESENCE_BYTES_MAX, PUSH_BYTES_MAX, PUSH_OPS_MAX, SEEN_MAX,
+    },
+    wire::{AckCode, Change, ClientFrame, Condition, Delta, Exception, Op, ServerFrame, WireError, snapshot::Snapshot},
 };
 use proptest::{collection::vec, option, prelude::*};
 use support::{
@@ -74,7 +76,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 fn check_client(frame: &ClientFrame) {
     assert_eq!(&ClientFrame::decode(&frame.encode()).unwrap(), frame);
-    assert!(matches!(ServerFrame::decode(&frame.encode()), Err(WireError::UnknownFrame(0..=7))));
+    assert!(matches!(ServerFrame::decode(&frame.encode()), Err(WireError::UnknownFrame(0..=8))));
 }
 
 fn check_server(frame: &ServerFrame) {
@@ -178,6 +180,29 @@ fn a_push_has_a_limit_of_bytes() {
     assert_eq!(error, "a push of several operations is 196609 bytes, limit is 196608");
 }
 
+#[test]
+fn a_group_has_a_limit_of_operations_and_bytes() {
+    let group = |ops: usize, conditions: usize, bytes: usize| {
+        let ClientFrame::Push { batch, mut ops } = push(ops, 1) else { panic!("a push") };
+        ops[0].value = Some("1".repeat(bytes));
+        let condition = Condition { key: "k".into(), stamp: None };
+        ClientFrame::Group { batch, ops, conditions: vec![condition; conditions] }.encode()
+    };
+    ClientFrame::decode(&group(GROUP_OPS_MAX, GROUP_OPS_MAX, 1)).unwrap();
+    let rest = group(1, 0, 1 << 18).len() - (1 << 18);
+    let largest = group(1, 0, GROUP_BYTES_MAX - rest);
+    assert_eq!(
+        (largest.len(), Limits::default().frame_bytes()),
+        (GROUP_BYTES_MAX, GROUP_BYTES_MAX),
+        "a frame holds it"
+    );
+    ClientFrame::decode(&largest).unwrap();
+    let check = |bytes: &[u8], reason: &str| assert_eq!(ClientFrame::decode(bytes).unwrap_err().to_string(), reason);
+    check(&group(1, 0, GROUP_BYTES_MAX - rest + 1), "a group is 524289 bytes, limit is 524288");
+    check(&group(GROUP_OPS_MAX + 1, 0, 1), "group has 1025 elements, limit is 1024");
+    check(&group(1, GROUP_OPS_MAX + 1, 1), "conditions of a group has 1025 elements, limit is 1024");
+}
+
 /// A later version may append fields; this one skips them, however they nest.
 #[test]
 fn unknown_fields_are_skipped() {
@@ -216,9 +241,9 @@ fn a_conflict_of_a_large_value_fits_a_frame() {
         let (key, seq) = (key(&"k".repeat(512)), Seq(u64::MAX));
         let conflict = Conflict { key, loser, winner, seq, resolution: Resolution::Open };
         let changes = [Change::Conflict(conflict)];
-        let frames = Delta::pack(&changes, Seq(0), Seq(1), false, &Names::new(), limits.frame_bytes());
+        let frames = Delta::pack(&changes, Seq(0), Seq(1), false, &Names::new(), limits.delta_bytes());
         assert_eq!(frames.len(), 1);
-        assert!(ServerFrame::Delta(frames[0].clone()).encode().len() <= limits.frame_bytes());
+        assert!(ServerFrame::Delta(frames[0].clone()).encode().len() <= limits.delta_bytes());
     }
 }
 

@@ -5,9 +5,9 @@ use std::{sync::atomic::Ordering, time::Duration};
 use futures_util::{SinkExt, StreamExt};
 use keybook_core::{
     Author, AuthorId, AuthorName, Epoch, HybridTime, ReplicaId, Seq, Stamp,
-    limits::PUSHES_IN_FLIGHT_MAX,
+    limits::{GROUP_OPS_MAX, PUSHES_IN_FLIGHT_MAX},
     paths,
-    wire::{ByeCode, ClientFrame, Op, SUBPROTOCOL, ServerFrame},
+    wire::{AckCode, ByeCode, ClientFrame, Condition, Exception, Op, SUBPROTOCOL, ServerFrame},
 };
 use keybook_store::{Engine, Store, testing::faulty};
 use tokio::{
@@ -59,11 +59,48 @@ impl Socket {
     }
 
     async fn push(&mut self, batch: u64) {
-        let stamp = Stamp::new(HybridTime::from_millis(1 + batch), true, ReplicaId(1));
-        let (key, value) = (format!("k{batch}"), Some("1".to_owned()));
-        let op = Op { key, value, stamp, seen: vec![Stamp::ZERO], author: None, recovered: None };
-        self.send(&ClientFrame::Push { batch, ops: vec![op] }).await;
+        self.send(&ClientFrame::Push { batch, ops: vec![op(batch, 0)] }).await;
     }
+
+    /// The next Ack, as its batch, its seq and its exceptions.
+    async fn ack(&mut self) -> (u64, Seq, Vec<Exception>) {
+        loop {
+            if let ServerFrame::Ack { batch, seq, exceptions } = self.receive().await {
+                return (batch, seq, exceptions);
+            }
+        }
+    }
+}
+
+fn op(batch: u64, number: usize) -> Op {
+    let stamp = Stamp::new(HybridTime::from_millis(1 + batch), true, ReplicaId(1));
+    let (key, value) = (format!("k{batch}-{number}"), Some("1".to_owned()));
+    Op { key, value, stamp, seen: vec![Stamp::ZERO], author: None, recovered: None }
+}
+
+#[tokio::test]
+async fn a_group_is_one_batch_or_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), 1, Epoch(1)).unwrap();
+    let mut config = Config::new(folder.path());
+    config.disk_reserve_bytes = 0;
+    let (mut socket, stop, running) = start(config, store).await;
+    // As large as a group may be.
+    let ops = |batch| -> Vec<Op> { (0..GROUP_OPS_MAX).map(|number| op(batch, number)).collect() };
+    let absent = |key: &str| vec![Condition { key: key.to_owned(), stamp: None }];
+    socket.send(&ClientFrame::Group { batch: 1, ops: ops(1), conditions: absent("k1-0") }).await;
+    assert_eq!(socket.ack().await, (1, Seq(1), vec![]));
+    socket.send(&ClientFrame::Group { batch: 2, ops: ops(2), conditions: absent("k1-0") }).await;
+    let (batch, seq, exceptions) = socket.ack().await;
+    assert_eq!((batch, seq, exceptions.len()), (2, Seq(1), GROUP_OPS_MAX + 1));
+    assert_eq!(exceptions[0].code, AckCode::GroupRefused);
+    assert_eq!(exceptions[GROUP_OPS_MAX].code, AckCode::ConditionFailed);
+    socket.send(&ClientFrame::Group { batch: 3, ops: ops(1), conditions: absent("k1-0") }).await;
+    let (batch, seq, exceptions) = socket.ack().await;
+    assert_eq!((batch, seq), (3, Seq(1)));
+    assert!(exceptions.iter().all(|exception| exception.code == AckCode::Duplicate), "it was sent again");
+    drop((socket, stop));
+    running.await.unwrap().unwrap();
 }
 
 #[tokio::test]

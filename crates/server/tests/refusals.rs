@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use keybook_core::{
     Epoch, Lineage, ReplicaId, Seq, Stamp,
+    limits::GROUP_BYTES_MAX,
     wire::{AckCode, ByeCode, ClientFrame, Mode, Op, ServerFrame, Versions},
 };
 use support::{Raw, Server, now_ms, op, past};
@@ -69,7 +70,7 @@ async fn what_is_too_much() {
     let presence = frame(&ClientFrame::Presence { blob: vec![0; 257].into() });
     check(true, presence, ByeCode::Protocol, "presence is 257 bytes, limit is 256").await;
 
-    check(true, vec![0; 256 * 1024 + 1], ByeCode::Protocol, "262145 > 262144").await;
+    check(true, vec![0; GROUP_BYTES_MAX + 1], ByeCode::Protocol, "524289 > 524288").await;
 }
 
 #[tokio::test]
@@ -189,7 +190,7 @@ async fn bye_is_readable_after_a_frame_over_the_limit() {
     for _ in 0..5 {
         let raw = server.join("main").await;
         let (code, message) = raw.send_until_bye(Message::Binary(vec![0; 32 << 20].into())).await;
-        assert_eq!((code, message.contains("33554432 > 262144")), (ByeCode::Protocol, true), "{message}");
+        assert_eq!((code, message.contains("33554432 > 524288")), (ByeCode::Protocol, true), "{message}");
     }
 }
 

@@ -8,7 +8,7 @@ use keybook_core::{
     ReplicaId, Resolution, Seq, Stamp,
     limits::Limits,
     server::{Actor, Command, ConflictRow, Context, Outcome, Record, Row, Rows},
-    wire::{Change, Op, Role, snapshot::Snapshot},
+    wire::{Change, Condition, Op, Role, snapshot::Snapshot},
 };
 use keybook_store::{
     Engine, FirstEntries, Tables, Transaction, disk, memory,
@@ -349,7 +349,14 @@ fn random_command(rng: &mut Rng, stamps: &mut Vec<Stamp>) -> Command {
         stamps.push(stamp);
         Op { key, value, stamp, seen, author, recovered }
     };
-    Command::Push { ops: (0..5).map(|_| random_op()).collect() }
+    let ops: Vec<Op> = (0..5).map(|_| random_op()).collect();
+    if rng.u8(..4) > 0 {
+        return Command::Push { ops };
+    }
+    let condition = |op: &Op| Condition { key: op.key.clone(), stamp: None };
+    let conditions = ops.iter().take(rng.usize(..2)).map(condition).collect();
+    // Of one key at most one is taken.
+    Command::Group { ops: ops.into_iter().take(2).collect(), conditions }
 }
 
 fn compare<A: Engine<Error: Debug>, B: Engine<Error: Debug>>(

@@ -266,7 +266,7 @@ impl World {
                 self.tell(Seq(seq.0 - 1));
             }
             ClientFrame::Resume { cursor, .. } => self.tell(cursor),
-            ClientFrame::Presence { .. } | ClientFrame::Recover { .. } => {}
+            ClientFrame::Presence { .. } | ClientFrame::Recover { .. } | ClientFrame::Group { .. } => {}
         }
     }
 

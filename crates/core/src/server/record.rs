@@ -10,7 +10,7 @@
 use crate::{
     Author, Conflict, ConflictId, Names, Resolution, Seq,
     limits::{Limits, ROW_BYTES},
-    wire::{AckCode, Exception, Op, Role},
+    wire::{AckCode, Condition, Exception, Op, Role},
 };
 
 /// A command that has its place.
@@ -18,7 +18,7 @@ use crate::{
 pub struct Record {
     /// The seq of what it changes: above the head, or that of the record before it in the same transaction.
     pub at: Seq,
-    /// Once it has written so many bytes, at one operation at least, what is left of the command belongs to a record at the next seq.
+    /// Once it has written so many bytes, at one operation at least, what is left of a push belongs to a record at the next seq.
     pub room_bytes: u64,
     /// What decides, besides the rows.
     pub context: Context,
@@ -54,6 +54,14 @@ pub enum Command {
         /// The operations.
         ops: Vec<Op>,
     },
+    /// Apply operations of different keys, all or none. An operation counts as applied that loses against a greater write.
+    Group {
+        /// The operations.
+        ops: Vec<Op>,
+        /// What must hold before, unless the server has one of the operations already: then it has had the group, and the answer was
+        /// lost.
+        conditions: Vec<Condition>,
+    },
     /// Close a conflict row.
     Resolve {
         /// Which.
@@ -77,7 +85,8 @@ pub enum Command {
 pub struct Receipt {
     /// When a cursor has reached it, the effects are in its base.
     pub seq: Seq,
-    /// What became of each operation of a push, or of each row that was brought back, in their order; of a resolution, one outcome.
+    /// What became of each operation of a push or a group (with its conditions behind them), or of each row that was brought back, in
+    /// their order; of a resolution, one outcome.
     /// There are fewer if the record's room was used up: [`Command::skip`] makes the command of the next record, whose receipt continues this one.
     pub outcomes: Vec<Outcome>,
     /// What was written, in bytes.
@@ -103,6 +112,7 @@ impl Command {
     pub fn operations(&self) -> usize {
         match self {
             Self::Push { ops } => ops.len(),
+            Self::Group { ops, conditions } => ops.len() + conditions.len(),
             Self::Resolve { .. } => 1,
             Self::Recover { conflicts, .. } => conflicts.len(),
             Self::Expire => 0,
@@ -111,10 +121,12 @@ impl Command {
 
     /// Rounded up, the bytes that it takes.
     pub fn bytes(&self) -> usize {
+        let bytes_of = |op: &Op| op.key.len() + op.value.as_ref().map_or(0, String::len) + ROW_BYTES as usize;
+        let bytes = |ops: &[Op]| -> usize { ops.iter().map(bytes_of).sum() };
         match self {
-            Self::Push { ops } => {
-                let bytes = |op: &Op| op.key.len() + op.value.as_ref().map_or(0, String::len) + ROW_BYTES as usize;
-                ops.iter().map(bytes).sum()
+            Self::Push { ops } => bytes(ops),
+            Self::Group { ops, conditions } => {
+                bytes(ops) + conditions.iter().map(|condition| condition.key.len() + ROW_BYTES as usize).sum::<usize>()
             }
             Self::Resolve { .. } | Self::Expire => ROW_BYTES as usize,
             Self::Recover { conflicts, .. } => conflicts.iter().map(Conflict::bytes).sum(),
@@ -129,7 +141,7 @@ impl Command {
         match self {
             Self::Push { ops } => drop(ops.drain(..applied)),
             Self::Recover { conflicts, .. } => drop(conflicts.drain(..applied)),
-            Self::Resolve { .. } | Self::Expire => assert_eq!(applied, 0, "it is not divided"),
+            Self::Group { .. } | Self::Resolve { .. } | Self::Expire => assert_eq!(applied, 0, "it is not divided"),
         }
     }
 }

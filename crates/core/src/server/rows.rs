@@ -149,6 +149,20 @@ pub struct Counters {
 cbor_array!(Counters { head, horizon, digest, live, tombstones, conflicts, conflict_bytes, untold });
 
 impl Counters {
+    /// An entry takes the place of another one, or of none.
+    pub(super) fn replace(&mut self, key: &Key, old: Option<&Entry>, new: &Entry) {
+        if let Some(old) = old {
+            self.digest.subtract(key, old);
+            *self.count(old) -= 1;
+        }
+        self.digest.add(key, new);
+        *self.count(new) += 1;
+    }
+
+    fn count(&mut self, entry: &Entry) -> &mut u64 {
+        if entry.is_live() { &mut self.live } else { &mut self.tombstones }
+    }
+
     /// What a replica at the head must hold.
     pub fn check(&self) -> Check {
         let Self { head, digest, live, tombstones, untold, .. } = *self;

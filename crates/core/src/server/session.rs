@@ -46,7 +46,7 @@ pub struct Broadcast {
 }
 
 impl Broadcast {
-    /// Encodes a commit into frames of at most `limits.frame_bytes()`.
+    /// Encodes a commit into frames of at most `limits.delta_bytes()`.
     pub fn new(commit: &Commit, limits: &Limits) -> Self {
         let Commit { prev, to, changes, names } = commit;
         Self { prev: *prev, to: *to, frames: encode_deltas(changes, *prev, *to, false, names, limits) }
@@ -235,6 +235,9 @@ impl Session {
             (Phase::Opening(_), _) => self.close(ByeCode::Protocol, "a frame before Welcome", 0),
             (_, ClientFrame::Hello { .. }) => self.close(ByeCode::Protocol, "Hello was said before", 0),
             (_, ClientFrame::Push { batch, ops }) => self.request_command(Command::Push { ops }, batch),
+            (_, ClientFrame::Group { batch, ops, conditions }) => {
+                self.request_command(Command::Group { ops, conditions }, batch);
+            }
             (_, ClientFrame::Ping { client_ms }) => {
                 self.transmit(&ServerFrame::Pong { client_ms, server_ms: now.wall_ms });
             }
@@ -429,6 +432,6 @@ impl Session {
 }
 
 fn encode_deltas(changes: &[Change], prev: Seq, to: Seq, more: bool, names: &Names, limits: &Limits) -> Vec<Bytes> {
-    let deltas = Delta::pack(changes, prev, to, more, names, limits.frame_bytes());
+    let deltas = Delta::pack(changes, prev, to, more, names, limits.delta_bytes());
     deltas.into_iter().map(|delta| ServerFrame::Delta(delta).encode().into()).collect()
 }

@@ -29,6 +29,12 @@ pub enum AckCode {
     BadValue,
     /// Held: only the author of the losing write may dismiss it for everybody.
     NotAuthor,
+    /// Held: a condition of a Group does not hold.
+    ConditionFailed,
+    /// Held: something else in its Group was refused, and so nothing of the Group was applied.
+    GroupRefused,
+    /// Held: up to here its Group would replace `data` bytes, over the limit.
+    GroupTooLarge,
     /// A code of a later version, which has the class of its number.
     Unknown(u32),
 }
@@ -45,6 +51,9 @@ codes!(AckCode {
     24 Full,
     25 BadValue,
     26 NotAuthor,
+    27 ConditionFailed,
+    28 GroupRefused,
+    29 GroupTooLarge,
 });
 
 /// The class of an [`AckCode`].

@@ -14,7 +14,8 @@ use crate::{
     cbor_array,
     codec::{check_definite, frames},
     limits::{
-        KEY_BYTES_MAX, LINEAGE_MAX, Limits, PRESENCE_BYTES_MAX, PUSH_BYTES_MAX, PUSH_OPS_MAX, SEEN_MAX, TOKEN_BYTES_MAX,
+        GROUP_BYTES_MAX, GROUP_OPS_MAX, KEY_BYTES_MAX, LINEAGE_MAX, Limits, PRESENCE_BYTES_MAX, PUSH_BYTES_MAX,
+        PUSH_OPS_MAX, SEEN_MAX, TOKEN_BYTES_MAX,
     },
 };
 
@@ -110,6 +111,17 @@ pub struct Op {
 
 cbor_array!(Op { key, value, stamp, seen, author, recovered });
 
+/// What a Group demands of a key, before it changes anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// The key.
+    pub key: String,
+    /// The stamp that its entry must have; none if it must have no value.
+    pub stamp: Option<Stamp>,
+}
+
+cbor_array!(Condition { key, stamp });
+
 /// What a client sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientFrame {
@@ -182,6 +194,15 @@ pub enum ClientFrame {
         /// The authors that they name by position.
         authors: Vec<Author>,
     },
+    /// Operations of different keys that are applied together, or not at all.
+    Group {
+        /// As in a Push.
+        batch: u64,
+        /// At most [`GROUP_OPS_MAX`].
+        ops: Vec<Op>,
+        /// What must hold, likewise.
+        conditions: Vec<Condition>,
+    },
 }
 
 frames!(ClientFrame {
@@ -193,6 +214,7 @@ frames!(ClientFrame {
     5 Resolve { batch, id, resolution },
     6 Check,
     7 Recover { batch, conflicts, authors },
+    8 Group { batch, ops, conditions },
 });
 
 /// What the client may do.
@@ -233,11 +255,12 @@ cbor_array!(Horizon { seq, time_ms });
 /// The answer to an operation that was not simply applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exception {
-    /// The operation's position in the Push.
+    /// The operation's position in the Push. In a Group the conditions follow the operations.
     pub index: u32,
     /// What happened.
     pub code: AckCode,
-    /// ClockAhead: the server's clock. Other codes of its class: milliseconds to wait. TooLarge and BadKey: the actual bytes. Full:
+    /// ClockAhead: the server's clock. Other codes of its class: milliseconds to wait. TooLarge, BadKey and GroupTooLarge:
+    /// the actual bytes. Full:
     /// the limit.
     pub data: u64,
 }
@@ -272,7 +295,7 @@ pub enum ServerFrame {
     },
     /// What changed.
     Delta(Delta),
-    /// The answer to a Push, a Resolve or a Recover, sent when what it asks for is on the disk.
+    /// The answer to a Push, a Group, a Resolve or a Recover, sent when what it asks for is on the disk.
     Ack {
         /// Its number.
         batch: u64,
@@ -373,7 +396,7 @@ impl ClientFrame {
             let versions: Versions = behind.decode()?;
             VERSIONS.common(versions).ok_or(WireError::Version(versions))?;
         }
-        let frame: Self = decode(bytes, |id| id <= 7)?;
+        let frame: Self = decode(bytes, |id| id <= 8)?;
         match &frame {
             Self::Hello { lineage, token, prefix, .. } => {
                 check_count("lineage", lineage.len(), LINEAGE_MAX)?;
@@ -385,6 +408,12 @@ impl ClientFrame {
                 if ops.len() > 1 {
                     check_bytes("a push of several operations", bytes.len(), PUSH_BYTES_MAX)?;
                 }
+                ops.iter().try_for_each(|op| check_count("seen", op.seen.len(), SEEN_MAX))?;
+            }
+            Self::Group { ops, conditions, .. } => {
+                check_count("group", ops.len(), GROUP_OPS_MAX)?;
+                check_count("conditions of a group", conditions.len(), GROUP_OPS_MAX)?;
+                check_bytes("a group", bytes.len(), GROUP_BYTES_MAX)?;
                 ops.iter().try_for_each(|op| check_count("seen", op.seen.len(), SEEN_MAX))?;
             }
             Self::Presence { blob } => check_bytes("presence", blob.len(), PRESENCE_BYTES_MAX)?,

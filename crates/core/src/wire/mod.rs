@@ -17,6 +17,6 @@ pub(crate) use delta::Positions;
 pub use delta::{AuthorTable, Change, Delta, WireChange, WireChanges, WireConflict, WireEntry};
 pub(crate) use frames::encode;
 pub use frames::{
-    Check, ClientFrame, Exception, FRAME_IGNORED_MIN, Horizon, Mode, Op, Role, SUBPROTOCOL, ServerFrame, VERSION,
-    VERSIONS, Versions, WireError,
+    Check, ClientFrame, Condition, Exception, FRAME_IGNORED_MIN, Horizon, Mode, Op, Role, SUBPROTOCOL, ServerFrame,
+    VERSION, VERSIONS, Versions, WireError,
 };

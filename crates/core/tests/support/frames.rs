@@ -6,8 +6,8 @@ use keybook_core::{
     limits::Limits,
     server::{Actor, Command, Context, Record},
     wire::{
-        AckCode, AuthorTable, ByeCode, Change, Check, ClientFrame, Delta, Exception, Horizon, Mode, Op, Role,
-        ServerFrame, VERSIONS, WireConflict,
+        AckCode, AuthorTable, ByeCode, Change, Check, ClientFrame, Condition, Delta, Exception, Horizon, Mode, Op,
+        Role, ServerFrame, VERSIONS, WireConflict,
     },
 };
 use keybook_store::Summary;
@@ -31,6 +31,9 @@ pub fn client_frames() -> Vec<(&'static str, ClientFrame)> {
             PastEpoch { epoch: Epoch(4), end: Seq(12) },
         ]),
     };
+    let ops = ["a", "b"].map(|key| Op { key: key.into(), recovered: None, ..recovered.clone() }).into();
+    let condition = |key: &str, stamp| Condition { key: key.into(), stamp };
+    let conditions = vec![condition("a", Some(put_stamp(1, 2))), condition("c", None)];
     vec![
         ("hello", hello(3)),
         ("push", push(2, 2)),
@@ -41,6 +44,7 @@ pub fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         ("resolve", ClientFrame::Resolve { batch: 9, id, resolution: Resolution::Restored }),
         ("ask-check", ClientFrame::Check),
         ("recover", ClientFrame::Recover { batch: 10, conflicts, authors: authors.into_authors() }),
+        ("group", ClientFrame::Group { batch: 11, ops, conditions }),
     ]
 }
 
@@ -59,6 +63,9 @@ pub fn server_frames() -> Vec<(&'static str, ServerFrame)> {
         AckCode::Full,
         AckCode::BadValue,
         AckCode::NotAuthor,
+        AckCode::ConditionFailed,
+        AckCode::GroupRefused,
+        AckCode::GroupTooLarge,
     ];
     let exceptions = (0..).zip(codes).map(|(index, code)| Exception { index, code, data: 1 << 40 }).collect();
     let digest = Digest::from_bytes([7; 16]);

@@ -10,15 +10,18 @@
 //! If the commit fails, the hub must be dropped with the transaction: it is ahead of the store.
 //!
 //! What a record does depends on the rows and the record alone. Sending an operation twice is harmless. The decisions
-//! about one operation are in [`decide`]; what becomes of conflict rows is in `conflicts`.
+//! about one operation are in [`decide`]; what is decided of several at once is in `group`, and what becomes of conflict rows in
+//! `conflicts`.
 
 mod conflicts;
+
+mod group;
 
 use std::collections::BTreeMap;
 
 use super::{
     Counters, Row, Rows,
-    decide::{self, admit, admit_new, conflicts, is_known, latest_admitted, overlooks_purged, purged_side},
+    decide::{self, admit, admit_new, is_known, latest_admitted, overlooks_purged, purged_side},
     record::{Command, Context, Outcome, Receipt, Record},
 };
 use crate::{
@@ -99,6 +102,9 @@ impl Hub {
                     outcomes.push(self.apply_op(rows, &mut batch, context, op)?);
                 }
             }
+            Command::Group { ops, conditions } => {
+                outcomes = self.apply_group(rows, &mut batch, context, ops, conditions)?;
+            }
             Command::Resolve { id, resolution } => {
                 outcomes.push(self.resolve(rows, &mut batch, &context.actor, id, *resolution)?);
             }
@@ -163,42 +169,74 @@ impl Hub {
         context: &Context,
         op: &Op,
     ) -> Result<Outcome, R::Error> {
+        match self.judge(rows, &self.counters, context, batch.seq, op)? {
+            Judged::Admitted(admitted) => self.write(rows, batch, context, op, admitted),
+            Judged::Known => Ok(AckCode::Duplicate.into()),
+            Judged::Refused(outcome) => Ok(outcome),
+        }
+    }
+
+    /// Whether an operation is admitted where the dictionary has these counters. Changes nothing.
+    fn judge<R: Rows>(
+        &self,
+        rows: &mut R,
+        counters: &Counters,
+        context: &Context,
+        seq: Seq,
+        op: &Op,
+    ) -> Result<Judged, R::Error> {
         let Context { now_ms, limits, actor } = context;
         let (key, value) = match admit(context, op) {
             Ok(admitted) => admitted,
-            Err(outcome) => return Ok(outcome),
+            Err(outcome) => return Ok(Judged::Refused(outcome)),
         };
         let author = op.author.as_ref().unwrap_or(&actor.author);
         let fork = op.recovered.as_ref().and_then(|branch| branch.fork(&self.lineage));
-        let recovered = op.recovered.clone().filter(|_| fork.is_some());
-        let new = Entry { value, stamp: op.stamp, seq: batch.seq, author: author.id };
-        let row = rows.entry(&key)?;
-        if let Some(row) = &row
+        let new = Entry { value, stamp: op.stamp, seq, author: author.id };
+        let old = rows.entry(&key)?;
+        if let Some(row) = &old
             && is_known(rows, &key, row, &new)?
         {
-            return Ok(AckCode::Duplicate.into());
+            return Ok(Judged::Known);
         }
-        if op.stamp.time() > latest_admitted(*now_ms, row.as_ref(), fork) {
-            return Ok(Outcome::Excepted { code: AckCode::ClockAhead, data: *now_ms });
+        if op.stamp.time() > latest_admitted(*now_ms, old.as_ref(), fork) {
+            return Ok(Judged::Refused(Outcome::Excepted { code: AckCode::ClockAhead, data: *now_ms }));
         }
-        let Some(row) = row else {
-            if let Err(outcome) = admit_new(&self.counters, limits, op, &new) {
-                return Ok(outcome);
+        let (mut wins, mut conflicts) = (true, overlooks_purged(counters, op));
+        match &old {
+            None => {
+                if let Err(outcome) = admit_new(counters, limits, op, &new) {
+                    return Ok(Judged::Refused(outcome));
+                }
             }
-            self.set_name(rows, author)?;
-            let conflict = overlooks_purged(&self.counters, op).then(|| purged_side(&self.counters));
+            Some(row) => (wins, conflicts) = (decide::wins(&new, row), decide::conflicts(op, row, &new, fork)),
+        }
+        if !wins && !conflicts {
+            return Ok(Judged::Refused(AckCode::Superseded.into()));
+        }
+        Ok(Judged::Admitted(Admitted { key, new, old, is_recovered: fork.is_some(), wins, conflicts }))
+    }
+
+    fn write<R: Rows>(
+        &mut self,
+        rows: &mut R,
+        batch: &mut Batch,
+        context: &Context,
+        op: &Op,
+        admitted: Admitted,
+    ) -> Result<Outcome, R::Error> {
+        let Admitted { key, new, old, is_recovered, wins, conflicts } = admitted;
+        self.set_name(rows, op.author.as_ref().unwrap_or(&context.actor.author))?;
+        let recovered = op.recovered.clone().filter(|_| is_recovered);
+        let Some(row) = old else {
             self.set_row(rows, batch, &key, Row { entry: new.clone(), index: 0, recovered, versions: 0 }, None)?;
-            if let Some(loser) = conflict {
+            if conflicts {
+                let loser = purged_side(&self.counters);
                 self.add_conflict(rows, batch, context, &key, loser, Winner::from(&new))?;
             }
             return Ok(Outcome::Applied);
         };
 
-        let (wins, conflicts) = (decide::wins(&new, &row), conflicts(op, &row, &new, fork));
-        if !wins && !conflicts {
-            return Ok(AckCode::Superseded.into());
-        }
-        self.set_name(rows, author)?;
         let old = Side::from(row.entry.clone());
         let loser = if wins { &old } else { &Side::from(new.clone()) };
         // Of several values with one stamp, which only a broken clock makes, the last is kept.
@@ -228,22 +266,12 @@ impl Hub {
         mut row: Row,
         old: Option<&Row>,
     ) -> Result<(), R::Error> {
-        if let Some(old) = old {
-            self.counters.digest.subtract(key, &old.entry);
-            self.count(&old.entry, |n| n - 1);
-        }
-        self.counters.digest.add(key, &row.entry);
-        self.count(&row.entry, |n| n + 1);
+        self.counters.replace(key, old.map(|old| &old.entry), &row.entry);
         row.index = batch.next_index();
         rows.set_entry(key, &row, old.map(Row::place))?;
         batch.add_bytes(key, row.entry.value.as_ref());
         self.entries.insert(key.clone(), row.entry);
         Ok(())
-    }
-
-    fn count(&mut self, entry: &Entry, change: impl Fn(u64) -> u64) {
-        let count = if entry.is_live() { &mut self.counters.live } else { &mut self.counters.tombstones };
-        *count = change(*count);
     }
 
     fn set_name<R: Rows>(&mut self, rows: &mut R, author: &Author) -> Result<(), R::Error> {
@@ -263,6 +291,28 @@ impl Hub {
         }
         Ok(())
     }
+}
+
+/// What becomes of an operation.
+enum Judged {
+    Admitted(Admitted),
+    /// The server has this very write already.
+    Known,
+    /// It changes nothing.
+    Refused(Outcome),
+}
+
+/// An operation that changes something, and what it meets.
+struct Admitted {
+    key: Key,
+    new: Entry,
+    old: Option<Row>,
+    /// It comes back after a rollback.
+    is_recovered: bool,
+    /// Whether it takes the place of what is there.
+    wins: bool,
+    /// Whether what does not stay is told to who has lost it.
+    conflicts: bool,
 }
 
 /// The seq that is being written at, and the number of its next change.

@@ -187,7 +187,7 @@ impl World {
                 Command::Resolve { .. } if receipt.outcomes == [AckCode::Superseded.into()] => {
                     self.tally.count("restored value replaced meanwhile");
                 }
-                Command::Resolve { .. } | Command::Expire => {}
+                Command::Group { .. } | Command::Resolve { .. } | Command::Expire => {}
             }
             let applied = receipt.outcomes.len();
             let is_whole = applied == record.command.operations();
@@ -252,7 +252,9 @@ fn exception_name(code: AckCode) -> &'static str {
         AckCode::Full => "full",
         AckCode::BadValue => "bad value",
         AckCode::NotAuthor => "not the author",
-        AckCode::Unknown(_) => unreachable!("the server has no other"),
+        AckCode::ConditionFailed | AckCode::GroupRefused | AckCode::GroupTooLarge | AckCode::Unknown(_) => {
+            unreachable!("the server has no other")
+        }
     }
 }
 
