@@ -9,6 +9,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
+use keybook_core::limits::Limits;
 use keybook_server::{Config, HostName};
 
 use super::log;
@@ -42,6 +43,15 @@ pub(super) struct Serve {
     )]
     max_connections_per_address: usize,
 
+    /// Bytes of a dictionary: what its entries, removed keys and conflicts take
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "KEYBOOK_MAX_BYTES_PER_DICTIONARY",
+        default_value_t = Config::new("").limits.bytes
+    )]
+    max_bytes_per_dictionary: u64,
+
     /// Listen beyond this machine too: whoever reaches the address reads and writes every dictionary
     #[arg(long, env = "KEYBOOK_OPEN", value_parser = BoolishValueParser::new())]
     open: bool,
@@ -67,11 +77,13 @@ impl Serve {
             let listener =
                 TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {}", self.listen))?;
             let shutdown = stop_signal().context("cannot wait for signals")?;
+            let defaults = Config::new(self.data);
             let config = Config {
                 hosts: self.hosts,
                 connections_max: self.max_connections,
                 connections_of_address_max: self.max_connections_per_address,
-                ..Config::new(self.data)
+                limits: Limits { bytes: self.max_bytes_per_dictionary, ..defaults.limits },
+                ..defaults
             };
             keybook_server::run(listener, config, PAGES, shutdown).await?;
             Ok(())

@@ -2,7 +2,7 @@
 
 use keybook_core::{
     Key, Stamp,
-    client::{Client, RowState},
+    client::{Client, EditError, RowState},
     wire::AckCode,
 };
 
@@ -47,7 +47,8 @@ pub(super) fn held_reason(state: RowState) -> Option<String> {
         AckCode::ReadOnly => "this dictionary is open for reading only".to_owned(),
         AckCode::TooLarge => format!("value is {data} bytes, over the server's limit"),
         AckCode::BadKey => format!("key is {data} bytes, and the server does not take it"),
-        AckCode::Full => format!("the dictionary has {data} entries, which is its limit"),
+        AckCode::Full => EditError::Full(data).to_string(),
+        AckCode::FullBytes => EditError::FullBytes(data).to_string(),
         AckCode::BadValue => "the server does not take its value".to_owned(),
         AckCode::Unknown(code) => format!("the server does not take it (code {code})"),
         AckCode::Superseded

@@ -35,6 +35,11 @@ pub const ROW_BYTES: u64 = 128;
 pub const SEEN_MAX: usize = 8;
 /// Entries and tombstones of a dictionary: what a browser still holds in memory.
 pub const ENTRIES_MAX: u64 = 1_000_000;
+/// Bytes of a dictionary's entries, tombstones and conflict rows, unless a deployment says otherwise: what a browser still holds in
+/// memory, and loads as a snapshot in seconds.
+pub const BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+/// What an entry takes beside its key and its value: stamp, author, seq.
+pub const ENTRY_BYTES: u64 = 32;
 /// Versions kept of a key.
 pub const VERSIONS_MAX: u8 = 100;
 /// Bytes of a dictionary's open conflict rows: what a browser still holds beside the entries. A losing value for which there is no
@@ -73,13 +78,16 @@ pub struct Limits {
     pub value_bytes: u32,
     /// Entries and tombstones of a dictionary.
     pub entries: u64,
+    /// Bytes of a dictionary's entries, tombstones and conflict rows. Beyond it nothing grows but conflict rows, which have a limit of
+    /// their own.
+    pub bytes: u64,
 }
 
-cbor_array!(Limits { value_bytes, entries });
+cbor_array!(Limits { value_bytes, entries, bytes });
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { value_bytes: VALUE_BYTES_DEFAULT, entries: ENTRIES_MAX }
+        Self { value_bytes: VALUE_BYTES_DEFAULT, entries: ENTRIES_MAX, bytes: BYTES_DEFAULT }
     }
 }
 

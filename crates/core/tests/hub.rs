@@ -661,3 +661,59 @@ fn a_push_that_writes_much_is_applied_in_parts() {
     assert_eq!((done.outcomes.len(), parts), (64, 4));
     assert_eq!(done.seq, server.store.contents().counters.head, "the last one counts");
 }
+
+/// 256 MiB from one client were taken, and every visitor had to load them.
+#[test]
+fn a_dictionary_has_a_limit_of_bytes() {
+    let limits = Limits { bytes: 200, ..Limits::default() };
+    let mut server = Server::with(Counters::default(), limits);
+    let text = |length: usize| "1".repeat(length);
+    // An entry takes 32 bytes, its key and its value.
+    assert_eq!(server.code(put("a", &text(67), 10, 1, &[])), None);
+    assert_eq!(server.push(&[put("b", &text(68), 10, 1, &[])]).0, [(0, AckCode::FullBytes, 200)]);
+    assert_eq!(server.code(put("b", &text(67), 10, 1, &[])), None);
+    assert_eq!(server.store.contents().counters.bytes, 200);
+
+    // Nothing more, and nothing longer; but what is as long, or shorter, and every remove.
+    let seen = put_stamp(10, 1);
+    assert_eq!(server.code(put("c", "1", 10, 1, &[])), Some(AckCode::FullBytes));
+    assert_eq!(server.code(put("b", &text(68), 20, 1, &[seen])), Some(AckCode::FullBytes));
+    assert_eq!(server.code(put("b", &"2".repeat(67), 20, 1, &[seen])), None);
+    // Nobody saw it: who has lost is told all the same, and this counts.
+    assert_eq!(server.code(put("b", &text(1), 30, 2, &[])), None);
+    assert_eq!(server.losers(), [Some("2".repeat(67))]);
+    assert!(server.store.contents().counters.bytes > 200);
+    assert_eq!(server.code(put("b", &text(2), 40, 1, &[put_stamp(30, 2)])), Some(AckCode::FullBytes));
+    assert_eq!(server.code(remove("a", 40, 1, &[seen])), None);
+
+    // Another limit decides otherwise: it travels in the record.
+    server.limits.bytes = 2000;
+    assert_eq!(server.code(put("c", "1", 50, 1, &[])), None);
+    assert_eq!(server.code(put("a", "1", 50, 1, &[remove_stamp(40, 1)])), None);
+}
+
+#[test]
+fn a_group_counts_its_own_bytes() {
+    let limits = Limits { bytes: 200, ..Limits::default() };
+    let mut server = Server::with(Counters::default(), limits);
+    server.push(&[put("a", &"1".repeat(100), 10, 1, &[])]);
+    let seen = put_stamp(10, 1);
+    let new = [put("b", &"2".repeat(60), 20, 1, &[]), put("c", "3", 20, 1, &[])];
+    assert_eq!(server.group(&new, &[]).0, [(0, AckCode::FullBytes), (1, AckCode::GroupRefused)]);
+    let moved = [remove("a", 20, 1, &[seen]), new[0].clone(), new[1].clone()];
+    assert_eq!(server.group(&moved, &[]), (vec![], true));
+}
+
+/// A million removed keys left no room, for ever: not even for the keys themselves.
+#[test]
+fn a_key_that_was_removed_is_written_again_although_the_dictionary_is_used_up() {
+    let mut server = Server::new();
+    for number in 0..10 {
+        server.push(&[put(&number.to_string(), "1", 10, 1, &[])]);
+        server.push(&[remove(&number.to_string(), 20, 1, &[put_stamp(10, 1)])]);
+    }
+    assert_eq!(server.code(put("new", "1", 30, 1, &[])), Some(AckCode::Full));
+    let again: Vec<Op> = (0..10).map(|number| put(&number.to_string(), "2", 30, 1, &[remove_stamp(20, 1)])).collect();
+    assert_eq!(server.push(&again).0, []);
+    assert_eq!(server.store.contents().counters.live, 10);
+}

@@ -14,7 +14,7 @@ use support::{
 const FRESH: u64 = 20;
 
 /// What must happen in some world; a kind that never does is not tested.
-const KINDS: [&str; 81] = [
+const KINDS: [&str; 82] = [
     "put",
     "put refused locally",
     "remove",
@@ -44,6 +44,7 @@ const KINDS: [&str; 81] = [
     "clock ahead",
     "stamped anew",
     "full",
+    "full of bytes",
     "too large",
     "read only",
     "role changed",

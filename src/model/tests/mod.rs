@@ -264,6 +264,26 @@ fn a_refused_edit_waits_for_its_person() {
     assert_eq!((world.model.status().held.len(), world.row("k").unwrap().1), (0, EntryState::Saved));
 }
 
+/// A dictionary that was full said so, and nobody knew that removing keys does not help there, and that shorter values do here.
+#[test]
+fn a_full_dictionary_says_what_helps() {
+    let mut world = World::live();
+    let mut check = |code, reason: &str| {
+        world.refusal = Some((code, 1000));
+        world.set("k", "v");
+        assert_eq!(world.model.status().held[0].reason, reason);
+        world.act(Act::DiscardHeld);
+    };
+    check(
+        AckCode::Full,
+        "the dictionary has 1000 keys with the removed ones, its limit: only keys that it has or had can be written",
+    );
+    check(
+        AckCode::FullBytes,
+        "the dictionary takes 1000 bytes, its limit: removed entries and shorter values make room",
+    );
+}
+
 #[test]
 fn the_cursor_moves_and_the_grid_follows() {
     let mut world = World::live();

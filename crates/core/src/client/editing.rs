@@ -18,8 +18,7 @@ impl Client {
     /// # Errors
     /// When the value or the dictionary is over the server's limits, or the server lets this client only read.
     pub fn put(&mut self, key: &Key, value: Value, began: Stamp, now_ms: u64) -> Result<Stamp, EditError> {
-        let entries = self.base.entries().live() + self.base.entries().tombstones();
-        self.user.check_put(&value, entries, || self.shown(key).is_none())?;
+        self.user.check_put(key, &value, &self.base, || self.shown(key).is_none())?;
         self.write(key, Some(value), began, now_ms)
     }
 

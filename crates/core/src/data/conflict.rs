@@ -116,16 +116,19 @@ pub struct Conflicts {
     /// In the order of their names.
     rows: Vec<Conflict>,
     digest: Digest,
+    bytes: u64,
 }
 
 impl Conflicts {
     /// Adds a row or replaces the one of the same name.
     pub fn set(&mut self, conflict: Conflict) {
         self.digest.add_conflict(&conflict);
+        self.bytes += conflict.bytes() as u64;
         match self.position(&conflict.key, conflict.loser.stamp) {
             Ok(position) => {
                 let old = std::mem::replace(&mut self.rows[position], conflict);
                 self.digest.subtract_conflict(&old);
+                self.bytes -= old.bytes() as u64;
             }
             Err(position) => self.rows.insert(position, conflict),
         }
@@ -137,6 +140,7 @@ impl Conflicts {
         self.rows = rest;
         for conflict in &above {
             self.digest.subtract_conflict(conflict);
+            self.bytes -= conflict.bytes() as u64;
         }
         above
     }
@@ -165,6 +169,11 @@ impl Conflicts {
     /// Those that nobody has decided, in the order of their names.
     pub fn open(&self) -> impl Iterator<Item = &Conflict> {
         self.iter().filter(|conflict| conflict.is_open())
+    }
+
+    /// What all rows take of the room of the dictionary.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The digest of the open rows.

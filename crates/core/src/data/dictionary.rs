@@ -27,11 +27,12 @@ pub struct Dictionary {
     tally: Tally,
 }
 
-/// The digest and the number of the live entries, brought up to date with each change.
+/// The digest, the number of the live entries and the bytes of all, brought up to date with each change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Tally {
     digest: Digest,
     live: u64,
+    bytes: u64,
 }
 
 impl Dictionary {
@@ -128,6 +129,11 @@ impl Dictionary {
         self.entries.len() as u64 - self.tally.live
     }
 
+    /// What its entries take of its room.
+    pub fn bytes(&self) -> u64 {
+        self.tally.bytes
+    }
+
     /// The digest computed anew. O(n); equals [`Dictionary::digest`] always.
     pub fn recompute_digest(&self) -> Digest {
         let mut digest = Digest::default();
@@ -167,10 +173,12 @@ impl Tally {
     fn add(&mut self, key: &Key, entry: &Entry) {
         self.digest.add(key, entry);
         self.live += u64::from(entry.is_live());
+        self.bytes += entry.bytes(key);
     }
 
     fn subtract(&mut self, key: &Key, entry: &Entry) {
         self.digest.subtract(key, entry);
         self.live -= u64::from(entry.is_live());
+        self.bytes -= entry.bytes(key);
     }
 }

@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::{AuthorId, Stamp, Value};
+use crate::{AuthorId, Key, Stamp, Value, limits::ENTRY_BYTES};
 
 /// A position in the order of a dictionary's accepted batches. Strictly increasing, not dense, and comparable only within
 /// an epoch and its common past (see [`Lineage`](crate::Lineage)). Zero is before the first.
@@ -34,6 +34,16 @@ impl Entry {
     /// Whether it has a value.
     pub fn is_live(&self) -> bool {
         self.value.is_some()
+    }
+
+    /// What it takes of the room of its dictionary.
+    pub fn bytes(&self, key: &Key) -> u64 {
+        Self::bytes_of(key, self.value.as_ref())
+    }
+
+    /// What an entry takes that is not made yet.
+    pub(crate) fn bytes_of(key: &Key, value: Option<&Value>) -> u64 {
+        ENTRY_BYTES + (key.as_str().len() + value.map_or(0, |value| value.as_str().len())) as u64
     }
 
     /// What decides between this write and another to the same key.

@@ -27,20 +27,39 @@ pub(super) fn admit(context: &Context, op: &Op) -> Result<(Key, Option<Value>), 
     if value.is_some() == op.stamp.is_put() { Ok((key, value)) } else { Err(AckCode::BadValue.into()) }
 }
 
+/// Whether there is room for an entry in the place of another one. There always is for one that takes no more than that; so a key that
+/// was removed may be written again, however many there are, and a remove is never refused.
+pub(super) fn admit_growth(
+    counters: &Counters,
+    limits: &Limits,
+    key: &Key,
+    old: &Entry,
+    new: &Entry,
+) -> Result<(), Outcome> {
+    let (before, after) = (old.bytes(key), new.bytes(key));
+    if after <= before || counters.bytes - before + after <= limits.bytes { Ok(()) } else { Err(full_bytes(limits)) }
+}
+
+fn full_bytes(limits: &Limits) -> Outcome {
+    Outcome::Excepted { code: AckCode::FullBytes, data: limits.bytes }
+}
+
 /// Whether a key without an entry may get this one.
-pub(super) fn admit_new(counters: &Counters, limits: &Limits, op: &Op, new: &Entry) -> Result<(), Outcome> {
+pub(super) fn admit_new(counters: &Counters, limits: &Limits, op: &Op, key: &Key, new: &Entry) -> Result<(), Outcome> {
     let Counters { horizon, live, tombstones, .. } = counters;
     // Nothing has been purged while the horizon has no seq.
     let purged = horizon.seq > Seq(0) && new.stamp.millis() <= horizon.time_ms;
     let full = live + tombstones >= limits.entries;
+    let is_too_much = counters.bytes + new.bytes(key) > limits.bytes;
     if new.is_live() {
         return match () {
             () if purged => Err(AckCode::Parked.into()),
             () if full => Err(Outcome::Excepted { code: AckCode::Full, data: limits.entries }),
+            () if is_too_much => Err(full_bytes(limits)),
             () => Ok(()),
         };
     }
-    if leaves_tombstone(op) && !purged && !full { Ok(()) } else { Err(AckCode::Duplicate.into()) }
+    if leaves_tombstone(op) && !purged && !full && !is_too_much { Ok(()) } else { Err(AckCode::Duplicate.into()) }
 }
 
 /// Whether a remove of a key without an entry leaves a tombstone.

@@ -144,18 +144,22 @@ pub struct Counters {
     pub conflict_bytes: u64,
     /// See [`Check::untold`].
     pub untold: u64,
+    /// What entries, tombstones and conflict rows take, closed ones included: see [`Limits::bytes`](crate::limits::Limits::bytes).
+    pub bytes: u64,
 }
 
-cbor_array!(Counters { head, horizon, digest, live, tombstones, conflicts, conflict_bytes, untold });
+cbor_array!(Counters { head, horizon, digest, live, tombstones, conflicts, conflict_bytes, untold, bytes });
 
 impl Counters {
     /// An entry takes the place of another one, or of none.
     pub(super) fn replace(&mut self, key: &Key, old: Option<&Entry>, new: &Entry) {
         if let Some(old) = old {
             self.digest.subtract(key, old);
+            self.bytes -= old.bytes(key);
             *self.count(old) -= 1;
         }
         self.digest.add(key, new);
+        self.bytes += new.bytes(key);
         *self.count(new) += 1;
     }
 

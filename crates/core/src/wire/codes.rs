@@ -35,6 +35,8 @@ pub enum AckCode {
     GroupRefused,
     /// Held: up to here its Group would replace `data` bytes, over the limit.
     GroupTooLarge,
+    /// Held: the entries of the dictionary take as many bytes as they may, `data`.
+    FullBytes,
     /// A code of a later version, which has the class of its number.
     Unknown(u32),
 }
@@ -54,6 +56,7 @@ codes!(AckCode {
     27 ConditionFailed,
     28 GroupRefused,
     29 GroupTooLarge,
+    30 FullBytes,
 });
 
 /// The class of an [`AckCode`].

@@ -260,7 +260,7 @@ pub struct Exception {
     /// What happened.
     pub code: AckCode,
     /// ClockAhead: the server's clock. Other codes of its class: milliseconds to wait. TooLarge, BadKey and GroupTooLarge:
-    /// the actual bytes. Full:
+    /// the actual bytes. Full and FullBytes:
     /// the limit.
     pub data: u64,
 }

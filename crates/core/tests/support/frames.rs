@@ -66,6 +66,7 @@ pub fn server_frames() -> Vec<(&'static str, ServerFrame)> {
         AckCode::ConditionFailed,
         AckCode::GroupRefused,
         AckCode::GroupTooLarge,
+        AckCode::FullBytes,
     ];
     let exceptions = (0..).zip(codes).map(|(index, code)| Exception { index, code, data: 1 << 40 }).collect();
     let digest = Digest::from_bytes([7; 16]);

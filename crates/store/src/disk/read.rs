@@ -200,7 +200,7 @@ impl Moment<'_> {
         })
     }
 
-    /// All entries in key order, tombstones included. With the conflict rows the digest is checked too.
+    /// All entries in key order, tombstones included. With the conflict rows the digest and the bytes are checked too.
     fn entries(
         &self,
         number: Number,
@@ -209,8 +209,9 @@ impl Moment<'_> {
     ) -> Result<Entries<'_>, StoreError> {
         let (first, end) = (number.entry(""), Number(number.0 + 1).entry(""));
         let rows = self.entries.range(&first[..]..&end[..])?;
-        let Counters { live, tombstones, digest, .. } = *counters;
-        Ok(Entries { rows, live, tombstones, digest: conflicts.map(|conflicts| digest - conflicts.digest()) })
+        let Counters { live, tombstones, digest, bytes, .. } = *counters;
+        let whole = conflicts.map(|conflicts| (digest - conflicts.digest(), bytes.wrapping_sub(conflicts.bytes())));
+        Ok(Entries { rows, live, tombstones, whole })
     }
 
     /// The conflict rows.
@@ -247,8 +248,8 @@ struct Entries<'a> {
     rows: Range<'a>,
     live: u64,
     tombstones: u64,
-    /// None if it is not checked.
-    digest: Option<Digest>,
+    /// Their digest and their bytes, unless these are not checked.
+    whole: Option<(Digest, u64)>,
 }
 
 impl Entries<'_> {
@@ -257,15 +258,15 @@ impl Entries<'_> {
         row: Option<(AccessGuard<'_, &'static [u8]>, sealed::Row<'_>)>,
     ) -> Result<Option<(Key, Entry)>, Corrupt> {
         let Some((key, row)) = row else {
-            let digest = self.digest.unwrap_or_default();
-            let is_whole = (self.live, self.tombstones, digest) == (0, 0, Digest::default());
+            let is_whole = (self.live, self.tombstones, self.whole.unwrap_or_default()) == Default::default();
             return if is_whole { Ok(None) } else { Err(Corrupt { table: "entries" }) };
         };
         let (key, entry) = (decode_entry_key(key.value())?, decode_row(row.value())?.entry);
         let count = if entry.is_live() { &mut self.live } else { &mut self.tombstones };
         *count = count.wrapping_sub(1);
-        if let Some(digest) = &mut self.digest {
+        if let Some((digest, bytes)) = &mut self.whole {
             digest.subtract(&key, &entry);
+            *bytes = bytes.wrapping_sub(entry.bytes(&key));
         }
         Ok(Some((key, entry)))
     }

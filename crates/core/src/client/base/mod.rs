@@ -146,6 +146,11 @@ impl Base {
         self.entries.digest() + self.conflicts.digest()
     }
 
+    /// What it takes of the room of its dictionary.
+    pub(super) fn bytes(&self) -> u64 {
+        self.entries().bytes() + self.conflicts().bytes()
+    }
+
     pub(super) fn conflicts(&self) -> &Conflicts {
         &self.conflicts
     }

@@ -60,6 +60,7 @@ impl Hub {
         *share += bytes;
         self.counters.conflicts += 1;
         self.counters.conflict_bytes = total;
+        self.counters.bytes += bytes;
         self.counters.digest.add_conflict(&conflict);
         for author in [conflict.winner.author, conflict.loser.author] {
             self.learn_name(rows, author)?;
@@ -158,12 +159,14 @@ impl Hub {
         }
         self.counters.conflicts -= 1;
         self.counters.conflict_bytes -= bytes;
+        self.counters.bytes -= bytes;
         self.counters.digest.subtract_conflict(&row.conflict);
         self.archive(rows, batch, &row.conflict.key, &row.conflict.loser)?;
         row.conflict.close(resolution, batch.seq);
         row.index = batch.next_index();
         rows.set_conflict(&row, Some(place))?;
         batch.bytes += row.conflict.bytes() as u64;
+        self.counters.bytes += row.conflict.bytes() as u64;
         for author in [row.conflict.winner.author, row.conflict.loser.author] {
             self.learn_name(rows, author)?;
         }

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Counters, Row, Rows,
-    decide::{self, admit, admit_new, is_known, latest_admitted, overlooks_purged, purged_side},
+    decide::{self, admit, admit_growth, admit_new, is_known, latest_admitted, overlooks_purged, purged_side},
     record::{Command, Context, Outcome, Receipt, Record},
 };
 use crate::{
@@ -205,7 +205,7 @@ impl Hub {
         let (mut wins, mut conflicts) = (true, overlooks_purged(counters, op));
         match &old {
             None => {
-                if let Err(outcome) = admit_new(counters, limits, op, &new) {
+                if let Err(outcome) = admit_new(counters, limits, op, &key, &new) {
                     return Ok(Judged::Refused(outcome));
                 }
             }
@@ -213,6 +213,11 @@ impl Hub {
         }
         if !wins && !conflicts {
             return Ok(Judged::Refused(AckCode::Superseded.into()));
+        }
+        if let Some(row) = old.as_ref().filter(|_| wins)
+            && let Err(outcome) = admit_growth(counters, limits, &key, &row.entry, &new)
+        {
+            return Ok(Judged::Refused(outcome));
         }
         Ok(Judged::Admitted(Admitted { key, new, old, is_recovered: fork.is_some(), wins, conflicts }))
     }

@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use keybook_core::{
     Key, Stamp,
-    limits::{COMMIT_BYTES_MAX, Limits},
+    limits::{BYTES_DEFAULT, COMMIT_BYTES_MAX, Limits},
 };
 
 pub use self::tally::Tally;
@@ -80,7 +80,11 @@ impl Plan {
             asked: seed / 2 % 16 == 7,
             store_faults: seed / 2 % 2 == 1 && seed / 16 % 2 == 1,
             changing_limits: seed % 5 == 2,
-            limits: Limits { entries: if seed.is_multiple_of(7) { 5 } else { 1000 }, ..Limits::default() },
+            limits: Limits {
+                entries: if seed.is_multiple_of(7) { 5 } else { 1000 },
+                bytes: if seed % 7 == 3 { 600 } else { BYTES_DEFAULT },
+                ..Limits::default()
+            },
             room_bytes: if seed % 4 == 1 { 200 } else { COMMIT_BYTES_MAX },
         }
     }

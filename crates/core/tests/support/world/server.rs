@@ -250,6 +250,7 @@ fn exception_name(code: AckCode) -> &'static str {
         AckCode::TooLarge => "too large",
         AckCode::BadKey => "bad key",
         AckCode::Full => "full",
+        AckCode::FullBytes => "full of bytes",
         AckCode::BadValue => "bad value",
         AckCode::NotAuthor => "not the author",
         AckCode::ConditionFailed | AckCode::GroupRefused | AckCode::GroupTooLarge | AckCode::Unknown(_) => {

@@ -40,11 +40,11 @@ pub(super) const META: Table = TableDefinition::new("meta");
 /// | name | 4 bytes: number; 8 bytes: id |
 pub(super) const DICTIONARIES: Table = TableDefinition::new("dictionaries");
 
-/// The counters of each dictionary. Written with each commit, so they are a row of their own, 80 bytes.
+/// The counters of each dictionary. Written with each commit, so they are a row of their own, 88 bytes.
 ///
 /// | key | value |
 /// | --- | --- |
-/// | number, 4 | head, 8; horizon's seq, 8, and milliseconds, 8; digest, 16; live, 8; tombstones, 8; open conflicts, 8, and their bytes, 8; untold, 8 |
+/// | number, 4 | head, 8; horizon's seq, 8, and milliseconds, 8; digest, 16; live, 8; tombstones, 8; open conflicts, 8, and their bytes, 8; untold, 8; bytes of entries and conflict rows, 8 |
 pub(super) const STATES: Table = TableDefinition::new("states");
 
 /// The epochs in which each dictionary was written. Written once an epoch: of the last one the end is the head in
@@ -159,8 +159,8 @@ pub(super) fn decode_dictionary_name(key: &[u8]) -> Result<DictionaryName, Corru
     name.ok_or(Corrupt { table: "dictionaries" })
 }
 
-pub(super) fn encode_counters(counters: &Counters) -> [u8; 80] {
-    let Counters { head, horizon, digest, live, tombstones, conflicts, conflict_bytes, untold } = counters;
+pub(super) fn encode_counters(counters: &Counters) -> [u8; 88] {
+    let Counters { head, horizon, digest, live, tombstones, conflicts, conflict_bytes, untold, bytes } = counters;
     array(&[
         &head.0.to_be_bytes(),
         &horizon.seq.0.to_be_bytes(),
@@ -171,6 +171,7 @@ pub(super) fn encode_counters(counters: &Counters) -> [u8; 80] {
         &conflicts.to_be_bytes(),
         &conflict_bytes.to_be_bytes(),
         &untold.to_be_bytes(),
+        &bytes.to_be_bytes(),
     ])
 }
 
@@ -185,6 +186,7 @@ pub(super) fn decode_counters(bytes: &[u8]) -> Result<Counters, Corrupt> {
         conflicts: fields.u64()?,
         conflict_bytes: fields.u64()?,
         untold: fields.u64()?,
+        bytes: fields.u64()?,
     };
     fields.end(counters)
 }

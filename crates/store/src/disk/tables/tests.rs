@@ -46,8 +46,17 @@ fn rows_round_trip_and_a_cut_row_is_refused() {
     assert_eq!(decode_changed(&[2]), Err(Corrupt { table: "by_seq" }));
     let horizon = Horizon { seq: Seq(1), time_ms: 2 };
     let digest = Digest::from_bytes([7; 16]);
-    let counters =
-        Counters { head: Seq(9), horizon, digest, live: 3, tombstones: 4, conflicts: 5, conflict_bytes: 6, untold: 7 };
+    let counters = Counters {
+        head: Seq(9),
+        horizon,
+        digest,
+        live: 3,
+        tombstones: 4,
+        conflicts: 5,
+        conflict_bytes: 6,
+        untold: 7,
+        bytes: 8,
+    };
     assert_eq!(decode_counters(&encode_counters(&counters)), Ok(counters));
     let writes = [PastEpoch { epoch: Epoch(1), end: Seq(2) }, PastEpoch { epoch: Epoch(3), end: Seq(4) }];
     assert_eq!(decode_writes(&encode_past(&writes), Seq(4)).as_deref(), Ok(&writes[..]));
