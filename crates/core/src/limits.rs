@@ -41,7 +41,9 @@ pub const BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 /// What an entry takes beside its key and its value: stamp, author, seq.
 pub const ENTRY_BYTES: u64 = 32;
 /// Versions kept of a key.
-pub const VERSIONS_MAX: u8 = 100;
+pub const VERSIONS_MAX: usize = 100;
+/// Bytes of a dictionary's versions (key, value and [`ROW_BYTES`] each): some of all that was ever there, on a small disk.
+pub const VERSIONS_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Bytes of a dictionary's open conflict rows: what a browser still holds beside the entries. A losing value for which there is no
 /// room is in the history of its key alone, and is counted.
 pub const CONFLICT_BYTES_MAX: u64 = 16 * 1024 * 1024;

@@ -8,9 +8,12 @@ use keybook_core::{
     Branch, Conflict, ConflictId, Epoch, HybridTime, Names, PastEpoch, ReplicaId, Resolution, Seq, Stamp,
     limits::{
         CLOCK_AHEAD_MS_MAX, COMMIT_BYTES_MAX, CONFLICT_MS_MAX, CONFLICT_SHARE_BYTES_MAX, Limits,
-        RECOVERED_AHEAD_MS_MAX, VERSIONS_MAX,
+        RECOVERED_AHEAD_MS_MAX, VERSIONS_BYTES_MAX, VERSIONS_MAX,
     },
-    server::{Actor, Command, Commit, Context, Counters, Hub, Now, Outcome, Receipt, Record, Request, Rows, Session},
+    server::{
+        Actor, Command, Commit, Context, Counters, Hub, Now, Outcome, Reason, Receipt, Record, Request, Rows, Session,
+        VersionId,
+    },
     wire::{AckCode, ClientFrame, Condition, Exception, Horizon, Op, Role},
 };
 use support::{author, key, put_stamp, remove_stamp, store::Store};
@@ -448,11 +451,11 @@ fn a_write_that_lost_is_known_after_its_version_has_left() {
     let first = Op { value: Some("\"first\"".to_owned()), ..first };
     server.push(std::slice::from_ref(&first));
     let mut seen = Stamp::ZERO;
-    for n in 0..u64::from(VERSIONS_MAX) + 2 {
+    for n in 0..VERSIONS_MAX as u64 + 2 {
         server.push(&[put("k", &n.to_string(), 20 + n, 2, &[seen])]);
         seen = put_stamp(20 + n, 2);
     }
-    assert_eq!(server.store.contents().versions.len(), usize::from(VERSIONS_MAX));
+    assert_eq!(server.store.contents().versions.len(), VERSIONS_MAX);
     assert_eq!(server.code(first), Some(AckCode::Duplicate));
     assert_eq!(server.store.contents().counters.conflicts, 1);
 }
@@ -581,7 +584,7 @@ fn a_group_changes_nothing_unless_its_conditions_hold() {
     server.push(&[remove("gone", 20, 1, &[put_stamp(10, 1)])]);
     let there = |ms| condition("a", Some(put_stamp(ms, 1)));
     let absent = |name| condition(name, None);
-    let write = |ms| [put("b", &ms.to_string(), ms, 1, &[])];
+    let write = |ms: u64| [put("b", &ms.to_string(), ms, 1, &[])];
     let failed = |index| (vec![(0, AckCode::GroupRefused), (index, AckCode::ConditionFailed)], false);
     assert_eq!(server.group(&write(30), &[there(11)]), failed(1));
     assert_eq!(server.group(&write(30), &[absent("a")]), failed(1));
@@ -716,4 +719,74 @@ fn a_key_that_was_removed_is_written_again_although_the_dictionary_is_used_up() 
     let again: Vec<Op> = (0..10).map(|number| put(&number.to_string(), "2", 30, 1, &[remove_stamp(20, 1)])).collect();
     assert_eq!(server.push(&again).0, []);
     assert_eq!(server.store.contents().counters.live, 10);
+}
+
+/// Whoever wrote with stamps of tomorrow kept its own versions, and pushed out those of everybody else: the lowest stamps left.
+#[test]
+fn what_has_been_a_version_for_longest_leaves_first() {
+    let mut server = Server::new();
+    server.push(&[put("k", "0", 500_000, 1, &[])]);
+    server.push(&[put("k", "1", 600_000, 2, &[put_stamp(500_000, 1)])]);
+    let history = |server: &Server| server.store.contents().histories[&key("k")].clone();
+    let id = |since, stamp| VersionId { since: Seq(since), key: key("k"), stamp };
+    let version = |server: &Server, id: &VersionId| server.store.contents().versions.get(id).cloned();
+    assert_eq!(history(&server).versions, [(Seq(2), put_stamp(500_000, 1))]);
+    let replaced = version(&server, &id(2, put_stamp(500_000, 1))).unwrap();
+    assert_eq!((replaced.accepted, replaced.reason), (Seq(1), Reason::Replaced));
+
+    // A hundred that lose, with stamps far below.
+    for n in 0..VERSIONS_MAX as u64 {
+        server.push(&[put("k", &format!("1{n}"), n, 3, &[])]);
+    }
+    let lost = version(&server, &id(3, put_stamp(0, 3))).unwrap();
+    assert_eq!((lost.accepted, lost.reason), (Seq(3), Reason::Lost));
+    let found = history(&server);
+    assert_eq!(
+        (found.versions.len(), found.versions[0]),
+        (VERSIONS_MAX, (Seq(3), put_stamp(0, 3))),
+        "the first has left"
+    );
+    assert_eq!(found.complete_from, Seq(2), "and the key says so");
+    assert_eq!(server.store.contents().counters.version_bytes, VERSIONS_MAX as u64 * 129 + 290);
+}
+
+/// A few keys that were written for ever took all of the disk.
+#[test]
+fn the_versions_of_a_dictionary_have_a_limit_of_bytes() {
+    let mut server = Server::with(Counters::default(), Limits { value_bytes: 1 << 20, ..Limits::default() });
+    let value = |n: u64| format!("{}1{n:03}", "1".repeat(1_000_000));
+    let fits = VERSIONS_BYTES_MAX / (1_000_004 + 1 + 128);
+    let keys = ["a", "b", "c", "d"];
+    let mut seen = Stamp::ZERO;
+    for n in 0..fits / 4 + 2 {
+        for key in keys {
+            server.push(&[put(key, &value(n), 10 + n, 1, &[seen])]);
+        }
+        seen = put_stamp(10 + n, 1);
+    }
+    let contents = server.store.contents();
+    assert!(contents.counters.version_bytes <= VERSIONS_BYTES_MAX);
+    assert_eq!(contents.versions.len() as u64, fits);
+    // Two rounds of four fit no more, but for a rest.
+    let gone = keys.map(|name| contents.histories[&key(name)].complete_from.0);
+    assert!(gone.is_sorted() && gone[0] > 0, "the oldest of all leaves: {gone:?}");
+}
+
+/// The row of a conflict kept what its key's history had lost; with the row the value went too.
+#[test]
+fn who_dismisses_a_conflict_leaves_its_value_in_the_history() {
+    let mut server = Server::new();
+    server.push(&[put("k", "7", 10, 2, &[]), put("k", "0", 20, 1, &[])]);
+    let mut seen = put_stamp(20, 1);
+    for n in 0..VERSIONS_MAX as u64 {
+        server.push(&[put("k", "1", 30 + n, 1, &[seen])]);
+        seen = put_stamp(30 + n, 1);
+    }
+    let history = |server: &Server| server.store.contents().histories[&key("k")].clone();
+    assert!(!history(&server).has(put_stamp(10, 2)));
+    assert_eq!(server.resolve(lost("k", 10, 2), Resolution::Dismissed), Outcome::Applied);
+    let contents = server.store.contents();
+    let (id, version) = contents.versions.last_key_value().unwrap();
+    assert_eq!((id.stamp, version.reason, version.accepted), (put_stamp(10, 2), Reason::Archived, Seq(1)));
+    assert_eq!(version.value.as_ref().unwrap().as_str(), "7");
 }

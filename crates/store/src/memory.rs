@@ -4,15 +4,15 @@
 //! store is what a copy of a data folder is: another store with the same dictionaries. Nothing is on a disk.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
 };
 
 use keybook_core::{
     Author, AuthorId, AuthorName, ConflictId, Conflicts, Dictionary, DictionaryId, DictionaryName, Epoch, Key, Lineage,
-    Names, PastEpoch, Seq, Side, Stamp,
-    server::{self, CatchUp, ConflictRow, Counters, Place, Row},
+    Names, PastEpoch, Seq, Stamp,
+    server::{self, CatchUp, ConflictRow, Counters, History, Place, Row, Version, VersionId},
     wire::{
         Change,
         snapshot::{Header, encode_all},
@@ -56,7 +56,9 @@ pub struct Contents {
     pub entries: BTreeMap<Key, Row>,
     by_seq: BTreeMap<Place, Changed>,
     /// Values that an entry had once, or lost in a conflict.
-    pub versions: BTreeMap<(Key, Stamp), Side>,
+    pub versions: BTreeMap<VersionId, Version>,
+    /// Which of them a key has.
+    pub histories: BTreeMap<Key, History>,
     /// Its conflict rows.
     pub conflicts: BTreeMap<ConflictId, ConflictRow>,
 }
@@ -205,9 +207,14 @@ impl Contents {
         assert_eq!(self.by_seq.len(), self.entries.len() + self.conflicts.len());
         for (key, row) in &self.entries {
             assert_eq!(self.by_seq.get(&row.place()), Some(&Changed::Entry(key.clone())));
-            let versions = self.versions.range((key.clone(), Stamp::ZERO)..=(key.clone(), Stamp::MAX));
-            assert_eq!(versions.count(), usize::from(row.versions));
         }
+        let named = self.histories.iter().flat_map(|(key, history)| {
+            let id = |&(since, stamp): &(Seq, Stamp)| VersionId { since, key: key.clone(), stamp };
+            history.versions.iter().map(id)
+        });
+        assert_eq!(named.collect::<BTreeSet<_>>(), self.versions.keys().cloned().collect());
+        let version_bytes = self.versions.iter().map(|(id, version)| version.bytes(&id.key));
+        assert_eq!(self.counters.version_bytes, version_bytes.sum::<u64>());
         for (id, row) in &self.conflicts {
             assert_eq!(self.by_seq.get(&row.place()), Some(&Changed::Conflict(id.clone())));
         }
@@ -290,19 +297,26 @@ impl server::Rows for Rows<'_> {
         Ok(())
     }
 
-    fn has_version(&mut self, key: &Key, stamp: Stamp) -> Result<bool, Infallible> {
-        Ok(self.contents.versions.contains_key(&(key.clone(), stamp)))
+    fn history(&mut self, key: &Key) -> Result<History, Infallible> {
+        Ok(self.contents.histories.get(key).cloned().unwrap_or_default())
     }
 
-    fn add_version(&mut self, key: &Key, version: &Side, full: bool) -> Result<(), Infallible> {
-        let versions = &mut self.contents.versions;
-        if full {
-            let of_key = (key.clone(), Stamp::ZERO)..=(key.clone(), Stamp::MAX);
-            let lowest = versions.range(of_key).next().expect("a full key has versions").0.clone();
-            versions.remove(&lowest);
-        }
-        versions.insert((key.clone(), version.stamp), version.clone());
+    fn set_history(&mut self, key: &Key, history: &History) -> Result<(), Infallible> {
+        self.contents.histories.insert(key.clone(), history.clone());
         Ok(())
+    }
+
+    fn add_version(&mut self, id: &VersionId, version: &Version) -> Result<(), Infallible> {
+        assert_eq!(self.contents.versions.insert(id.clone(), version.clone()), None, "a version is added once");
+        Ok(())
+    }
+
+    fn take_version(&mut self, id: &VersionId) -> Result<Option<Version>, Infallible> {
+        Ok(self.contents.versions.remove(id))
+    }
+
+    fn oldest_version(&mut self) -> Result<Option<VersionId>, Infallible> {
+        Ok(self.contents.versions.keys().next().cloned())
     }
 
     fn conflict(&mut self, id: &ConflictId) -> Result<Option<ConflictRow>, Infallible> {

@@ -13,12 +13,13 @@ use crate::connection::Outcome;
 
 /// The tables of Keybook's file.
 pub(crate) const TABLES: &[&str] =
-    &["entries", "by_seq", "versions", "states", "meta", "dictionaries", "writes", "conflicts", "authors"];
+    &["entries", "by_seq", "versions", "histories", "states", "meta", "dictionaries", "writes", "conflicts", "authors"];
 const ENTRIES: usize = 0;
 const BY_SEQ: usize = 1;
 const VERSIONS: usize = 2;
-const STATES: usize = 3;
-const META: usize = 4;
+const HISTORIES: usize = 3;
+const STATES: usize = 4;
+const META: usize = 5;
 /// The table of a file that holds only values by their keys.
 pub(crate) const PLAIN_TABLE: &[&str] = &["plain"];
 
@@ -29,8 +30,10 @@ const CHECKSUM: usize = 4;
 /// The seq and the index in the row of an entry: its place, which with the number is a key of `by_seq`.
 const PLACE: std::ops::Range<usize> = CHECKSUM + 16..CHECKSUM + 26;
 /// What precedes the value in the row of an entry that was never recovered.
-const ENTRY_HEAD: usize = CHECKSUM + 36;
-/// A terminator and a stamp end the key of a version.
+const ENTRY_HEAD: usize = CHECKSUM + 35;
+/// A seq precedes the entry's key in the key of a version.
+const VERSION_HEAD: usize = NUMBER + 8;
+/// A terminator and a stamp end it.
 const VERSION_TAIL: usize = 17;
 
 /// A table's rows.
@@ -84,8 +87,8 @@ impl FileRows {
     /// When the rows are not what such transactions leave.
     pub(crate) fn since(&self, before: &Self, commits: &[Seq]) -> Vec<Transaction> {
         let new = |table: usize| self.0[table].iter().filter(move |(key, _)| !before.0[table].contains_key(*key));
-        let versions: BTreeMap<&[u8], (&Vec<u8>, &Vec<u8>)> =
-            new(VERSIONS).map(|row| (&row.0[..row.0.len() - VERSION_TAIL], row)).collect();
+        let of = |version: &[u8]| [&version[..NUMBER], &version[VERSION_HEAD..version.len() - VERSION_TAIL]].concat();
+        let versions: BTreeMap<Vec<u8>, (&Vec<u8>, &Vec<u8>)> = new(VERSIONS).map(|row| (of(row.0), row)).collect();
         let (number, state) = self.0[STATES].first_key_value().expect("a dictionary was written");
 
         let mut transactions = Vec::with_capacity(commits.len());
@@ -95,9 +98,11 @@ impl FileRows {
             while let Some((place, name)) = places.next_if(|(place, _)| seq(place) <= *head) {
                 let key = [&number[..], &name[CHECKSUM + 1..]].concat();
                 let row = &self.0[ENTRIES][&key];
-                let version = versions.get(&key[..]).map(|(key, value)| set(VERSIONS, key, value));
+                let version = versions.get(&key).map(|(key, value)| set(VERSIONS, key, value));
+                let history = version.as_ref().map(|_| set(HISTORIES, &key, &self.0[HISTORIES][&key]));
                 let old = before.0[ENTRIES].get(&key).map(|old| [number, &old[PLACE]].concat());
                 transaction.rows.extend(version);
+                transaction.rows.extend(history);
                 transaction.rows.push(set(ENTRIES, &key, row));
                 transaction.rows.extend(old.map(|key| Change { table: BY_SEQ, key, value: None }));
                 transaction.rows.push(set(BY_SEQ, place, name));

@@ -83,7 +83,7 @@ pub(super) fn is_known<R: Rows>(rows: &mut R, key: &Key, row: &Row, new: &Entry)
     }
     // A version is always below the entry. One that lost a conflict may have left the history.
     let id = || ConflictId { key: key.clone(), loser: new.stamp };
-    Ok(new.stamp < row.entry.stamp && (rows.has_version(key, new.stamp)? || rows.conflict(&id())?.is_some()))
+    Ok(new.stamp < row.entry.stamp && (rows.history(key)?.has(new.stamp) || rows.conflict(&id())?.is_some()))
 }
 
 /// How far ahead a stamp may be: farther for what comes back, which has a `fork`. One step above the entry is always admitted, so

@@ -1,8 +1,9 @@
 //! What a hub asks of a store: the rows of one dictionary in an open transaction.
 
 use crate::{
-    Author, AuthorId, AuthorName, Branch, Conflict, ConflictId, DictionaryId, Digest, Entry, Key, PastEpoch, Seq, Side,
-    Stamp, cbor_array,
+    Author, AuthorId, AuthorName, Branch, Conflict, ConflictId, DictionaryId, Digest, Entry, Key, PastEpoch, Seq,
+    Stamp, Value, cbor_array,
+    limits::ROW_BYTES,
     wire::{Check, Horizon},
 };
 
@@ -25,16 +26,31 @@ pub trait Rows {
     /// When the store cannot write.
     fn set_entry(&mut self, key: &Key, row: &Row, replaced: Option<Place>) -> Result<(), Self::Error>;
 
-    /// Whether a key has a version of this stamp: a value that it once had, or that lost a conflict.
+    /// Which versions a key has; none if it has never had any.
     ///
     /// # Errors
     /// When the store cannot read.
-    fn has_version(&mut self, key: &Key, stamp: Stamp) -> Result<bool, Self::Error>;
-    /// Adds a version. If `full`, the key has as many versions as it may have, and the one of the lowest stamp leaves.
+    fn history(&mut self, key: &Key) -> Result<History, Self::Error>;
+    /// Sets which versions a key has.
     ///
     /// # Errors
     /// When the store cannot write.
-    fn add_version(&mut self, key: &Key, version: &Side, full: bool) -> Result<(), Self::Error>;
+    fn set_history(&mut self, key: &Key, history: &History) -> Result<(), Self::Error>;
+    /// Adds a version.
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    fn add_version(&mut self, id: &VersionId, version: &Version) -> Result<(), Self::Error>;
+    /// Takes a version out, if it is there.
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    fn take_version(&mut self, id: &VersionId) -> Result<Option<Version>, Self::Error>;
+    /// The version of the dictionary that has been one for longest. O(log versions).
+    ///
+    /// # Errors
+    /// When the store cannot read.
+    fn oldest_version(&mut self) -> Result<Option<VersionId>, Self::Error>;
 
     /// A conflict row.
     ///
@@ -94,14 +110,70 @@ pub struct Row {
     pub index: u16,
     /// Where it was confirmed, if it came from a client after the server had lost it.
     pub recovered: Option<Branch>,
-    /// How many versions the key has, at most [`VERSIONS_MAX`](crate::limits::VERSIONS_MAX).
-    pub versions: u8,
 }
 
 impl Row {
     /// Where `by_seq` has it.
     pub fn place(&self) -> Place {
         Place { seq: self.entry.seq, index: self.index }
+    }
+}
+
+/// The name of a version: versions are in the order in which they became some.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VersionId {
+    /// The batch that made it one: it replaced it, refused it, or archived it.
+    pub since: Seq,
+    /// The key.
+    pub key: Key,
+    /// The stamp of the write.
+    pub stamp: Stamp,
+}
+
+/// A value that a key had once, or that lost in a conflict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The batch that accepted the write.
+    pub accepted: Seq,
+    /// How it became a version.
+    pub reason: Reason,
+    /// Who wrote it.
+    pub author: AuthorId,
+    /// What was written.
+    pub value: Option<Value>,
+}
+
+/// How a write became a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It was the entry, and another write took its place.
+    Replaced,
+    /// It never was the entry: it lost in a conflict.
+    Lost,
+    /// It had left the history, and was in a conflict row that was closed.
+    Archived,
+}
+
+impl Version {
+    /// What it takes of the room for versions.
+    pub fn bytes(&self, key: &Key) -> u64 {
+        (key.as_str().len() + self.value.as_ref().map_or(0, |value| value.as_str().len())) as u64 + ROW_BYTES
+    }
+}
+
+/// Which versions a key has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// All that the key has had, or that has lost, since the end of this batch is there. Zero is the beginning.
+    pub complete_from: Seq,
+    /// Since when they are versions, and their stamps; oldest first. At most [`VERSIONS_MAX`](crate::limits::VERSIONS_MAX).
+    pub versions: Vec<(Seq, Stamp)>,
+}
+
+impl History {
+    /// Whether one of them has this stamp.
+    pub fn has(&self, stamp: Stamp) -> bool {
+        self.versions.iter().any(|&(_, known)| known == stamp)
     }
 }
 
@@ -146,9 +218,22 @@ pub struct Counters {
     pub untold: u64,
     /// What entries, tombstones and conflict rows take, closed ones included: see [`Limits::bytes`](crate::limits::Limits::bytes).
     pub bytes: u64,
+    /// What the versions take.
+    pub version_bytes: u64,
 }
 
-cbor_array!(Counters { head, horizon, digest, live, tombstones, conflicts, conflict_bytes, untold, bytes });
+cbor_array!(Counters {
+    head,
+    horizon,
+    digest,
+    live,
+    tombstones,
+    conflicts,
+    conflict_bytes,
+    untold,
+    bytes,
+    version_bytes
+});
 
 impl Counters {
     /// An entry takes the place of another one, or of none.

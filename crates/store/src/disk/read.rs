@@ -1,11 +1,11 @@
 //! Reading: each function opens a read transaction of its own. It sees one moment of what is committed. It neither waits for
 //! the writer nor makes it wait.
 
-use std::iter;
+use std::{collections::BTreeSet, iter};
 
 use keybook_core::{
     Author, AuthorId, AuthorName, Conflicts, DictionaryName, Digest, Entry, Key, Lineage, Names, Seq,
-    server::{CatchUp, ConflictRow, Counters},
+    server::{CatchUp, ConflictRow, Counters, VersionId},
     wire::{
         Change,
         snapshot::{Encoder, Header},
@@ -17,9 +17,10 @@ use super::{
     Store, StoreError, Transaction, begin,
     sealed::{self, Range, ReadTable as Table, Sealed},
     tables::{
-        self, AUTHORS, BY_SEQ, CONFLICTS, Changed, Corrupt, DICTIONARIES, ENTRIES, Number, STATES, VERSIONS, WRITES,
-        decode_author, decode_changed, decode_conflict, decode_conflict_key, decode_counters, decode_dictionary,
-        decode_dictionary_name, decode_entry_key, decode_name, decode_row, decode_writes,
+        self, AUTHORS, BY_SEQ, CONFLICTS, Changed, Corrupt, DICTIONARIES, ENTRIES, HISTORIES, Number, STATES, VERSIONS,
+        WRITES, decode_author, decode_changed, decode_conflict, decode_conflict_key, decode_counters,
+        decode_dictionary, decode_dictionary_name, decode_entry_key, decode_history, decode_history_key, decode_name,
+        decode_row, decode_version, decode_version_key, decode_writes,
     },
 };
 use crate::{
@@ -133,8 +134,22 @@ impl Store {
             return Err(Corrupt { table: "by_seq" }.into());
         }
         let (first, end) = (number.key(), Number(number.0 + 1).key());
+        let (mut named, mut version_bytes) = (BTreeSet::new(), 0);
+        for row in moment.open(HISTORIES)?.range(&first[..]..&end[..])? {
+            let (key, history) = row?;
+            let (key, history) = (decode_history_key(key.value())?, decode_history(history.value())?);
+            named.extend(history.versions.into_iter().map(|(since, stamp)| (since, key.clone(), stamp)));
+        }
         for row in moment.open(VERSIONS)?.range(&first[..]..&end[..])? {
-            row?;
+            let (id, version) = row?;
+            let VersionId { since, key, stamp } = decode_version_key(id.value())?;
+            version_bytes += decode_version(version.value())?.bytes(&key);
+            if !named.remove(&(since, key, stamp)) {
+                return Err(Corrupt { table: "histories" }.into());
+            }
+        }
+        if !named.is_empty() || version_bytes != counters.version_bytes {
+            return Err(Corrupt { table: "versions" }.into());
         }
         moment.names()?;
         Ok(summary)

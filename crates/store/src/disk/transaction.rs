@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use keybook_core::{
-    Author, AuthorId, AuthorName, ConflictId, DictionaryId, DictionaryName, Key, PastEpoch, Side, Stamp,
-    server::{self, ConflictRow, Counters, Place, Row},
+    Author, AuthorId, AuthorName, ConflictId, DictionaryId, DictionaryName, Key, PastEpoch,
+    server::{self, ConflictRow, Counters, History, Place, Row, Version, VersionId},
 };
 use redb::WriteTransaction;
 
@@ -13,10 +13,10 @@ use super::{
     read::conflicts,
     sealed::{WriteTable as Table, guarded},
     tables::{
-        self, AUTHORS, BY_SEQ, CONFLICTS, DICTIONARIES, ENTRIES, META, Number, STATES, VERSIONS, WRITES,
-        decode_conflict, decode_dictionary, decode_name, decode_row, decode_u32, encode_changed_conflict,
-        encode_changed_entry, encode_conflict, encode_counters, encode_dictionary, encode_past, encode_row,
-        encode_version,
+        self, AUTHORS, BY_SEQ, CONFLICTS, DICTIONARIES, ENTRIES, HISTORIES, META, Number, STATES, VERSIONS, WRITES,
+        decode_conflict, decode_dictionary, decode_history, decode_name, decode_row, decode_u32, decode_version,
+        decode_version_key, encode_changed_conflict, encode_changed_entry, encode_conflict, encode_counters,
+        encode_dictionary, encode_history, encode_past, encode_row, encode_version,
     },
 };
 
@@ -48,6 +48,7 @@ impl engine::Transaction for Transaction {
             entries: open(ENTRIES)?,
             by_seq: open(BY_SEQ)?,
             versions: open(VERSIONS)?,
+            histories: open(HISTORIES)?,
             conflicts: open(CONFLICTS)?,
             authors: open(AUTHORS)?,
             numbers: HashMap::new(),
@@ -80,6 +81,7 @@ pub struct Tables<'t> {
     entries: Table<'t>,
     by_seq: Table<'t>,
     versions: Table<'t>,
+    histories: Table<'t>,
     conflicts: Table<'t>,
     authors: Table<'t>,
     /// The dictionaries met in this transaction.
@@ -152,22 +154,32 @@ impl server::Rows for Rows<'_, '_> {
         Ok(())
     }
 
-    fn has_version(&mut self, key: &Key, stamp: Stamp) -> Result<bool, StoreError> {
-        Ok(self.tables.versions.get(&self.number.version(key, stamp)[..])?.is_some())
+    fn history(&mut self, key: &Key) -> Result<History, StoreError> {
+        let row = self.tables.histories.get(&self.number.entry(key.as_str())[..])?;
+        Ok(row.map(|row| decode_history(row.value())).transpose()?.unwrap_or_default())
     }
 
-    fn add_version(&mut self, key: &Key, version: &Side, full: bool) -> Result<(), StoreError> {
-        let versions = &mut self.tables.versions;
-        if full {
-            let [first, last] = [Stamp::ZERO, Stamp::MAX].map(|stamp| self.number.version(key, stamp));
-            let lowest =
-                versions.range(&first[..]..=&last[..])?.next().transpose()?.map(|(row, _)| row.value().to_vec());
-            if let Some(lowest) = lowest {
-                versions.remove(&lowest[..])?;
-            }
-        }
-        versions.insert(&self.number.version(key, version.stamp)[..], &encode_version(version)[..])?;
+    fn set_history(&mut self, key: &Key, history: &History) -> Result<(), StoreError> {
+        self.tables.histories.insert(&self.number.entry(key.as_str())[..], &encode_history(history)[..])?;
         Ok(())
+    }
+
+    fn add_version(&mut self, id: &VersionId, version: &Version) -> Result<(), StoreError> {
+        self.tables.versions.insert(&self.number.version(id)[..], &encode_version(version)[..])?;
+        Ok(())
+    }
+
+    fn take_version(&mut self, id: &VersionId) -> Result<Option<Version>, StoreError> {
+        let (key, versions) = (self.number.version(id), &mut self.tables.versions);
+        let version = versions.get(&key[..])?.map(|row| decode_version(row.value())).transpose()?;
+        versions.remove(&key[..])?;
+        Ok(version)
+    }
+
+    fn oldest_version(&mut self) -> Result<Option<VersionId>, StoreError> {
+        let (first, end) = (self.number.key(), Number(self.number.0 + 1).key());
+        let row = self.tables.versions.range(&first[..]..&end[..])?.next().transpose()?;
+        Ok(row.map(|(key, _)| decode_version_key(key.value())).transpose()?)
     }
 
     fn conflict(&mut self, id: &ConflictId) -> Result<Option<ConflictRow>, StoreError> {

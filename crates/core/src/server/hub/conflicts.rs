@@ -15,9 +15,9 @@ use std::collections::BTreeMap;
 use super::{Batch, Hub};
 use crate::{
     Author, AuthorId, Conflict, ConflictId, Key, Names, Resolution, Side, Winner,
-    limits::{CONFLICT_BYTES_MAX, CONFLICT_MS_MAX, CONFLICT_SHARE_BYTES_MAX, VALUE_BYTES_MAX, VERSIONS_MAX},
+    limits::{CONFLICT_BYTES_MAX, CONFLICT_MS_MAX, CONFLICT_SHARE_BYTES_MAX, VALUE_BYTES_MAX},
     server::{
-        ConflictRow, Outcome, Row, Rows,
+        ConflictRow, Outcome, Reason, Row, Rows,
         record::{Actor, Context},
     },
     wire::{AckCode, Role},
@@ -131,8 +131,9 @@ impl Hub {
                 self.set_name(rows, &Author { id, name })?;
             }
         }
-        self.archive(rows, batch, &conflict.key, loser)?;
-        let has_room = self.add_row(rows, batch, context, Conflict { seq: batch.seq, ..conflict.clone() })?;
+        let conflict = Conflict { seq: batch.seq, ..conflict.clone() };
+        self.archive(rows, batch, &conflict)?;
+        let has_room = self.add_row(rows, batch, context, conflict)?;
         Ok(if has_room { Outcome::Applied } else { AckCode::Superseded.into() })
     }
 
@@ -161,7 +162,7 @@ impl Hub {
         self.counters.conflict_bytes -= bytes;
         self.counters.bytes -= bytes;
         self.counters.digest.subtract_conflict(&row.conflict);
-        self.archive(rows, batch, &row.conflict.key, &row.conflict.loser)?;
+        self.archive(rows, batch, &row.conflict)?;
         row.conflict.close(resolution, batch.seq);
         row.index = batch.next_index();
         rows.set_conflict(&row, Some(place))?;
@@ -175,16 +176,13 @@ impl Hub {
     }
 
     /// Makes a losing value a version, if it is none. Without an entry the key has no versions: the row alone has the value.
-    fn archive<R: Rows>(&mut self, rows: &mut R, batch: &mut Batch, key: &Key, loser: &Side) -> Result<(), R::Error> {
-        let Some(row) = rows.entry(key)?.filter(|row| row.entry.stamp != loser.stamp) else { return Ok(()) };
-        if !rows.has_version(key, loser.stamp)? {
-            rows.add_version(key, loser, row.versions == VERSIONS_MAX)?;
-            let versions = (row.versions + 1).min(VERSIONS_MAX);
-            rows.set_entry(key, &Row { versions, ..row.clone() }, Some(row.place()))?;
-            batch.add_bytes(key, loser.value.as_ref());
-            batch.add_bytes(key, row.entry.value.as_ref());
+    fn archive<R: Rows>(&mut self, rows: &mut R, batch: &mut Batch, conflict: &Conflict) -> Result<(), R::Error> {
+        let Conflict { key, loser, seq, .. } = conflict;
+        let is_entry = |row: Row| row.entry.stamp == loser.stamp;
+        if rows.entry(key)?.is_none_or(is_entry) || rows.history(key)?.has(loser.stamp) {
+            return Ok(());
         }
-        Ok(())
+        self.add_version(rows, batch, key, *seq, Reason::Archived, loser)
     }
 
     fn shares<R: Rows>(&mut self, rows: &mut R) -> Result<&mut BTreeMap<AuthorId, u64>, R::Error> {

@@ -10,24 +10,26 @@
 //! If the commit fails, the hub must be dropped with the transaction: it is ahead of the store.
 //!
 //! What a record does depends on the rows and the record alone. Sending an operation twice is harmless. The decisions
-//! about one operation are in [`decide`]; what is decided of several at once is in `group`, and what becomes of conflict rows in
-//! `conflicts`.
+//! about one operation are in [`decide`]; what is decided of several at once is in `group`, what becomes of conflict rows in
+//! `conflicts`, and what of replaced values in `history`.
 
 mod conflicts;
 
 mod group;
 
+mod history;
+
 use std::collections::BTreeMap;
 
 use super::{
-    Counters, Row, Rows,
+    Counters, Reason, Row, Rows,
     decide::{self, admit, admit_growth, admit_new, is_known, latest_admitted, overlooks_purged, purged_side},
     record::{Command, Context, Outcome, Receipt, Record},
 };
 use crate::{
     Author, AuthorId, Conflict, ConflictId, DictionaryId, Entry, Key, Lineage, Names, PastEpoch, Seq, Side, Value,
     Winner,
-    limits::{HUB_NAMES_MAX, LINEAGE_MAX, ROW_BYTES, VERSIONS_MAX},
+    limits::{HUB_NAMES_MAX, LINEAGE_MAX, ROW_BYTES},
     wire::{AckCode, Change, Op},
 };
 
@@ -234,7 +236,7 @@ impl Hub {
         self.set_name(rows, op.author.as_ref().unwrap_or(&context.actor.author))?;
         let recovered = op.recovered.clone().filter(|_| is_recovered);
         let Some(row) = old else {
-            self.set_row(rows, batch, &key, Row { entry: new.clone(), index: 0, recovered, versions: 0 }, None)?;
+            self.set_row(rows, batch, &key, Row { entry: new.clone(), index: 0, recovered }, None)?;
             if conflicts {
                 let loser = purged_side(&self.counters);
                 self.add_conflict(rows, batch, context, &key, loser, Winner::from(&new))?;
@@ -244,16 +246,10 @@ impl Hub {
 
         let old = Side::from(row.entry.clone());
         let loser = if wins { &old } else { &Side::from(new.clone()) };
-        // Of several values with one stamp, which only a broken clock makes, the last is kept.
-        let is_tie = loser.stamp == new.stamp && wins && rows.has_version(&key, loser.stamp)?;
-        rows.add_version(&key, loser, row.versions == VERSIONS_MAX && !is_tie)?;
-        batch.add_bytes(&key, loser.value.as_ref());
-        let versions = (row.versions + u8::from(!is_tie)).min(VERSIONS_MAX);
+        let (accepted, reason) = if wins { (row.entry.seq, Reason::Replaced) } else { (batch.seq, Reason::Lost) };
+        self.add_version(rows, batch, &key, accepted, reason, loser)?;
         if wins {
-            self.set_row(rows, batch, &key, Row { entry: new.clone(), index: 0, recovered, versions }, Some(&row))?;
-        } else {
-            rows.set_entry(&key, &Row { versions, ..row.clone() }, Some(row.place()))?;
-            batch.add_bytes(&key, row.entry.value.as_ref());
+            self.set_row(rows, batch, &key, Row { entry: new.clone(), index: 0, recovered }, Some(&row))?;
         }
         if conflicts {
             let winner = Winner::from(if wins { &new } else { &row.entry });

@@ -1,6 +1,6 @@
 //! Format 2: each row has a checksum, but for the format itself. An entry that was recovered says where it was confirmed; of those in
 //! format 1 nobody knows that any more, so they count as others do. The counters of a dictionary have the bytes of its entries and
-//! conflict rows.
+//! conflict rows, and of its versions. Versions are in the order in which they became some; of those in format 1 nobody knows that.
 
 use std::{collections::HashMap, ops::Bound};
 
@@ -10,18 +10,26 @@ use crate::disk::{StoreError, sealed::seal};
 
 type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
-const TABLES: [&str; 9] =
-    ["meta", "dictionaries", "states", "writes", "entries", "by_seq", "versions", "conflicts", "authors"];
+/// The tables whose rows change little.
+const TABLES: [&str; 8] = ["meta", "dictionaries", "states", "writes", "entries", "by_seq", "conflicts", "authors"];
 /// Where format 1 says of an entry whether it was recovered, and format 2 how many epochs its branch has.
 const RECOVERED_AT: usize = 34;
+/// Where format 1 says of an entry how many versions it has.
+const VERSIONS_AT: usize = 35;
+/// A terminator and a stamp end the key of a version.
+const STAMP_BYTES: usize = 16;
+/// Of a key that has so many, others may have left.
+const VERSIONS_MAX: usize = 100;
 /// Bytes of a row's key and value, in format 1, that belong neither to the key nor to the value of an entry or of a conflict, and what
 /// format 2 counts for them.
 const AROUND: [(&str, usize, u64); 2] = [("entries", 4 + 36, 32), ("conflicts", 4 + 17 + 59, 128)];
+/// Likewise, of a version.
+const AROUND_VERSION: (usize, u64) = (4 + 17 + 8, 128);
 /// Rows that are held in memory at a time.
 const ROWS: usize = 1000;
 
 pub(super) fn migrate(transaction: &WriteTransaction, _: u64) -> Result<(), StoreError> {
-    let bytes = bytes(transaction)?;
+    let (bytes, version_bytes) = (bytes(transaction)?, migrate_versions(transaction)?);
     for name in TABLES {
         let mut table = transaction.open_table(Table::new(name))?;
         let mut last: Option<Vec<u8>> = None;
@@ -34,9 +42,12 @@ pub(super) fn migrate(transaction: &WriteTransaction, _: u64) -> Result<(), Stor
                     && let Some(recovered) = row.get_mut(RECOVERED_AT)
                 {
                     *recovered = 0;
+                    row.drain(VERSIONS_AT..row.len().min(VERSIONS_AT + 1));
                 }
                 if name == "states" {
-                    row.extend(bytes.get(key.value()).copied().unwrap_or(0).to_be_bytes());
+                    for bytes in [&bytes, &version_bytes] {
+                        row.extend(bytes.get(key.value()).copied().unwrap_or(0).to_be_bytes());
+                    }
                 }
                 Ok((key.value().to_vec(), seal(name, key.value(), &row)))
             });
@@ -62,5 +73,52 @@ fn bytes(transaction: &WriteTransaction) -> Result<HashMap<Vec<u8>, u64>, StoreE
             *bytes.entry(number).or_default() += content as u64 + counted;
         }
     }
+    Ok(bytes)
+}
+
+/// Exchanges the table of versions for two: what each key has, and the values. Returns their bytes by the number of the dictionary.
+fn migrate_versions(transaction: &WriteTransaction) -> Result<HashMap<Vec<u8>, u64>, StoreError> {
+    let mut bytes: HashMap<Vec<u8>, u64> = HashMap::new();
+    {
+        let old = transaction.open_table(Table::new("versions"))?;
+        let mut moved = transaction.open_table(Table::new("moved"))?;
+        let states = transaction.open_table(Table::new("states"))?;
+        let mut histories = transaction.open_table(Table::new("histories"))?;
+        let (around, counted) = AROUND_VERSION;
+        let mut of_key: (Vec<u8>, Vec<u8>) = Default::default();
+        let mut keep = |(key, stamps): (Vec<u8>, Vec<u8>)| -> Result<(), StoreError> {
+            if stamps.is_empty() {
+                return Ok(());
+            }
+            // From when on the history is complete: the head, or the beginning.
+            let has_all = stamps.len() / (8 + STAMP_BYTES) < VERSIONS_MAX;
+            let head = states.get(&key[..4])?.and_then(|row| row.value().first_chunk().copied()).unwrap_or([0; 8]);
+            let row = [if has_all { [0; 8] } else { head }.to_vec(), stamps].concat();
+            histories.insert(&key[..], &seal("histories", &key, &row)[..])?;
+            Ok(())
+        };
+        for row in old.range::<&[u8]>(..)? {
+            let (name, row) = row?;
+            let (name, row) = (name.value(), row.value());
+            let Some((key, stamp)) = name.split_at_checked(name.len().saturating_sub(STAMP_BYTES)) else { continue };
+            let (Some((number, text)), Some((author, value))) = (key.split_at_checked(4), row.split_at_checked(8))
+            else {
+                continue;
+            };
+            *bytes.entry(number.to_vec()).or_default() +=
+                (name.len() + row.len()).saturating_sub(around) as u64 + counted;
+            let key = key.strip_suffix(&[0]).unwrap_or(key);
+            if of_key.0 != key {
+                keep(std::mem::replace(&mut of_key, (key.to_vec(), Vec::new())))?;
+            }
+            of_key.1.extend([&[0; 8], stamp].concat());
+            let name = [number, &[0; 8], text, stamp].concat();
+            let row = [&[0; 8], &[0][..], author, value].concat();
+            moved.insert(&name[..], &seal("versions", &name, &row)[..])?;
+        }
+        keep(of_key)?;
+    }
+    transaction.delete_table(Table::new("versions"))?;
+    transaction.rename_table(Table::new("moved"), Table::new("versions"))?;
     Ok(bytes)
 }

@@ -13,7 +13,7 @@ mod tests;
 use keybook_core::{
     AuthorId, AuthorName, Branch, Conflict, ConflictId, DictionaryId, DictionaryName, Digest, Entry, Epoch, Key,
     PastEpoch, Resolution, Seq, Side, Stamp, Value, Winner,
-    server::{ConflictRow, Counters, Place, Row},
+    server::{ConflictRow, Counters, History, Place, Reason, Row, Version, VersionId},
     wire::Horizon,
 };
 
@@ -40,11 +40,11 @@ pub(super) const META: Table = TableDefinition::new("meta");
 /// | name | 4 bytes: number; 8 bytes: id |
 pub(super) const DICTIONARIES: Table = TableDefinition::new("dictionaries");
 
-/// The counters of each dictionary. Written with each commit, so they are a row of their own, 88 bytes.
+/// The counters of each dictionary. Written with each commit, so they are a row of their own, 96 bytes.
 ///
 /// | key | value |
 /// | --- | --- |
-/// | number, 4 | head, 8; horizon's seq, 8, and milliseconds, 8; digest, 16; live, 8; tombstones, 8; open conflicts, 8, and their bytes, 8; untold, 8; bytes of entries and conflict rows, 8 |
+/// | number, 4 | head, 8; horizon's seq, 8, and milliseconds, 8; digest, 16; live, 8; tombstones, 8; open conflicts, 8, and their bytes, 8; untold, 8; bytes of entries and conflict rows, 8, and of versions, 8 |
 pub(super) const STATES: Table = TableDefinition::new("states");
 
 /// The epochs in which each dictionary was written. Written once an epoch: of the last one the end is the head in
@@ -59,7 +59,7 @@ pub(super) const WRITES: Table = TableDefinition::new("writes");
 ///
 /// | key | value |
 /// | --- | --- |
-/// | number, 4; key | stamp, 16; seq, 8; index, 2; author, 8; epochs, 1; versions, 1; (epoch, 8; end, 8) each; value, nothing in a tombstone |
+/// | number, 4; key | stamp, 16; seq, 8; index, 2; author, 8; epochs, 1; (epoch, 8; end, 8) each; value, nothing in a tombstone |
 ///
 /// The epochs are the branch of a recovered entry; others have none.
 pub(super) const ENTRIES: Table = TableDefinition::new("entries");
@@ -72,12 +72,19 @@ pub(super) const ENTRIES: Table = TableDefinition::new("entries");
 /// | | 1 byte: 1; name of the conflict row: key; 1 byte: 0; stamp of the loser, 16 |
 pub(super) const BY_SEQ: Table = TableDefinition::new("by_seq");
 
-/// Values that an entry had once, or lost in a conflict.
+/// Values that an entry had once, or that lost in a conflict, in the order in which they became so.
 ///
 /// | key | value |
 /// | --- | --- |
-/// | number, 4; key; 1 byte: 0, which no key contains; stamp, 16 | author, 8; value, nothing in a remove |
+/// | number, 4; seq that made it a version, 8; key; 1 byte: 0, which no key contains; stamp, 16 | seq that accepted the write, 8; reason, 1: 0 replaced, 1 lost, 2 archived; author, 8; value, nothing in a remove |
 pub(super) const VERSIONS: Table = TableDefinition::new("versions");
+
+/// Which versions each key has.
+///
+/// | key | value |
+/// | --- | --- |
+/// | number, 4; key | seq from which on they are complete, 8; (seq that made it a version, 8; stamp, 16) each, oldest first, at most 100 |
+pub(super) const HISTORIES: Table = TableDefinition::new("histories");
 
 /// Conflict rows, in the order of their names.
 ///
@@ -123,12 +130,12 @@ impl Number {
 
     /// The key of a conflict row.
     pub(super) fn conflict(self, id: &ConflictId) -> Vec<u8> {
-        self.version(&id.key, id.loser)
+        [&self.key(), id.key.as_str().as_bytes(), &[0], &id.loser.to_bytes()].concat()
     }
 
     /// The key of a version.
-    pub(super) fn version(self, key: &Key, stamp: Stamp) -> Vec<u8> {
-        [&self.key(), key.as_str().as_bytes(), &[0], &stamp.to_bytes()].concat()
+    pub(super) fn version(self, VersionId { since, key, stamp }: &VersionId) -> Vec<u8> {
+        [&self.key(), &since.0.to_be_bytes()[..], key.as_str().as_bytes(), &[0], &stamp.to_bytes()].concat()
     }
 }
 
@@ -138,7 +145,16 @@ fn array<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
 
 /// The key of an entry from the row's key.
 pub(super) fn decode_entry_key(key: &[u8]) -> Result<Key, Corrupt> {
-    let mut fields = Fields::new("entries", key);
+    decode_key("entries", key)
+}
+
+/// The key of an entry from the key of its row in [`HISTORIES`].
+pub(super) fn decode_history_key(key: &[u8]) -> Result<Key, Corrupt> {
+    decode_key("histories", key)
+}
+
+fn decode_key(table: &'static str, key: &[u8]) -> Result<Key, Corrupt> {
+    let mut fields = Fields::new(table, key);
     fields.u32()?;
     fields.rest_key()
 }
@@ -159,8 +175,9 @@ pub(super) fn decode_dictionary_name(key: &[u8]) -> Result<DictionaryName, Corru
     name.ok_or(Corrupt { table: "dictionaries" })
 }
 
-pub(super) fn encode_counters(counters: &Counters) -> [u8; 88] {
-    let Counters { head, horizon, digest, live, tombstones, conflicts, conflict_bytes, untold, bytes } = counters;
+pub(super) fn encode_counters(counters: &Counters) -> [u8; 96] {
+    let Counters { head, horizon, digest, live, tombstones, conflicts, conflict_bytes, untold, bytes, version_bytes } =
+        counters;
     array(&[
         &head.0.to_be_bytes(),
         &horizon.seq.0.to_be_bytes(),
@@ -172,6 +189,7 @@ pub(super) fn encode_counters(counters: &Counters) -> [u8; 88] {
         &conflict_bytes.to_be_bytes(),
         &untold.to_be_bytes(),
         &bytes.to_be_bytes(),
+        &version_bytes.to_be_bytes(),
     ])
 }
 
@@ -187,6 +205,7 @@ pub(super) fn decode_counters(bytes: &[u8]) -> Result<Counters, Corrupt> {
         conflict_bytes: fields.u64()?,
         untold: fields.u64()?,
         bytes: fields.u64()?,
+        version_bytes: fields.u64()?,
     };
     fields.end(counters)
 }
@@ -236,14 +255,14 @@ pub(super) fn decode_u64(bytes: &[u8]) -> Result<u64, Corrupt> {
 }
 
 pub(super) fn encode_row(row: &Row) -> Vec<u8> {
-    let Row { entry, index, recovered, versions } = row;
+    let Row { entry, index, recovered } = row;
     let epochs = recovered.as_ref().map_or(&[][..], Branch::epochs);
     [
         &entry.stamp.to_bytes()[..],
         &entry.seq.0.to_be_bytes(),
         &index.to_be_bytes(),
         &entry.author.0.to_be_bytes(),
-        &[epochs.len() as u8, *versions],
+        &[epochs.len() as u8],
         &encode_past(epochs),
         text(entry.value.as_ref()).as_bytes(),
     ]
@@ -254,12 +273,12 @@ pub(super) fn decode_row(bytes: &[u8]) -> Result<Row, Corrupt> {
     let mut fields = Fields::new("entries", bytes);
     let (stamp, seq, index) = (fields.stamp()?, Seq(fields.u64()?), fields.u16()?);
     let author = AuthorId(fields.u64()?);
-    let (epochs, versions) = (fields.u8()?, fields.u8()?);
+    let epochs = fields.u8()?;
     let epochs = (0..epochs).map(|_| fields.past_epoch()).collect::<Result<Vec<_>, _>>()?;
     let recovered =
         if epochs.is_empty() { None } else { Some(Branch::new(epochs).ok_or(Corrupt { table: "entries" })?) };
     let entry = Entry { value: fields.rest_value()?, stamp, seq, author };
-    Ok(Row { entry, index, recovered, versions })
+    Ok(Row { entry, index, recovered })
 }
 
 /// What a row of [`BY_SEQ`] names.
@@ -286,8 +305,54 @@ pub(super) fn decode_changed(bytes: &[u8]) -> Result<Changed, Corrupt> {
     }
 }
 
-pub(super) fn encode_version(version: &Side) -> Vec<u8> {
-    [&version.author.0.to_be_bytes(), text(version.value.as_ref()).as_bytes()].concat()
+pub(super) fn encode_version(version: &Version) -> Vec<u8> {
+    let Version { accepted, reason, author, value } = version;
+    let reason = match reason {
+        Reason::Replaced => 0,
+        Reason::Lost => 1,
+        Reason::Archived => 2,
+    };
+    let (accepted, author) = (accepted.0.to_be_bytes(), author.0.to_be_bytes());
+    [&accepted[..], &[reason], &author, text(value.as_ref()).as_bytes()].concat()
+}
+
+pub(super) fn decode_version(bytes: &[u8]) -> Result<Version, Corrupt> {
+    let mut fields = Fields::new("versions", bytes);
+    let accepted = Seq(fields.u64()?);
+    let reason = match fields.u8()? {
+        0 => Reason::Replaced,
+        1 => Reason::Lost,
+        2 => Reason::Archived,
+        _ => return Err(fields.corrupt()),
+    };
+    Ok(Version { accepted, reason, author: AuthorId(fields.u64()?), value: fields.rest_value()? })
+}
+
+/// The name in the key of a row of [`VERSIONS`].
+pub(super) fn decode_version_key(key: &[u8]) -> Result<VersionId, Corrupt> {
+    let mut fields = Fields::new("versions", key);
+    fields.u32()?;
+    let since = Seq(fields.u64()?);
+    let ConflictId { key, loser } = fields.conflict_id()?;
+    Ok(VersionId { since, key, stamp: loser })
+}
+
+pub(super) fn encode_history(History { complete_from, versions }: &History) -> Vec<u8> {
+    let mut bytes = complete_from.0.to_be_bytes().to_vec();
+    for (since, stamp) in versions {
+        bytes.extend(since.0.to_be_bytes());
+        bytes.extend(stamp.to_bytes());
+    }
+    bytes
+}
+
+pub(super) fn decode_history(bytes: &[u8]) -> Result<History, Corrupt> {
+    let mut fields = Fields::new("histories", bytes);
+    let mut history = History { complete_from: Seq(fields.u64()?), versions: Vec::with_capacity(bytes.len() / 24) };
+    while !fields.is_empty() {
+        history.versions.push((Seq(fields.u64()?), fields.stamp()?));
+    }
+    Ok(history)
 }
 
 pub(super) fn encode_conflict(row: &ConflictRow) -> Vec<u8> {

@@ -16,15 +16,10 @@ fn rows_round_trip_and_a_cut_row_is_refused() {
     for value in [Some(r#"{"a":[1,2]}"#), None] {
         let Side { value, stamp, author } = side(value);
         let entry = Entry { value, stamp, seq: Seq(5), author };
-        let row = Row {
-            entry,
-            index: 3,
-            recovered: Branch::new(vec![PastEpoch { epoch: Epoch(6), end: Seq(7) }]),
-            versions: 100,
-        };
+        let row = Row { entry, index: 3, recovered: Branch::new(vec![PastEpoch { epoch: Epoch(6), end: Seq(7) }]) };
         let bytes = encode_row(&row);
         assert_eq!(decode_row(&bytes), Ok(row));
-        for length in 0..52 {
+        for length in 0..51 {
             assert_eq!(decode_row(&bytes[..length]), Err(Corrupt { table: "entries" }));
         }
     }
@@ -56,6 +51,7 @@ fn rows_round_trip_and_a_cut_row_is_refused() {
         conflict_bytes: 6,
         untold: 7,
         bytes: 8,
+        version_bytes: 9,
     };
     assert_eq!(decode_counters(&encode_counters(&counters)), Ok(counters));
     let writes = [PastEpoch { epoch: Epoch(1), end: Seq(2) }, PastEpoch { epoch: Epoch(3), end: Seq(4) }];
@@ -69,12 +65,29 @@ fn bytes_of_an_entry() {
     let number = Number(1);
     assert_eq!(number.entry("k"), [0, 0, 0, 1, b'k']);
     assert_eq!(number.place(Place { seq: Seq(2), index: 3 }), [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 3]);
-    let version = number.version(&Key::parse("k").unwrap(), stamp(1));
-    assert_eq!(version[..6], [0, 0, 0, 1, b'k', 0]);
-    assert_eq!(version[6..], stamp(1).to_bytes());
+    let id = VersionId { since: Seq(2), key: Key::parse("k").unwrap(), stamp: stamp(1) };
+    let name = number.version(&id);
+    assert_eq!(name[..14], [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, b'k', 0]);
+    assert_eq!(name[14..], stamp(1).to_bytes());
+    assert_eq!(decode_version_key(&name), Ok(id));
     let Side { value, stamp, author } = side(Some("1"));
     let entry = Entry { value, stamp, seq: Seq(5), author };
-    let bytes = encode_row(&Row { entry, index: 3, recovered: None, versions: 2 });
+    let bytes = encode_row(&Row { entry, index: 3, recovered: None });
     assert_eq!(bytes[..16], [0, 0, 0, 0, 0, 7, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8]);
-    assert_eq!(bytes[16..], [0, 0, 0, 0, 0, 0, 0, 5, 0, 3, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, b'1']);
+    assert_eq!(bytes[16..], [0, 0, 0, 0, 0, 0, 0, 5, 0, 3, 0, 0, 0, 0, 0, 0, 0, 9, 0, b'1']);
+}
+
+#[test]
+fn versions_and_histories_survive() {
+    for (reason, value) in [(Reason::Replaced, Some("1")), (Reason::Lost, None), (Reason::Archived, Some("\"\""))] {
+        let Side { value, author, .. } = side(value);
+        let version = Version { accepted: Seq(7), reason, author, value };
+        let bytes = encode_version(&version);
+        assert_eq!(decode_version(&bytes).as_ref(), Ok(&version));
+        assert_eq!(decode_version(&bytes[..16]), Err(Corrupt { table: "versions" }));
+    }
+    let history = History { complete_from: Seq(3), versions: vec![(Seq(4), stamp(1)), (Seq(5), stamp(0))] };
+    let bytes = encode_history(&history);
+    assert_eq!((bytes.len(), decode_history(&bytes)), (8 + 2 * 24, Ok(history)));
+    assert_eq!(decode_history(&bytes[..40]), Err(Corrupt { table: "histories" }));
 }
