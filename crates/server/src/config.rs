@@ -19,8 +19,10 @@ pub struct Config {
     pub connections_of_address_max: usize,
     /// What a dictionary may hold.
     pub limits: Limits,
-    /// Writes are refused while the disk has fewer free bytes than this.
+    /// While the disk has fewer free bytes than this, nothing is added.
     pub disk_reserve_bytes: u64,
+    /// While it has fewer than this, nothing is removed or resolved either.
+    pub disk_last_reserve_bytes: u64,
     /// Commits and presences of a dictionary that are kept for those who read slowly; who is further behind reads again from
     /// the store.
     pub feed_events: usize,
@@ -44,6 +46,8 @@ pub struct Timeouts {
     pub linger: Duration,
     /// When the server stops, clients are asked to stay away for this long.
     pub retry_after: Duration,
+    /// A server that started on a full disk looks this often whether there is room.
+    pub room: Duration,
     /// How long connections and requests under way may take to end when the server stops.
     pub stop: Duration,
 }
@@ -58,6 +62,7 @@ impl Config {
             connections_of_address_max: limits::CONNECTIONS_OF_ADDRESS_MAX,
             limits: Limits::default(),
             disk_reserve_bytes: limits::DISK_RESERVE_BYTES,
+            disk_last_reserve_bytes: limits::DISK_LAST_RESERVE_BYTES,
             feed_events: limits::FEED_EVENTS,
             timeouts: Timeouts::default(),
         }
@@ -73,6 +78,7 @@ impl Default for Timeouts {
             keepalive: limits::KEEPALIVE,
             linger: limits::LINGER,
             retry_after: limits::RETRY_AFTER,
+            room: limits::ROOM,
             stop: limits::STOP,
         }
     }

@@ -49,12 +49,19 @@ pub(crate) const KEPT_SNAPSHOTS_BYTES_MAX: u64 = 256 * 1024 * 1024;
 pub(crate) const SNAPSHOTS_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// Snapshots that are compressed at a time: an encoder takes up to 4 MiB while the other end reads. Further ones are sent as they are.
 pub(crate) const PACKED_SNAPSHOTS_MAX: usize = 32;
+/// A snapshot for which the disk has no room is held in memory if it is no larger than this: most dictionaries' are.
+pub(crate) const SMALL_SNAPSHOT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Of these, so many at a time: 32 MiB.
+pub(crate) const HELD_SNAPSHOTS_MAX: usize = 8;
 /// A snapshot that is so many pages of changes behind is made again: 2 MiB, which a client reads before it is up to date.
 pub(crate) const SNAPSHOT_PAGES_MAX: u32 = 32;
 
 /// The default of [`Config::disk_reserve_bytes`](crate::Config::disk_reserve_bytes): room for redb to grow a file, and for
 /// an operator to do something about it.
 pub(crate) const DISK_RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+/// The default of [`Config::disk_last_reserve_bytes`](crate::Config::disk_last_reserve_bytes): some transactions of removes, each of which
+/// writes versions of what it removes, and pages of redb.
+pub(crate) const DISK_LAST_RESERVE_BYTES: u64 = 16 * 1024 * 1024;
 /// The default of [`Config::feed_events`](crate::Config::feed_events): a few seconds of a busy dictionary.
 pub(crate) const FEED_EVENTS: usize = 256;
 /// What the commits and presences of all dictionaries take that are kept for those who read slowly. Who missed one reads again from
@@ -73,6 +80,8 @@ pub(crate) const KEEPALIVE: Duration = Duration::from_secs(5);
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 /// The default of [`Timeouts::retry_after`](crate::Timeouts::retry_after): about what a restart takes.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The default of [`Timeouts::room`](crate::Timeouts::room): somebody has to make room.
+pub(crate) const ROOM: Duration = Duration::from_secs(10);
 /// The default of [`Timeouts::stop`](crate::Timeouts::stop). Whoever supervises the server kills it soon after: systemd in
 /// 90 s, Kubernetes in 30 s.
 pub(crate) const STOP: Duration = Duration::from_secs(10);

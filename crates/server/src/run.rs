@@ -1,14 +1,20 @@
 //! The life of a server: it opens the store, serves until it is told to stop or cannot write any more, and ends in order.
 
-use std::{future::Future, io, pin::pin};
+use std::{future::Future, io, pin::pin, sync::Arc};
 
 use keybook_core::Epoch;
-use keybook_store::{OpenError, Store, StoreError};
-use tokio::{net::TcpListener, task::spawn_blocking, time::timeout};
+use keybook_store::{Folder, OpenError, Store, StoreError};
+use tokio::{
+    net::TcpListener,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
 use tracing::{info, warn};
 
 use crate::{
-    Config, Pages, http,
+    Config, Pages,
+    disk::{Disk, Room},
+    http,
     shared::{Shared, Stop},
 };
 
@@ -26,13 +32,77 @@ pub async fn run(
     pages: Pages,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
-    let store = Store::open(&config.data, random(), Epoch(random()))?;
-    serve(listener, config, pages, store, shutdown).await
+    let folder = Folder::take(&config.data)?;
+    let open = || folder.open(random(), Epoch(random()));
+    run_with(listener, config, pages, open, || folder.open_to_read(), shutdown).await
+}
+
+/// Opens the store and serves it. As long as it cannot be opened for want of room, it is read, and tried again.
+pub(crate) async fn run_with(
+    listener: TcpListener,
+    config: Config,
+    pages: Pages,
+    mut open: impl FnMut() -> Result<Store, OpenError>,
+    mut open_to_read: impl FnMut() -> Result<Store, OpenError>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let (listener, mut shutdown) = (Arc::new(listener), pin!(shutdown));
+    loop {
+        let error = match open() {
+            Ok(store) => return serve(listener, config, pages, store, shutdown).await,
+            Err(error) => error,
+        };
+        if !error.is_no_room() {
+            return Err(error.into());
+        }
+        let Ok(store) = open_to_read() else { return Err(error.into()) };
+        warn!("{error}: the dictionaries are only read until there is room");
+        if serve_to_read(listener.clone(), config.clone(), pages, store, &mut shutdown).await? == Until::Shutdown {
+            return Ok(());
+        }
+    }
+}
+
+/// Why a server that only reads has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    Room,
+    Shutdown,
+}
+
+/// Serves what can be read until there is room. Opening a store for writing writes its new epoch, and nobody may be told of an epoch
+/// that the file does not know. So the last one goes on, in which nothing more is written.
+async fn serve_to_read(
+    listener: Arc<TcpListener>,
+    config: Config,
+    pages: Pages,
+    store: Store,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Until, RunError> {
+    let (disk, every) = (Disk::new(&config), config.timeouts.room);
+    let full = Config { disk_reserve_bytes: u64::MAX, disk_last_reserve_bytes: u64::MAX, ..config };
+    let room = async {
+        loop {
+            sleep(every).await;
+            if disk.room() != Room::Nothing {
+                return;
+            }
+        }
+    };
+    let mut until = Until::Shutdown;
+    let ended = async {
+        tokio::select! {
+            () = shutdown => {}
+            () = room => until = Until::Room,
+        }
+    };
+    serve(listener, full, pages, store, ended).await?;
+    Ok(until)
 }
 
 /// Serves what is in an open store.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     config: Config,
     pages: Pages,
     store: Store,

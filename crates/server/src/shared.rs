@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::{
     Config, Reader, RunError,
     damage::Damage,
+    disk::Disk,
     feeds::{ConnectionNumber, Feeds},
     http::snapshots::Snapshots,
     writer::{Writer, WriterThread},
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) reader: Reader,
     pub(crate) damage: Arc<Damage>,
+    pub(crate) disk: Disk,
     pub(crate) feeds: Arc<Feeds>,
     pub(crate) writer: Writer,
     pub(crate) snapshots: Arc<Snapshots>,
@@ -42,14 +44,14 @@ pub(crate) struct Shared {
 impl Shared {
     /// Starts the writer.
     pub(crate) fn new(config: Config, store: Store) -> Result<(Arc<Self>, WriterThread), RunError> {
-        let (store, damage) = (Arc::new(store), Arc::<Damage>::default());
+        let (store, damage, disk) = (Arc::new(store), Arc::<Damage>::default(), Disk::new(&config));
         let reader = Reader::with(store.clone(), damage.clone());
         let feeds = Arc::new(Feeds::new(config.feed_events));
-        let (writer, thread) =
-            Writer::start(store, damage.clone(), feeds.clone(), config.limits, config.disk_reserve_bytes)
-                .map_err(RunError::Thread)?;
+        let (writer, thread) = Writer::start(store, damage.clone(), feeds.clone(), config.limits, disk.clone())
+            .map_err(RunError::Thread)?;
         let (snapshots, stop) = (Arc::default(), watch::Sender::new(Stop::No));
-        let shared = Self { config, reader, damage, feeds, writer, snapshots, stop, connections: AtomicU64::new(0) };
+        let shared =
+            Self { config, reader, damage, disk, feeds, writer, snapshots, stop, connections: AtomicU64::new(0) };
         Ok((Arc::new(shared), thread))
     }
 

@@ -1,6 +1,14 @@
 //! The server over a socket, when what is behind it is slow or breaks. The rest is in tests/, where a server is a server.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::{SinkExt, StreamExt};
 use keybook_core::{
@@ -9,8 +17,9 @@ use keybook_core::{
     paths,
     wire::{AckCode, ByeCode, ClientFrame, Condition, Exception, Op, SUBPROTOCOL, ServerFrame},
 };
-use keybook_store::{Engine, Store, testing::faulty};
+use keybook_store::{Engine, Folder, OpenError, Store, testing::faulty};
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::oneshot,
     task::JoinHandle,
@@ -21,7 +30,10 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest},
 };
 
-use crate::{Config, Pages, RunError, run::serve};
+use crate::{
+    Config, Pages, RunError,
+    run::{run_with, serve},
+};
 
 /// A server over a store, which runs until the second is sent or dropped, and a client that has said Hello.
 async fn start(config: Config, store: Store) -> (Socket, oneshot::Sender<()>, JoinHandle<Result<(), RunError>>) {
@@ -32,15 +44,21 @@ async fn start(config: Config, store: Store) -> (Socket, oneshot::Sender<()>, Jo
         // Sent or dropped, the test is over.
         let _ = stopped.await;
     };
-    let running = tokio::spawn(serve(listener, config, Pages::NONE, store, shutdown));
+    let running = tokio::spawn(serve(listener.into(), config, Pages::NONE, store, shutdown));
+    let mut socket = connect(address).await;
+    assert!(matches!(socket.receive().await, ServerFrame::Welcome { .. }));
+    (socket, stop, running)
+}
+
+/// A client that has said Hello.
+async fn connect(address: SocketAddr) -> Socket {
     let mut request = format!("ws://{address}{}", paths::socket("main")).into_client_request().unwrap();
     request.headers_mut().insert("sec-websocket-protocol", SUBPROTOCOL.parse().unwrap());
     let stream = TcpStream::connect(address).await.unwrap();
     let mut socket = Socket(client_async(request, stream).await.unwrap().0);
     let author = Author { id: AuthorId(1), name: AuthorName::new("Ada") };
     socket.send(&ClientFrame::hello(ReplicaId(1), author)).await;
-    assert!(matches!(socket.receive().await, ServerFrame::Welcome { .. }));
-    (socket, stop, running)
+    socket
 }
 
 struct Socket(WebSocketStream<TcpStream>);
@@ -164,4 +182,75 @@ async fn a_server_whose_disk_fails_says_bye_and_ends() {
     drop(socket);
     let error = running.await.unwrap().unwrap_err();
     assert!(matches!(error, RunError::Writer(_)), "{error}");
+}
+
+/// The answer to a GET.
+async fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    timeout(Duration::from_secs(30), stream.read_to_end(&mut answer)).await.expect("an answer in time").unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// With no room on its disk the server did not start, not even to be read.
+#[tokio::test]
+async fn a_server_that_starts_on_a_full_disk_is_read_until_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::new(folder.path());
+    config.timeouts.room = Duration::from_millis(20);
+    (config.disk_reserve_bytes, config.disk_last_reserve_bytes) = (0, 0);
+    let store = Store::open(folder.path(), 1, Epoch(1)).unwrap();
+    let (mut socket, stop, running) = start(config.clone(), store).await;
+    socket.push(1).await;
+    while !matches!(socket.receive().await, ServerFrame::Ack { batch: 1, .. }) {}
+    drop((socket, stop));
+    running.await.unwrap().unwrap();
+
+    let file = folder.path().join("keybook.redb");
+    let before = std::fs::read(&file).unwrap();
+    let (folder, has_room) = (Folder::take(folder.path()).unwrap(), Arc::<AtomicBool>::default());
+    let (to_read, path, room) = (folder.clone(), file.clone(), has_room.clone());
+    let open = move || match room.load(Ordering::SeqCst) {
+        true => folder.open(1, Epoch(2)),
+        false => Err(OpenError::System { path: path.clone(), error: io::ErrorKind::StorageFull.into() }),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let shutdown = async move {
+        // Sent or dropped, the test is over.
+        let _ = stopped.await;
+    };
+    let running = tokio::spawn(run_with(listener, config, Pages::NONE, open, move || to_read.open_to_read(), shutdown));
+
+    let ready = get(address, "/readyz").await;
+    assert!(ready.starts_with("HTTP/1.0 200") && ready.contains("degraded"), "{ready}");
+    assert!(get(address, "/healthz").await.contains("the disk is full: nothing can be edited"));
+    let snapshot = get(address, &paths::snapshot("main")).await;
+    assert!(snapshot.starts_with("HTTP/1.0 200"), "{snapshot}");
+    let mut socket = connect(address).await;
+    let frame = socket.receive().await;
+    assert!(matches!(frame, ServerFrame::Welcome { epoch: Epoch(1), head: Seq(1), .. }), "the last epoch: {frame:?}");
+    socket.push(2).await;
+    match socket.receive().await {
+        ServerFrame::Ack { batch: 2, exceptions, .. } => assert_eq!(exceptions[0].code, AckCode::Busy),
+        frame => panic!("no Ack: {frame:?}"),
+    }
+    assert!(std::fs::read(&file).unwrap() == before, "the file is as it was");
+
+    has_room.store(true, Ordering::SeqCst);
+    let mut socket = loop {
+        let mut socket = connect(address).await;
+        match socket.receive().await {
+            ServerFrame::Welcome { epoch: Epoch(2), .. } => break socket,
+            frame => assert!(matches!(frame, ServerFrame::Welcome { .. } | ServerFrame::Bye { .. }), "{frame:?}"),
+        }
+    };
+    socket.push(2).await;
+    while !matches!(socket.receive().await, ServerFrame::Ack { batch: 2, .. }) {}
+    assert!(get(address, "/healthz").await.starts_with("HTTP/1.0 200"));
+    drop((socket, stop));
+    running.await.unwrap().unwrap();
 }

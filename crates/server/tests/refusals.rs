@@ -166,6 +166,13 @@ async fn writes_are_refused_while_the_disk_is_full() {
     let found: Vec<_> = exceptions.iter().map(|exception| (exception.index, exception.code, exception.data)).collect();
     assert_eq!(found, [(0, AckCode::Busy, 10_000), (1, AckCode::Busy, 10_000)]);
     assert_eq!(server.join("main").await.welcome.unwrap().head, Seq(0));
+    // A watcher is told, and a balancer sends clients on: what is there can be read.
+    let (ready, healthy) = (server.http("GET /readyz HTTP/1.1").await, server.http("GET /healthz HTTP/1.1").await);
+    assert!(
+        ready.starts_with("HTTP/1.1 200") && ready.contains("degraded\nthe disk is nearly full: nothing can be added"),
+        "{ready}"
+    );
+    assert!(healthy.starts_with("HTTP/1.1 503") && healthy.contains("nothing can be added"), "{healthy}");
 }
 
 /// A browser tells a page nothing of an upgrade that is refused, so a page of another version could not say why it stays offline.

@@ -47,7 +47,8 @@ impl Health {
             return Self::Stops;
         }
         let damaged = server.damage.found();
-        let troubles: Vec<String> = damaged.iter().map(|(name, found)| format!("dictionary {name}: {found}")).collect();
+        let damaged = damaged.iter().map(|(name, found)| format!("dictionary {name}: {found}"));
+        let troubles: Vec<String> = damaged.chain(server.disk.trouble()).collect();
         if troubles.is_empty() { Self::Good } else { Self::Degraded(troubles) }
     }
 

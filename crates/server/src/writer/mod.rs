@@ -29,7 +29,7 @@ use std::{
 use keybook_core::{
     DictionaryName,
     limits::{COMMIT_BYTES_MAX, Limits},
-    server::{Actor, Broadcast, Command, Commit, Context, Hub, Now, Receipt, Record},
+    server::{Actor, Broadcast, Command, Commit, Context, Hub, Now, Outcome, Receipt, Record},
     wire::AckCode,
 };
 use keybook_store::{Engine, Store, StoreError, Tables, Transaction};
@@ -40,7 +40,7 @@ use self::queue::Queue;
 use crate::{
     clock::now,
     damage::Damage,
-    disk,
+    disk::{Disk, Room},
     feeds::{Event, Feeds},
     limits::{DISK_RETRY_MS, EXPIRY_MS, IDLE_HUBS_MAX, TRANSACTION_OPS_MAX},
 };
@@ -56,13 +56,34 @@ pub(crate) struct Write {
     pub(crate) reply: Reply,
     /// What became of the parts that are on the disk.
     done: Receipt,
+    /// The operations for which there was no room, by their positions in the whole.
+    left_out: Vec<usize>,
     /// What it takes of its connection's room until it has been applied.
     _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Write {
     pub(crate) fn new(dictionary: DictionaryName, actor: Actor, command: Command, reply: Reply) -> Self {
-        Self { dictionary, actor, command, reply, done: Receipt::default(), _room: None }
+        Self { dictionary, actor, command, reply, done: Receipt::default(), left_out: Vec::new(), _room: None }
+    }
+}
+
+impl Write {
+    /// Leaves out that for which there is no room. Returns whether anything is left.
+    fn fit(&mut self, room: Room) -> bool {
+        match (&mut self.command, room) {
+            (_, Room::Everything) | (Command::Resolve { .. } | Command::Expire, Room::Removes) => true,
+            (Command::Push { ops }, Room::Removes) => {
+                // Where any was left out before, all of them were.
+                let first = self.done.outcomes.len();
+                self.left_out.extend((0..ops.len()).filter(|&at| ops[at].value.is_some()).map(|at| first + at));
+                ops.retain(|op| op.value.is_none());
+                !ops.is_empty()
+            }
+            // All of it or nothing.
+            (Command::Group { ops, .. }, Room::Removes) => ops.iter().all(|op| op.value.is_none()),
+            (Command::Recover { .. }, Room::Removes) | (_, Room::Nothing) => false,
+        }
     }
 }
 
@@ -111,21 +132,12 @@ impl Writer {
         damage: Arc<Damage>,
         feeds: Arc<Feeds>,
         limits: Limits,
-        disk_reserve_bytes: u64,
+        disk: Disk,
     ) -> io::Result<(Self, WriterThread)> {
         let queue = Arc::new(Queue::default());
         let (health, watched) = watch::channel(Health::Working);
         let hubs = HashMap::new();
-        let worker = Worker {
-            store,
-            damage,
-            feeds,
-            limits,
-            disk_reserve_bytes,
-            is_disk_full: false,
-            queue: queue.clone(),
-            hubs,
-        };
+        let worker = Worker { store, damage, feeds, limits, disk, room: Room::Everything, queue: queue.clone(), hubs };
         let waiting = queue.clone();
         let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || {
             // Dropped without a word by a panic, which counts as failed.
@@ -181,9 +193,9 @@ struct Worker {
     damage: Arc<Damage>,
     feeds: Arc<Feeds>,
     limits: Limits,
-    disk_reserve_bytes: u64,
-    /// Said in the log once, not with each refusal.
-    is_disk_full: bool,
+    disk: Disk,
+    /// What there is room for in this transaction. It is said in the log when it changes, not with each refusal.
+    room: Room,
     queue: Arc<Queue>,
     /// The dictionaries that are being written.
     hubs: HashMap<DictionaryName, OpenHub>,
@@ -245,11 +257,8 @@ impl Worker {
 
     /// One transaction, which begins with this write.
     fn write(&mut self, first: Write) -> Result<(), StoreError> {
-        if self.check_disk() {
-            turn_away(first);
-            return Ok(());
-        }
-        let mut turns: Vec<_> = self.sound(first).map(Turn::new).into_iter().collect();
+        self.look_at_disk();
+        let mut turns: Vec<_> = self.admit(first).map(Turn::new).into_iter().collect();
         if turns.is_empty() {
             return Ok(());
         }
@@ -297,7 +306,7 @@ impl Worker {
                     concerned.push(dictionary);
                 }
                 let has_room = ops < TRANSACTION_OPS_MAX && bytes < COMMIT_BYTES_MAX;
-                let Some(next) = has_room.then(|| self.take_sound()).flatten() else { break };
+                let Some(next) = has_room.then(|| self.take_admitted()).flatten() else { break };
                 turns.push(Turn::new(next));
             }
             for dictionary in concerned {
@@ -346,21 +355,22 @@ impl Worker {
         let applied = receipt.outcomes.len();
         write.done.extend(receipt);
         if applied == write.command.operations() {
-            answer(&write.reply, write.done);
+            answer(write);
         } else {
             write.command.skip(applied);
             self.queue.put_back(write);
         }
     }
 
-    /// The next write that waits, of a dictionary that is not known to be damaged.
-    fn take_sound(&self) -> Option<Write> {
-        std::iter::from_fn(|| self.queue.try_take()).find_map(|write| self.sound(write))
+    /// The next write that waits and can be applied.
+    fn take_admitted(&self) -> Option<Write> {
+        std::iter::from_fn(|| self.queue.try_take()).find_map(|write| self.admit(write))
     }
 
-    /// Turns a write to a damaged dictionary away: its client keeps it, and is told why by Bye.
-    fn sound(&self, write: Write) -> Option<Write> {
-        if self.damage.check(&write.dictionary).is_ok() {
+    /// What of a write can be applied. If that is nothing, it is turned away: its client keeps it, and where the dictionary is damaged
+    /// is told so by Bye.
+    fn admit(&self, mut write: Write) -> Option<Write> {
+        if self.damage.check(&write.dictionary).is_ok() && write.fit(self.room) {
             return Some(write);
         }
         turn_away(write);
@@ -377,24 +387,15 @@ impl Worker {
         }
     }
 
-    /// Whether the disk has less room than is kept in reserve.
-    fn check_disk(&mut self) -> bool {
-        let is_full = match disk::free_bytes(self.store.path()) {
-            Ok(free) => free < self.disk_reserve_bytes,
-            Err(error) => {
-                // The commit will tell.
-                warn!("cannot find out how much room the disk has: {error}");
-                false
-            }
-        };
-        if is_full != std::mem::replace(&mut self.is_disk_full, is_full) {
-            let reserve = self.disk_reserve_bytes;
-            match is_full {
-                true => warn!("writes are refused: the disk has less than the reserve of {reserve} bytes left"),
-                false => info!("writes are taken again: the disk has more than the reserve of {reserve} bytes left"),
+    /// What the disk has room for now.
+    fn look_at_disk(&mut self) {
+        let room = self.disk.room();
+        if room != std::mem::replace(&mut self.room, room) {
+            match room.trouble() {
+                Some(trouble) => warn!("{trouble}"),
+                None => info!("the disk has room again: everything can be edited"),
             }
         }
-        is_full
     }
 }
 
@@ -414,11 +415,15 @@ fn open<'a>(
 /// Answers a write with Busy, or what is left of it.
 fn turn_away(mut write: Write) {
     write.done.extend(Receipt::turned_away(&write.command, AckCode::Busy, DISK_RETRY_MS));
-    answer(&write.reply, write.done);
+    answer(write);
 }
 
-fn answer(Reply { batch, to }: &Reply, receipt: Receipt) {
-    match to.try_send(Answer { batch: *batch, receipt }) {
+fn answer(Write { reply: Reply { batch, to }, mut done, left_out, .. }: Write) {
+    // By rising positions, so that each is right when its turn comes.
+    for at in left_out {
+        done.outcomes.insert(at, Outcome::Excepted { code: AckCode::Busy, data: DISK_RETRY_MS });
+    }
+    match to.try_send(Answer { batch, receipt: done }) {
         // Closed: who asked has gone, and will find out when it is back.
         Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
         Err(mpsc::error::TrySendError::Full(answer)) => {

@@ -3,24 +3,31 @@
 use std::sync::atomic::Ordering;
 
 use keybook_core::{
-    Author, AuthorId, AuthorName, Epoch, HybridTime, ReplicaId, Seq, Stamp,
-    server::Outcome,
+    Author, AuthorId, AuthorName, ConflictId, Epoch, HybridTime, Key, ReplicaId, Resolution, Seq, Stamp,
     wire::{Op, Role},
 };
 use keybook_store::testing::faulty;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::feeds::News;
+use crate::{Config, feeds::News};
 
 fn name(name: &str) -> DictionaryName {
     DictionaryName::parse(name).unwrap()
 }
 
+/// Of a disk that is never full.
+fn endless() -> Config {
+    let mut config = Config::new(std::env::temp_dir());
+    (config.disk_reserve_bytes, config.disk_last_reserve_bytes) = (0, 0);
+    config
+}
+
 /// A worker that takes its turns when a test says so.
 pub(super) fn worker(store: Arc<Store>, feeds: Arc<Feeds>) -> Worker {
     let (damage, limits, queue, hubs) = (Arc::default(), Limits::default(), Arc::default(), HashMap::new());
-    Worker { store, damage, feeds, limits, disk_reserve_bytes: 0, is_disk_full: false, queue, hubs }
+    let (disk, room) = (Disk::new(&endless()), Room::Everything);
+    Worker { store, damage, feeds, limits, disk, room, queue, hubs }
 }
 
 /// One transaction.
@@ -211,12 +218,60 @@ fn a_damaged_dictionary_is_turned_away_and_the_others_are_written() {
     assert_eq!(answers.try_recv().unwrap().receipt.outcomes, [busy], "and from then on at once");
 }
 
+/// On a full disk nothing could be removed, which is what people do then. And a Resolve was dropped without a word, and stayed on its way
+/// until its client came back.
+#[test]
+fn on_a_full_disk_removes_go_on_for_a_while() {
+    let mut worker = worker(Arc::new(faulty::store().0), Arc::new(Feeds::new(16)));
+    let (answers_to, mut answers) = mpsc::channel(16);
+    let mut ask = |worker: &mut Worker, command| {
+        let Write { dictionary, actor, reply, .. } = write("main", 1, Vec::new(), &answers_to);
+        worker.queue.push(Write::new(dictionary, actor, command, reply));
+        turn(worker);
+        answers.try_recv().unwrap().receipt.outcomes
+    };
+    let put = |key: &str, millis| op(key, millis, "1");
+    let remove = |key: &str, millis| {
+        let stamp = Stamp::new(HybridTime::from_millis(millis), false, ReplicaId(millis));
+        Op { value: None, stamp, ..op(key, millis, "1") }
+    };
+    let writes = |millis| Command::Push {
+        ops: vec![put("c", millis), remove("a", millis), put("d", millis), remove("b", millis)],
+    };
+    let id = ConflictId { key: Key::parse("a").unwrap(), loser: put("a", 1).stamp };
+    let resolve = Command::Resolve { id, resolution: Resolution::Restored };
+    let (applied, busy) = (Outcome::Applied, Outcome::Excepted { code: AckCode::Busy, data: DISK_RETRY_MS });
+    assert_eq!(ask(&mut worker, Command::Push { ops: vec![put("a", 1), put("b", 1)] }), [applied; 2]);
+
+    let mut config = endless();
+    config.disk_reserve_bytes = u64::MAX;
+    worker.disk = Disk::new(&config);
+    assert_eq!(ask(&mut worker, writes(2)), [busy, applied, busy, applied]);
+    assert_eq!(ask(&mut worker, Command::Push { ops: vec![put("e", 3)] }), [busy]);
+    let group = |ops| Command::Group { ops, conditions: Vec::new() };
+    assert_eq!(ask(&mut worker, group(vec![put("f", 3), remove("a", 3)])), [busy; 2], "all or none");
+    assert_eq!(ask(&mut worker, group(vec![remove("a", 3)])).len(), 1);
+    assert_eq!(ask(&mut worker, resolve.clone()).len(), 1);
+    assert_ne!(ask(&mut worker, resolve.clone()), [busy]);
+
+    config.disk_last_reserve_bytes = u64::MAX;
+    worker.disk = Disk::new(&config);
+    assert_eq!(ask(&mut worker, resolve), [busy]);
+    assert_eq!(ask(&mut worker, writes(4)), [busy; 4]);
+
+    worker.disk = Disk::new(&endless());
+    assert_eq!(ask(&mut worker, Command::Push { ops: vec![put("a", 5)] }), [applied]);
+    let counters = worker.store.summary(&name("main")).unwrap().counters;
+    assert_eq!((counters.live, counters.tombstones), (1, 1));
+}
+
 #[tokio::test]
 async fn a_commit_that_fails_is_neither_answered_nor_shown_nor_tried_again() {
     let (store, fails) = faulty::store();
     let feeds = Arc::new(Feeds::new(16));
     let mut follower = feeds.subscribe(&name("main"));
-    let (writer, thread) = Writer::start(Arc::new(store), Arc::default(), feeds, Limits::default(), 0).unwrap();
+    let (writer, thread) =
+        Writer::start(Arc::new(store), Arc::default(), feeds, Limits::default(), Disk::new(&endless())).unwrap();
     let (answers_to, mut answers) = mpsc::channel(16);
     send(&writer, push("main", 1, 1, &answers_to));
     assert_eq!(answers.recv().await.unwrap().batch, 1);

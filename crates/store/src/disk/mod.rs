@@ -31,6 +31,7 @@ use std::{
     mem::ManuallyDrop,
     ops::Deref,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use keybook_core::Epoch;
@@ -39,7 +40,7 @@ use redb::{Database, Durability};
 use self::{lock::Lock, sealed::guarded};
 pub use self::{
     migrations::FORMAT,
-    open::OpenError,
+    open::{Folder, OpenError},
     tables::Corrupt,
     transaction::{Rows, Tables, Transaction},
     verify::{Verified, verify},
@@ -54,7 +55,7 @@ pub struct Store {
     database: Open,
     path: PathBuf,
     /// Freed after the file is closed. None of a store that is no file.
-    _lock: Option<Lock>,
+    _lock: Option<Arc<Lock>>,
     /// Random, made with the file.
     id: u64,
     /// The epochs of the last starts, oldest first; the last is the current one. Never empty.

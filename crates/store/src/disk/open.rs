@@ -6,6 +6,7 @@ use std::{
     mem::ManuallyDrop,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use keybook_core::{Epoch, Lineage};
@@ -79,17 +80,54 @@ fn named(holder: &str) -> String {
     if holder.is_empty() { String::new() } else { format!(" ({holder})") }
 }
 
-impl Store {
-    /// Opens the data folder, made if it is missing, and begins `epoch`, durably. `new_id` becomes the store's id if it has
-    /// none yet. Both are random numbers. Nobody but the user whom the process runs as may read what is made here.
+impl OpenError {
+    /// Whether the disk has no room. Then what is there can be read, see [`Folder::open_to_read`].
+    pub fn is_no_room(&self) -> bool {
+        let Self::System { error, .. } = self else { return false };
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
+/// A data folder that this process has: no other may look into it.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    path: PathBuf,
+    lock: Arc<Lock>,
+}
+
+impl Folder {
+    /// Takes a data folder, made if it is missing, until it and the stores in it are dropped. Nobody but the user whom the process
+    /// runs as may read what is made here.
     ///
     /// # Errors
-    /// When the folder or its file cannot be used; then the file is as it was.
-    pub fn open(folder: &Path, new_id: u64, epoch: Epoch) -> Result<Self, OpenError> {
-        let in_folder = |error| system(folder, error);
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(in_folder)?;
-        let (path, lock) = lock(folder)?;
+    /// When it cannot be used, or another process has it.
+    pub fn take(path: &Path) -> Result<Self, OpenError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| system(path, error))?;
+        Self::take_existing(path)
+    }
 
+    /// The same, of a folder that is there.
+    pub(super) fn take_existing(path: &Path) -> Result<Self, OpenError> {
+        match Lock::take(path) {
+            Ok(lock) => Ok(Self { path: path.to_owned(), lock: Arc::new(lock) }),
+            Err(NoLock::Held { holder }) => Err(OpenError::Locked { path: path.join(FILE), holder }),
+            Err(NoLock::Refused { path, error }) => Err(OpenError::System { path, error }),
+        }
+    }
+
+    /// The data file.
+    pub(super) fn file(&self) -> PathBuf {
+        self.path.join(FILE)
+    }
+
+    /// Opens the data file, made if it is missing, and begins `epoch`, durably. `new_id` becomes the store's id if it has none yet.
+    /// Both are random numbers.
+    ///
+    /// # Errors
+    /// When the file cannot be used; then what is in it is as it was.
+    pub fn open(&self, new_id: u64, epoch: Epoch) -> Result<Store, OpenError> {
+        let (folder, path) = (&self.path, self.file());
+        let in_folder = |error| system(folder, error);
         let new_path = folder.join(NEW_FILE);
         // What a crash left, since whoever makes one has the lock.
         match fs::remove_file(&new_path) {
@@ -110,22 +148,34 @@ impl Store {
             // The name is durable when the folder is.
             File::open(folder).and_then(|folder| folder.sync_all()).map_err(in_folder)?;
         }
-        Ok(Self { database: Open::Writing(Some(database)), path, _lock: Some(lock), id, starts })
+        Ok(Store { database: Open::Writing(Some(database)), path, _lock: Some(self.lock.clone()), id, starts })
+    }
+
+    /// Opens the data file to read it: whatever redb writes stays in memory, and the file as it is. No epoch begins, so nobody may be
+    /// told of a new one.
+    ///
+    /// # Errors
+    /// When it is not there, or cannot be read.
+    pub fn open_to_read(&self) -> Result<Store, OpenError> {
+        let path = self.file();
+        check(&path)?;
+        let store = resume(&path).map_err(|error| in_store(&path, error))?;
+        Ok(Store { _lock: Some(self.lock.clone()), ..store })
+    }
+}
+
+impl Store {
+    /// Takes a data folder, and opens the file in it: [`Folder::take`] and [`Folder::open`].
+    ///
+    /// # Errors
+    /// When the folder or its file cannot be used; then what is in it is as it was.
+    pub fn open(folder: &Path, new_id: u64, epoch: Epoch) -> Result<Self, OpenError> {
+        Folder::take(folder)?.open(new_id, epoch)
     }
 }
 
 fn system(path: &Path, error: io::Error) -> OpenError {
     OpenError::System { path: path.to_owned(), error }
-}
-
-/// The data file of a folder, and the folder's lock.
-pub(super) fn lock(folder: &Path) -> Result<(PathBuf, Lock), OpenError> {
-    let path = folder.join(FILE);
-    match Lock::take(folder) {
-        Ok(lock) => Ok((path, lock)),
-        Err(NoLock::Held { holder }) => Err(OpenError::Locked { path, holder }),
-        Err(NoLock::Refused { path, error }) => Err(OpenError::System { path, error }),
-    }
 }
 
 /// What the system said is said as such, without what it meant for the store.

@@ -5,7 +5,7 @@ use std::path::Path;
 use keybook_core::DictionaryName;
 use redb::Database;
 
-use super::{CACHE_BYTES, OpenError, StoreError, open, probe::Overlay, sealed::guarded};
+use super::{CACHE_BYTES, Folder, OpenError, StoreError, open, probe::Overlay, sealed::guarded};
 use crate::engine::Summary;
 
 /// What [`verify`] has found.
@@ -23,7 +23,8 @@ pub struct Verified {
 /// # Errors
 /// When nothing of it can be read.
 pub fn verify(folder: &Path) -> Result<Verified, OpenError> {
-    let (path, _lock) = open::lock(folder)?;
+    let folder = Folder::take_existing(folder)?;
+    let path = folder.file();
     open::check(&path)?;
     let in_store = |error| open::in_store(&path, error);
     let pages = pages(&path);

@@ -32,7 +32,7 @@ use crate::{
 
 /// Serves on `listener` until `stop` completes. Then it accepts no more, and ends when all requests under way have been answered.
 /// Upgraded connections are not waited for.
-pub(crate) async fn serve(listener: TcpListener, router: Router, config: &Config, stop: impl Future<Output = ()>) {
+pub(crate) async fn serve(listener: Arc<TcpListener>, router: Router, config: &Config, stop: impl Future<Output = ()>) {
     let room = Arc::new(Room::new(config.connections_max, config.connections_of_address_max));
     let timeouts = config.timeouts;
     let (mut refusals, mut failures) = (Rarely::default(), Rarely::default());

@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, warn};
 
 use super::spool::{Spool, SpoolError};
-use crate::limits::{KEPT_SNAPSHOTS_BYTES_MAX, PACKED_SNAPSHOTS_MAX, SNAPSHOTS_BYTES_MAX};
+use crate::limits::{HELD_SNAPSHOTS_MAX, KEPT_SNAPSHOTS_BYTES_MAX, PACKED_SNAPSHOTS_MAX, SNAPSHOTS_BYTES_MAX};
 
 /// What comes of making a snapshot; for all who asked.
 pub(super) type Made = Result<Arc<Spool>, Arc<SpoolError>>;
@@ -34,6 +34,8 @@ pub(crate) struct Snapshots {
     turn: Semaphore,
     /// Those that may be compressed.
     packs: Arc<Semaphore>,
+    /// Those that may be held in memory.
+    held: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -54,8 +56,8 @@ struct Slot {
 
 impl Default for Snapshots {
     fn default() -> Self {
-        let packs = Arc::new(Semaphore::new(PACKED_SNAPSHOTS_MAX));
-        Self { shelf: Mutex::default(), turn: Semaphore::new(1), packs }
+        let [packs, held] = [PACKED_SNAPSHOTS_MAX, HELD_SNAPSHOTS_MAX].map(|max| Arc::new(Semaphore::new(max)));
+        Self { shelf: Mutex::default(), turn: Semaphore::new(1), packs, held }
     }
 }
 
@@ -95,6 +97,11 @@ impl Snapshots {
     /// The right to be compressed, if it can be had now.
     pub(super) fn pack(&self) -> Option<OwnedSemaphorePermit> {
         self.packs.clone().try_acquire_owned().ok()
+    }
+
+    /// The right to be held in memory, if it can be had now.
+    pub(super) fn hold(&self) -> Option<OwnedSemaphorePermit> {
+        self.held.clone().try_acquire_owned().ok()
     }
 
     fn keep(&self, name: &DictionaryName, spool: &Arc<Spool>) {

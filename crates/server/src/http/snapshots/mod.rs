@@ -11,7 +11,7 @@ mod kept;
 
 mod spool;
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     Extension,
@@ -20,7 +20,8 @@ use axum::{
     http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version, header},
     response::{IntoResponse, Response},
 };
-use futures_util::StreamExt;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use keybook_core::{DictionaryName, Seq};
 use keybook_store::StoreError;
 use tokio::sync::OwnedSemaphorePermit;
@@ -32,7 +33,7 @@ use self::spool::{Behind, Spool, SpoolError};
 use super::problem::problem;
 use crate::{
     Dictionary,
-    limits::{CATCH_UP_BYTES, SNAPSHOT_PAGES_MAX},
+    limits::{CATCH_UP_BYTES, SEND_BYTES, SMALL_SNAPSHOT_BYTES_MAX, SNAPSHOT_PAGES_MAX},
     shared::Shared,
 };
 
@@ -100,8 +101,39 @@ async fn snapshot(server: &Shared, name: DictionaryName) -> Result<(u64, Body), 
     {
         return Ok((spool.bytes, spool.body()));
     }
-    let spool = make(server, &name).await?;
-    Ok((spool.bytes, spool.body()))
+    match make(server, &name).await {
+        Ok(spool) => Ok((spool.bytes, spool.body())),
+        Err(error) if matches!(*error, SpoolError::Room { .. }) => in_memory(server, &name).await?.ok_or(error),
+        Err(error) => Err(error),
+    }
+}
+
+/// A snapshot where the disk has no room for one: in memory, if it is small and not too many are being sent.
+async fn in_memory(server: &Shared, name: &DictionaryName) -> Result<Option<(u64, Body)>, Arc<SpoolError>> {
+    let Some(permit) = server.snapshots.hold() else { return Ok(None) };
+    let made = server.reader.read(name, |dictionary| {
+        let mut bytes = Vec::new();
+        let written = dictionary.write_snapshot(|chunk| {
+            if bytes.len() + chunk.len() > SMALL_SNAPSHOT_BYTES_MAX {
+                return Err(SpoolError::Large);
+            }
+            bytes.extend_from_slice(chunk);
+            Ok(())
+        });
+        written.map(|_| Bytes::from(bytes))
+    });
+    let bytes = match made.await {
+        Ok(bytes) => bytes,
+        Err(SpoolError::Large) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let (length, mut rest) = (bytes.len() as u64, bytes);
+    let pieces = std::iter::from_fn(move || {
+        // Held until the last piece is taken.
+        let _ = &permit;
+        (!rest.is_empty()).then(|| Ok::<_, Infallible>(rest.split_to(SEND_BYTES.min(rest.len()))))
+    });
+    Ok(Some((length, Body::from_stream(stream::iter(pieces)))))
 }
 
 fn broken(error: StoreError) -> Arc<SpoolError> {

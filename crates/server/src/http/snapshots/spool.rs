@@ -47,6 +47,8 @@ pub(super) enum SpoolError {
     File(#[from] io::Error),
     #[error("a snapshot does not fit on the disk: {free} bytes are free, {reserve} are left alone")]
     Room { free: u64, reserve: u64 },
+    #[error("a snapshot is too large to be kept in memory")]
+    Large,
     #[error("making a snapshot broke: the fault is ours")]
     Broke,
 }
