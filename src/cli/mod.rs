@@ -1,5 +1,6 @@
 //! The command line: what it accepts, and which exit code comes of it. Each subcommand is a file.
 
+mod compact;
 mod load;
 mod log;
 mod serve;
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use self::{load::Load, serve::Serve, verify::Verify};
+use self::{compact::Compact, load::Load, serve::Serve, verify::Verify};
 
 /// Does what the command line asks.
 ///
@@ -22,7 +23,7 @@ pub fn run() -> ExitCode {
     let checked = match &command {
         Command::Serve(serve) => serve.check(),
         Command::Load(load) => load.check(),
-        Command::Verify(_) => Ok(()),
+        Command::Compact(_) | Command::Verify(_) => Ok(()),
     };
     if let Err(refusal) = checked {
         Arguments::command().error(clap::error::ErrorKind::ValueValidation, refusal).exit();
@@ -31,6 +32,7 @@ pub fn run() -> ExitCode {
     let done = match command {
         Command::Serve(serve) => serve.run(),
         Command::Load(load) => load.run(),
+        Command::Compact(compact) => compact.run(),
         Command::Verify(verify) => verify.run(),
     };
     match done {
@@ -73,6 +75,8 @@ enum Command {
     Load(Load),
     /// Read all that a data folder holds, and say whether it is what was written; changes nothing
     Verify(Verify),
+    /// Make a data file as short as it can be
+    Compact(Compact),
 }
 
 #[cfg(test)]

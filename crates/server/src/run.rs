@@ -3,7 +3,7 @@
 use std::{future::Future, io, pin::pin, sync::Arc};
 
 use keybook_core::Epoch;
-use keybook_store::{Folder, OpenError, Store, StoreError};
+use keybook_store::{Compacted, Folder, OpenError, Store, StoreError};
 use tokio::{
     net::TcpListener,
     task::spawn_blocking,
@@ -110,6 +110,9 @@ pub(crate) async fn serve(
 ) -> Result<(), RunError> {
     let address = listener.local_addr().map_err(RunError::Listener)?;
     let (file, stop_timeout) = (store.path().to_owned(), config.timeouts.stop);
+    if let Some(Compacted { before, after }) = store.compacted() {
+        info!("most of the data file was free: it had {before} bytes, and has {after}");
+    }
     let (shared, thread) = Shared::new(config, store)?;
 
     let mut stopping = shared.stop.subscribe();

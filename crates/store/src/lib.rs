@@ -16,7 +16,7 @@ pub mod testing;
 use keybook_core::{DictionaryId, DictionaryName};
 
 #[cfg(feature = "redb")]
-pub use self::disk::{Corrupt, FORMAT, Folder, OpenError, Store, StoreError, Verified, verify};
+pub use self::disk::{Compacted, Corrupt, FORMAT, Folder, OpenError, Store, StoreError, Verified, verify};
 pub use self::engine::{Engine, FirstEntries, Summary, Tables, Transaction};
 
 /// The identity of a dictionary: the first 8 bytes, big-endian, of BLAKE3 over the store's id (8 bytes), `incarnation`

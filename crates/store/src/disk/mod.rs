@@ -21,6 +21,8 @@ mod read;
 
 mod transaction;
 
+mod compact;
+
 mod verify;
 
 #[cfg(test)]
@@ -37,14 +39,15 @@ use std::{
 use keybook_core::Epoch;
 use redb::{Database, Durability};
 
-use self::{lock::Lock, sealed::guarded};
 pub use self::{
+    compact::Compacted,
     migrations::FORMAT,
     open::{Folder, OpenError},
     tables::Corrupt,
     transaction::{Rows, Tables, Transaction},
     verify::{Verified, verify},
 };
+use self::{lock::Lock, sealed::guarded};
 
 /// What redb may hold in memory. The entries of most dictionaries fit; the rest is in the page cache of the system.
 pub(crate) const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -58,6 +61,8 @@ pub struct Store {
     _lock: Option<Arc<Lock>>,
     /// Random, made with the file.
     id: u64,
+    /// What opening it has made of the file's length; none if it was left as it was.
+    compacted: Option<Compacted>,
     /// The epochs of the last starts, oldest first; the last is the current one. Never empty.
     starts: Vec<Epoch>,
 }
@@ -107,6 +112,11 @@ impl Store {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// What opening it has made of the file's length; none if that was left as it was.
+    pub fn compacted(&self) -> Option<Compacted> {
+        self.compacted
+    }
 }
 
 /// An open database.
@@ -133,11 +143,7 @@ impl Deref for Open {
 impl Drop for Open {
     fn drop(&mut self) {
         if let Self::Writing(database) = self {
-            let database = database.take();
-            let _ = guarded("meta", || {
-                drop(database);
-                Ok::<_, redb::Error>(())
-            });
+            open::close(database.take().expect("it is open until it is dropped"));
         }
     }
 }

@@ -14,7 +14,8 @@ use redb::{Database, ReadableDatabase, ReadableTable};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::{
-    CACHE_BYTES, Corrupt, FORMAT, Lock, Open, Store, StoreError, begin,
+    CACHE_BYTES, Compacted, Corrupt, FORMAT, Lock, Open, Store, StoreError, begin,
+    compact::{compact, is_worth_it},
     file::{DataFile, NoFile},
     lock::NoLock,
     migrations,
@@ -107,7 +108,10 @@ impl Folder {
     }
 
     /// The same, of a folder that is there.
-    pub(super) fn take_existing(path: &Path) -> Result<Self, OpenError> {
+    ///
+    /// # Errors
+    /// When it cannot be used, or another process has it.
+    pub fn take_existing(path: &Path) -> Result<Self, OpenError> {
         match Lock::take(path) {
             Ok(lock) => Ok(Self { path: path.to_owned(), lock: Arc::new(lock) }),
             Err(NoLock::Held { holder }) => Err(OpenError::Locked { path: path.join(FILE), holder }),
@@ -139,7 +143,11 @@ impl Folder {
             check(&path)?;
         }
         let open_path = if exists { &path } else { &new_path };
-        let database = open_file(open_path, !exists)?;
+        let mut database = open_file(open_path, !exists)?;
+        let mut compacted = None;
+        if exists {
+            (database, compacted) = compact_if_worth_it(database, &path)?;
+        }
         let (id, starts) = start(&database, new_id, epoch).map_err(|error| in_store(&path, error))?;
         if !exists {
             // The lock keeps other keybooks away. If anybody else has put a file there meanwhile, it stays.
@@ -148,7 +156,29 @@ impl Folder {
             // The name is durable when the folder is.
             File::open(folder).and_then(|folder| folder.sync_all()).map_err(in_folder)?;
         }
-        Ok(Store { database: Open::Writing(Some(database)), path, _lock: Some(self.lock.clone()), id, starts })
+        Ok(Store {
+            database: Open::Writing(Some(database)),
+            path,
+            _lock: Some(self.lock.clone()),
+            id,
+            compacted,
+            starts,
+        })
+    }
+
+    /// Gives back what the data file does not use. It may take as long as reading and writing all of it.
+    ///
+    /// # Errors
+    /// When there is no file, or it cannot be used.
+    pub fn compact(&self) -> Result<Compacted, OpenError> {
+        let path = self.file();
+        check(&path)?;
+        let before = length(&path)?;
+        let mut database = open_file(&path, false)?;
+        let compacted = compact(&mut database);
+        close(database);
+        compacted.map_err(|error| in_store(&path, error))?;
+        Ok(Compacted { before, after: length(&path)? })
     }
 
     /// Opens the data file to read it: whatever redb writes stays in memory, and the file as it is. No epoch begins, so nobody may be
@@ -201,12 +231,52 @@ fn open_file(path: &Path, is_new: bool) -> Result<Database, OpenError> {
         .map_err(|error| in_store(path, error))
 }
 
+/// Compacts a file of which most is free. One on which redb breaks is opened anew, and stays as long as it is: what is damaged is found
+/// out by whoever reads it.
+fn compact_if_worth_it(mut database: Database, path: &Path) -> Result<(Database, Option<Compacted>), OpenError> {
+    let before = length(path)?;
+    let compacted = is_worth_it(&database, before).and_then(|is_worth_it| {
+        if is_worth_it {
+            compact(&mut database)?;
+        }
+        Ok(is_worth_it)
+    });
+    match compacted {
+        Ok(true) => Ok((database, Some(Compacted { before, after: length(path)? }))),
+        Ok(false) => Ok((database, None)),
+        Err(StoreError::Corrupt(_)) => {
+            close(database);
+            Ok((open_file(path, false)?, None))
+        }
+        Err(error) => Err(in_store(path, error)),
+    }
+}
+
+fn length(path: &Path) -> Result<u64, OpenError> {
+    Ok(fs::metadata(path).map_err(|error| system(path, error))?.len())
+}
+
+/// Closing writes. What was committed stays, whatever comes of it.
+pub(super) fn close(database: Database) {
+    let _ = guarded("meta", || {
+        drop(database);
+        Ok::<_, redb::Error>(())
+    });
+}
+
 #[cfg(feature = "testing")]
 impl Store {
     /// A store over a database that is no file.
     pub(crate) fn over(database: Database, epoch: Epoch) -> Result<Self, StoreError> {
         let (id, starts) = start(&database, 1, epoch)?;
-        Ok(Self { database: Open::Writing(Some(database)), path: std::env::temp_dir(), _lock: None, id, starts })
+        Ok(Self {
+            database: Open::Writing(Some(database)),
+            path: std::env::temp_dir(),
+            _lock: None,
+            id,
+            compacted: None,
+            starts,
+        })
     }
 }
 
@@ -216,7 +286,14 @@ pub(super) fn resume(path: &Path) -> Result<Store, StoreError> {
     let database = guarded("meta", || Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(overlay))?;
     migrations::migrate(&database, 0)?;
     let (id, starts, _) = read_meta(&ReadTable::to_read(&database.begin_read()?, META)?)?;
-    Ok(Store { database: Open::Reading(ManuallyDrop::new(database)), path: path.to_owned(), _lock: None, id, starts })
+    Ok(Store {
+        database: Open::Reading(ManuallyDrop::new(database)),
+        path: path.to_owned(),
+        _lock: None,
+        id,
+        compacted: None,
+        starts,
+    })
 }
 
 /// Refuses a file that is locked, damaged, somebody else's or of a newer format, without changing it.

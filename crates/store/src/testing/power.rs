@@ -32,7 +32,9 @@ struct Platter {
     past: BTreeMap<usize, Vec<Sector>>,
     /// The lengths of the file since the last sync, likewise.
     past_lengths: Vec<usize>,
-    /// Writes, syncs and changes of the length until the power is lost in the next one; zero: it is lost.
+    /// Writes, syncs and changes of the length.
+    steps: u64,
+    /// Those until the power is lost in the next one; zero: it is lost.
     until_cut: u64,
     /// Syncs until one that says it is done and does nothing.
     until_lie: Option<u64>,
@@ -46,6 +48,18 @@ struct Platter {
 pub fn open(disk: &Disk, epoch: Epoch) -> Result<Store, Box<dyn std::error::Error>> {
     let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(disk.clone())?;
     Ok(Store::over(database, epoch)?)
+}
+
+/// Compacts what is on a disk.
+///
+/// # Errors
+/// When the power is lost meanwhile.
+pub fn compact(disk: &Disk) -> Result<(), Box<dyn std::error::Error>> {
+    let mut database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(disk.clone())?;
+    let compacted = database.compact();
+    drop(database);
+    compacted?;
+    Ok(())
 }
 
 /// What became of the sectors that were not synced when the power was lost.
@@ -63,13 +77,18 @@ impl Disk {
     /// A disk with a file of these bytes. All that chance decides follows from the seed.
     pub fn new(file: Vec<u8>, seed: u64) -> Self {
         let (past, past_lengths) = Default::default();
-        let (until_cut, until_lie, rng) = (u64::MAX, None, fastrand::Rng::with_seed(seed));
-        Self(Arc::new(Mutex::new(Platter { current: file, past, past_lengths, until_cut, until_lie, rng })))
+        let (steps, until_cut, until_lie, rng) = (0, u64::MAX, None, fastrand::Rng::with_seed(seed));
+        Self(Arc::new(Mutex::new(Platter { current: file, past, past_lengths, steps, until_cut, until_lie, rng })))
     }
 
     /// The bytes of the file.
     pub fn file(&self) -> Vec<u8> {
         self.platter().current.clone()
+    }
+
+    /// The writes, syncs and changes of the length so far.
+    pub fn steps(&self) -> u64 {
+        self.platter().steps
     }
 
     /// After `steps` writes, syncs and changes of the length the power is lost, in the middle of the next.
@@ -112,6 +131,7 @@ impl Platter {
         if self.until_cut == 0 {
             return Err(no_power());
         }
+        self.steps += 1;
         self.until_cut -= 1;
         Ok(self.until_cut == 0)
     }
