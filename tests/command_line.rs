@@ -172,6 +172,30 @@ fn a_data_file_that_cannot_be_served_ends_with_1_and_stays_as_it_is() {
     check_data("truncated", &whole[..whole.len() / 2], "is damaged or no data file of keybook");
 }
 
+#[test]
+fn a_folder_that_no_server_has_is_verified_and_compacted() {
+    let folder = data("offline");
+    std::fs::remove_dir_all(&folder).ok();
+    let run = |command: &str| keybook(&[command]).env("KEYBOOK_DATA", &folder).stdout(Stdio::piped()).output().unwrap();
+    for command in ["verify", "compact"] {
+        check(&run(command), 1, "keybook.lock: No such file or directory");
+    }
+    assert!(!folder.exists(), "nothing was made");
+    let mut command = keybook(&["--listen", "127.0.0.1:0"]);
+    command.env("KEYBOOK_DATA", &folder);
+    let server = Server::start(command);
+    for command in ["verify", "compact"] {
+        check(&run(command), 1, "keybook.redb is locked: another keybook is serving it");
+    }
+    drop(server);
+    for (command, said) in [("verify", "pages: whole\n"), ("compact", " bytes before, "), ("verify", "pages: whole\n")]
+    {
+        let output = run(command);
+        check(&output, 0, "");
+        assert!(String::from_utf8_lossy(&output.stdout).contains(said), "{command}: {output:?}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_signal_to_stop_ends_with_0() {
