@@ -14,7 +14,7 @@ use support::{
 const FRESH: u64 = 20;
 
 /// What must happen in some world; a kind that never does is not tested.
-const KINDS: [&str; 82] = [
+const KINDS: [&str; 84] = [
     "put",
     "put refused locally",
     "remove",
@@ -44,6 +44,8 @@ const KINDS: [&str; 82] = [
     "clock ahead",
     "stamped anew",
     "full",
+    "group",
+    "group refused",
     "full of bytes",
     "too large",
     "read only",

@@ -12,6 +12,7 @@
 //! [`Client`]: keybook_core::client::Client
 //! [`Device`]: keybook_core::device::Device
 
+mod groups;
 mod local_store;
 mod network;
 mod oracle;
@@ -26,6 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use keybook_core::{
     Key, Stamp,
     limits::{BYTES_DEFAULT, COMMIT_BYTES_MAX, Limits},
+    server::Command,
 };
 
 pub use self::tally::Tally;
@@ -59,6 +61,8 @@ pub struct Plan {
     pub store_faults: bool,
     /// Each start of the server may have another limit of values.
     pub changing_limits: bool,
+    /// A program writes groups.
+    pub groups: bool,
     pub limits: Limits,
     /// What a commit may write.
     pub room_bytes: u64,
@@ -80,6 +84,7 @@ impl Plan {
             asked: seed / 2 % 16 == 7,
             store_faults: seed / 2 % 2 == 1 && seed / 16 % 2 == 1,
             changing_limits: seed % 5 == 2,
+            groups: seed % 6 == 4,
             limits: Limits {
                 entries: if seed.is_multiple_of(7) { 5 } else { 1000 },
                 bytes: if seed % 7 == 3 { 600 } else { BYTES_DEFAULT },
@@ -99,6 +104,8 @@ pub struct World {
     rollbacks: u32,
     limits: Limits,
     server: Option<Server>,
+    /// The last that was written, which may be sent again.
+    group: Option<Command>,
     peers: Vec<Peer>,
     stores: Vec<LocalStore>,
     connections: BTreeMap<u64, Connection>,
@@ -122,6 +129,7 @@ impl World {
             rollbacks: 0,
             limits: plan.limits,
             server: None,
+            group: None,
             peers: Vec::new(),
             stores: Vec::new(),
             connections: BTreeMap::new(),
@@ -165,7 +173,12 @@ impl World {
             0..=249 => self.edit(peer),
             250..=649 => self.deliver(),
             650..=844 => self.serve(),
-            845..=914 => self.commit(),
+            845..=914 => {
+                if self.plan.groups && self.decisions.one_in(4) {
+                    self.write_group();
+                }
+                self.commit();
+            }
             915..=954 => self.timeouts(),
             955..=964 => self.cut(peer),
             965..=969 => self.stall(peer),

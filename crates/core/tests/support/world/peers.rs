@@ -117,7 +117,7 @@ impl World {
     }
 
     /// One of few, so that some writes are equal. Some are over the shorter limit of a server.
-    fn any_value(&mut self) -> Value {
+    pub(super) fn any_value(&mut self) -> Value {
         let number = self.decisions.below(50);
         value(&if number < 40 { number.to_string() } else { format!("\"a longer text {number}\"") })
     }

@@ -9,7 +9,7 @@ use keybook_core::{
     wire::{AckCode, ByeCode, Role, ServerFrame},
 };
 
-use super::World;
+use super::{World, groups::accepted_of_group};
 
 const BROADCASTS_MAX: usize = 3;
 /// What changed, in a page: about two small batches, so that catching up takes several.
@@ -25,12 +25,12 @@ pub(super) struct Served {
 }
 
 pub(super) struct Queued {
-    command: Command,
+    pub(super) command: Command,
     /// What became of its beginning in earlier transactions.
-    done: Receipt,
-    actor: Actor,
+    pub(super) done: Receipt,
+    pub(super) actor: Actor,
     /// Whom to answer, and the number of the batch.
-    reply: (u64, u64),
+    pub(super) reply: (u64, u64),
 }
 
 pub(super) struct Server {
@@ -187,7 +187,8 @@ impl World {
                 Command::Resolve { .. } if receipt.outcomes == [AckCode::Superseded.into()] => {
                     self.tally.count("restored value replaced meanwhile");
                 }
-                Command::Group { .. } | Command::Resolve { .. } | Command::Expire => {}
+                Command::Group { ops, .. } => accepted.extend(accepted_of_group(&mut self.tally, ops, &receipt)),
+                Command::Resolve { .. } | Command::Expire => {}
             }
             let applied = receipt.outcomes.len();
             let is_whole = applied == record.command.operations();
