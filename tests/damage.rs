@@ -124,7 +124,7 @@ async fn followed(address: SocketAddr, name: &str) -> Option<Contents> {
             ServerFrame::Delta(delta) => {
                 let value = |value: &Option<keybook_core::Value>| value.as_ref().unwrap().as_str().to_owned();
                 contents.extend(delta.entries().map(|row| (row.key.to_string(), value(&row.value))));
-                if !delta.more {
+                if !delta.has_more() {
                     return Some(contents);
                 }
             }

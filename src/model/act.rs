@@ -1,7 +1,7 @@
 //! What a person can do on the page. Buttons, keys and menus share these values, and a palette could list them.
 
 use keybook_core::{
-    Author, AuthorName, ConflictId, Key, Resolution, Stamp, Value,
+    AuthorName, ConflictId, Key, Resolution, Stamp, Value,
     client::{Client, EditError, Undone},
 };
 
@@ -225,7 +225,7 @@ impl Model {
                 self.effects.push_back(Effect::KeepPlainHttp);
             }
             Act::BeginRename => self.set_renaming(true),
-            Act::Rename(name) => self.rename(&name),
+            Act::Rename(name) => self.rename(&name, now_ms),
             Act::EndRename => self.set_renaming(false),
         }
         None
@@ -420,13 +420,12 @@ impl Model {
         self.changed |= Areas::SIDE;
     }
 
-    fn rename(&mut self, name: &str) {
+    fn rename(&mut self, name: &str, now_ms: u64) {
         self.set_renaming(false);
         let Some(live) = self.live.as_mut().filter(|_| !name.trim().is_empty()) else { return };
         let client = live.device.client_mut();
-        let author = Author { id: client.author().id, name: AuthorName::new(name) };
-        client.set_author(author.clone());
-        self.effects.push_back(Effect::KeepAuthor(author));
+        client.set_name(AuthorName::new(name), now_ms);
+        self.effects.push_back(Effect::KeepAuthor(client.author().clone()));
         self.changed |= Areas::ROWS;
     }
 

@@ -352,7 +352,7 @@ impl Model {
                     self.changed |= Areas::ROWS;
                     continue;
                 }
-                Event::Conflicts => {
+                Event::Conflicts | Event::Names => {
                     self.changed |= Areas::ROWS;
                     continue;
                 }

@@ -127,9 +127,11 @@ macro_rules! cbor_array {
     };
 }
 
-/// Frames as arrays of their number and fields.
+/// Frames as arrays of their number and fields. The fields of a variant in brackets are those of a struct of the same name.
 macro_rules! frames {
-    ($name:ident { $($number:literal $variant:ident $({ $($field:ident),+ $(,)? })? $(($inner:ident))?),+ $(,)? }) => {
+    ($name:ident { $(
+        $number:literal $variant:ident $({ $($field:ident),+ $(,)? })? $(($inner:ident))? $([$($part:ident),+])?
+    ),+ $(,)? }) => {
         impl minicbor::Encode<()> for $name {
             fn encode<W: minicbor::encode::Write>(
                 &self,
@@ -137,16 +139,18 @@ macro_rules! frames {
                 _: &mut (),
             ) -> Result<(), minicbor::encode::Error<W::Error>> {
                 match self {
-                    $(Self::$variant $({ $($field),+ })? $(($inner))? => {
+                    $(Self::$variant $({ $($field),+ })? $(($inner))? $(($variant { $($part),+ }))? => {
                         let nones = [
                             false,
                             $($(minicbor::Encode::<()>::is_nil($field)),+)?
                             $(minicbor::Encode::<()>::is_nil($inner))?
+                            $($(minicbor::Encode::<()>::is_nil($part)),+)?
                         ];
                         let mut elements = $crate::codec::Elements::begin(encoder, &nones)?;
                         elements.element(&$number)?;
                         $($(elements.element($field)?;)+)?
                         $(elements.element($inner)?;)?
+                        $($(elements.element($part)?;)+)?
                     })+
                 }
                 Ok(())
@@ -161,7 +165,8 @@ macro_rules! frames {
                     $($number => {
                         $($(let $field = fields.field()?;)+)?
                         $(let $inner = fields.field()?;)?
-                        Self::$variant $({ $($field),+ })? $(($inner))?
+                        $($(let $part = fields.field()?;)+)?
+                        Self::$variant $({ $($field),+ })? $(($inner))? $(($variant { $($part),+ }))?
                     })+
                     number => return Err(minicbor::decode::Error::message(format!("unknown frame {number}"))),
                 };

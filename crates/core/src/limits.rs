@@ -8,6 +8,9 @@ pub const KEY_BYTES_MAX: usize = 512;
 pub const NAME_BYTES_MAX: usize = 64;
 /// An author's name: one line of a page.
 pub const AUTHOR_BYTES_MAX: usize = 64;
+/// Authors of a dictionary: more people than write one by hand. With their names they take 1 MB at most, in each replica. Who comes
+/// later writes as somebody.
+pub const AUTHORS_MAX: u16 = 10_000;
 /// Nesting of a value; below every JSON parser's own limit.
 pub const VALUE_DEPTH_MAX: u32 = 64;
 /// What a value may be unless a deployment says otherwise.
@@ -55,8 +58,6 @@ pub const CONFLICT_MS_MAX: u64 = 30 * 24 * 3_600_000;
 pub const LINEAGE_MAX: usize = 1024;
 /// Epochs of a branch: runs of a server between what it still has and a write that it has lost.
 pub const BRANCH_MAX: usize = 16;
-/// Names of authors that a hub keeps in memory: more people than write at a time. A peer can make up any number.
-pub const HUB_NAMES_MAX: usize = 10_000;
 /// A connection says Hello within this, or is closed.
 pub const HELLO_MS_MAX: u64 = 10_000;
 /// A connection that sends nothing for this long is closed; the timers of a hidden tab run once a minute.

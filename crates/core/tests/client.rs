@@ -36,7 +36,7 @@ fn an_edit_shows_at_once_and_everywhere_after_the_commit() {
     assert_eq!(group.shown(1, "k"), Some("1"));
     let shown = group.client(0).shown(&key("k")).unwrap();
     assert_eq!((shown.pending, shown.author), (None, AuthorId(1)));
-    assert_eq!(group.client(1).names().get(AuthorId(1)), Some(&author(1).name));
+    assert_eq!(group.client(1).authors().get(AuthorId(1)).map(|row| &row.author), Some(&author(1)));
     assert_agreement(&group);
 }
 
@@ -196,7 +196,7 @@ fn a_missing_delta_is_asked_for() {
     let mut group = group(2);
     group.put(0, "a", "1");
     group.settle();
-    let gap = Delta { prev: Seq(7), to: Seq(8), ..Delta::default() };
+    let gap = Delta { to: Seq(8), advance: 1, ..Delta::default() };
     let now_ms = group.local_ms(1);
     group.members[1].sent.clear();
     for _ in 0..2 {
@@ -234,7 +234,7 @@ fn a_difference_is_found_counted_and_mended() {
         let mut wrong = group.store.catch_up(Seq(0), usize::MAX);
         wrong.changes = vec![keybook_core::wire::Change::Entry(key("k"), entry)];
         let (cursor, now_ms) = (group.client(1).cursor(), group.local_ms(1));
-        let delta = Delta::pack(&wrong.changes, cursor, cursor, false, &wrong.names, 10_000).remove(0);
+        let delta = Delta::pack(&wrong.changes, cursor, cursor, false, &wrong.numbers, 10_000).remove(0);
         group.client(1).handle_message(&ServerFrame::Delta(delta).encode(), now_ms);
         group.client(1).verify(now_ms);
     };

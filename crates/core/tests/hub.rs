@@ -5,7 +5,7 @@
 mod support;
 
 use keybook_core::{
-    Branch, Conflict, ConflictId, Epoch, HybridTime, Names, PastEpoch, ReplicaId, Resolution, Seq, Stamp,
+    Branch, Conflict, ConflictId, Epoch, HybridTime, PastEpoch, ReplicaId, Resolution, Seq, Stamp,
     limits::{
         CLOCK_AHEAD_MS_MAX, COMMIT_BYTES_MAX, CONFLICT_MS_MAX, CONFLICT_SHARE_BYTES_MAX, Limits,
         RECOVERED_AHEAD_MS_MAX, VERSIONS_BYTES_MAX, VERSIONS_MAX,
@@ -132,7 +132,7 @@ fn a_batch_is_one_seq_and_one_commit() {
     assert!(exceptions.is_empty());
     let commit = commit.unwrap();
     assert_eq!((commit.prev, commit.to), (Seq(0), Seq(1)));
-    assert_eq!(commit.changes.len(), 2, "of a key that changed twice the last");
+    assert_eq!(commit.changes.len(), 3, "the author, and of a key that changed twice the last");
     assert_eq!(server.value("b").unwrap(), "3");
     assert_eq!(server.store.contents().versions.len(), 1);
 
@@ -166,7 +166,7 @@ fn records_of_one_transaction_may_share_a_seq() {
     let commit = commit.unwrap();
     assert_eq!((commit.prev, commit.to), (Seq(0), Seq(9)));
     let changed: Vec<_> = commit.changes.iter().map(|change| change.seq().0).collect();
-    assert_eq!(changed, [7, 7, 7, 9], "two entries, their conflict, and the third entry");
+    assert_eq!(changed, [7, 7, 7, 7, 9], "the author, two entries, their conflict, and the third entry");
     assert_eq!(server.store.contents().conflicts.keys().collect::<Vec<_>>(), [&lost("a", 10, 1)]);
 }
 
@@ -347,8 +347,9 @@ fn a_conflict_is_closed_once_and_travels() {
 fn a_winner_does_not_silence_the_loser() {
     let mut server = Server::new();
     let id = lost("k", 10, 2);
-    let theirs = Op { author: Some(author(2)), ..put("k", "1", 10, 2, &[]) };
-    server.push(&[theirs]);
+    server.author = 2;
+    server.push(&[put("k", "1", 10, 2, &[])]);
+    server.author = 1;
     server.push(&[put("k", "2", 20, 1, &[])]);
     assert_eq!(server.resolve(id.clone(), Resolution::Dismissed), AckCode::NotAuthor.into());
     assert_eq!(server.resolve(id.clone(), Resolution::Archived), AckCode::Duplicate.into());
@@ -427,7 +428,7 @@ fn a_client_brings_a_conflict_row_back() {
 
     let mut server = Server::new();
     server.push(&[put("k", "0", 5, 9, &[])]);
-    let recover = |row: &Conflict| Command::Recover { conflicts: vec![row.clone()], names: Names::new() };
+    let recover = |row: &Conflict| Command::Recover { conflicts: vec![row.clone()], authors: Vec::new() };
     server.set_back(1);
     let (_, commit) = server.push(&[recovered(put("k", "2", 20, 2, &[]), 1, 2)]);
     assert_eq!(commit.unwrap().changes.len(), 1, "the winner comes back, and finds nothing to conflict with");

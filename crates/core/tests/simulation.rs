@@ -14,10 +14,11 @@ use support::{
 const FRESH: u64 = 20;
 
 /// What must happen in some world; a kind that never does is not tested.
-const KINDS: [&str; 84] = [
+const KINDS: [&str; 85] = [
     "put",
     "put refused locally",
     "remove",
+    "renamed",
     "conflict dismissed",
     "conflict restored",
     "conflict brought back",

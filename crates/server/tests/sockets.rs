@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use keybook_core::{
     ConflictId, Resolution, Seq, Stamp,
     limits::PUSHES_IN_FLIGHT_MAX,
-    wire::{AckCode, ByeCode, ClientFrame, Delta, Mode, Op, ServerFrame},
+    wire::{AckCode, ByeCode, ClientFrame, Delta, Mode, Op, ServerFrame, WireChange},
 };
 use support::{Raw, Server, soon};
 
@@ -25,9 +25,9 @@ async fn a_write_is_acknowledged_and_reaches_everyone() {
     let ops = vec![writer.op("b", Some("2")), writer.op("a", Some(r#"{"x":[1.50]}"#))];
     assert_eq!(writer.write(ops.clone()).await, (Seq(1), vec![]));
     let delta = reader.delta().await;
-    assert_eq!((delta.prev, delta.to, delta.more), (Seq(0), Seq(1), false));
+    assert_eq!((delta.prev(), delta.to, delta.has_more()), (Some(Seq(0)), Seq(1), false));
     assert_eq!(entries(std::slice::from_ref(&delta)), entries_of(&[("a", Some(r#"{"x":[1.50]}"#)), ("b", Some("2"))]));
-    assert_eq!(delta.authors, std::slice::from_ref(&writer.author));
+    assert!(matches!(&delta.changes.0[0], WireChange::Author(row) if row.author == writer.author));
 
     // Sent again, it changes nothing.
     let (seq, exceptions) = writer.write(ops).await;
@@ -261,7 +261,7 @@ async fn a_snapshot_and_what_follows_it() {
     let welcome = writer.welcome.clone().unwrap();
     assert_eq!((snapshot.header.dictionary, snapshot.header.seq), (welcome.dictionary, Seq(2)));
     assert_eq!((snapshot.base.live(), snapshot.base.tombstones()), (299, 1));
-    assert_eq!(snapshot.names.get(writer.author.id), Some(&writer.author.name));
+    assert_eq!(snapshot.authors.get(writer.author.id).map(|row| &row.author), Some(&writer.author));
 
     let packed = server.get(&format!("{get}\nAccept-Encoding: zstd")).await;
     assert!(packed.len() * 2 < plain.len(), "{} of {} bytes", packed.len(), plain.len());

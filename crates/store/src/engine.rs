@@ -3,7 +3,7 @@
 //! One write transaction is open at a time. Readers see what is committed and nothing else, and each read sees one moment.
 
 use keybook_core::{
-    Author, AuthorId, AuthorName, DictionaryId, DictionaryName, Entry, Key, Lineage, Names, PastEpoch, Seq,
+    AuthorId, AuthorName, AuthorNumbers, DictionaryId, DictionaryName, Entry, Key, Lineage, PastEpoch, Seq,
     server::{CatchUp, Counters, Hub, Place, Rows},
     wire::Change,
 };
@@ -138,19 +138,24 @@ pub(crate) const LAST_PLACE: Place = Place { seq: Seq(u64::MAX), index: u16::MAX
 
 /// The first place after a cursor. A cursor comes from a peer, and may be the last number.
 pub(crate) fn first_place(after: Seq) -> Place {
-    if after == LAST_PLACE.seq { LAST_PLACE } else { Place { seq: after.next(), index: 0 } }
+    match after {
+        // Authors of a file of format 1 are there.
+        Seq(0) => Place { seq: Seq(0), index: 0 },
+        after if after == LAST_PLACE.seq => LAST_PLACE,
+        after => Place { seq: after.next(), index: 0 },
+    }
 }
 
-/// Takes whole batches of `changes`, which come by rising seq from `after` on, until `bytes` are reached. `name` finds the
-/// name of an author.
+/// Takes whole batches of `changes`, which come by rising seq from `after` on, until `bytes` are reached. `number` finds the
+/// number of an author; it is 0 for one who has none.
 pub(crate) fn fill<E>(
     after: Seq,
     head: Seq,
     bytes: usize,
     changes: impl Iterator<Item = Result<Change, E>>,
-    mut name: impl FnMut(AuthorId) -> Result<AuthorName, E>,
+    mut number: impl FnMut(AuthorId) -> Result<u16, E>,
 ) -> Result<CatchUp, E> {
-    let mut filled = CatchUp { after, changes: Vec::new(), names: Names::new(), to: head, more: false };
+    let mut filled = CatchUp { after, changes: Vec::new(), numbers: AuthorNumbers::default(), to: head, more: false };
     let mut size = 0;
     for change in changes {
         let change = change?;
@@ -163,8 +168,8 @@ pub(crate) fn fill<E>(
         }
         size += change.bytes();
         for id in change.authors() {
-            if filled.names.get(id).is_none() {
-                filled.names.insert(Author { id, name: name(id)? });
+            if filled.numbers.get(id).is_none() {
+                filled.numbers.insert(id, number(id)?);
             }
         }
         filled.changes.push(change);

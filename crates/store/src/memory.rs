@@ -10,9 +10,9 @@ use std::{
 };
 
 use keybook_core::{
-    Author, AuthorId, AuthorName, ConflictId, Conflicts, Dictionary, DictionaryId, DictionaryName, Epoch, Key, Lineage,
-    Names, PastEpoch, Seq, Stamp,
-    server::{self, CatchUp, ConflictRow, Counters, History, Place, Row, Version, VersionId},
+    AuthorId, AuthorName, Authors, ConflictId, Conflicts, Dictionary, DictionaryId, DictionaryName, Epoch, Key,
+    Lineage, PastEpoch, Seq, Stamp,
+    server::{self, AuthorRow, CatchUp, ConflictRow, Counters, History, Place, Row, Version, VersionId},
     wire::{
         Change,
         snapshot::{Header, encode_all},
@@ -41,7 +41,6 @@ struct Moment {
     /// The epochs of the last starts, oldest first; the last is the current one.
     starts: Vec<Epoch>,
     dictionaries: BTreeMap<DictionaryName, Arc<Contents>>,
-    names: Names,
 }
 
 /// The rows of one dictionary.
@@ -61,6 +60,8 @@ pub struct Contents {
     pub histories: BTreeMap<Key, History>,
     /// Its conflict rows.
     pub conflicts: BTreeMap<ConflictId, ConflictRow>,
+    /// Its authors.
+    pub authors: BTreeMap<AuthorId, AuthorRow>,
 }
 
 /// What changed last at a place.
@@ -68,12 +69,13 @@ pub struct Contents {
 enum Changed {
     Entry(Key),
     Conflict(ConflictId),
+    Author(AuthorId),
 }
 
 impl Store {
     /// A store without a dictionary, which has not been started.
     pub fn new(id: u64) -> Self {
-        let moment = Moment { id, starts: Vec::new(), dictionaries: BTreeMap::new(), names: Names::new() };
+        let moment = Moment { id, starts: Vec::new(), dictionaries: BTreeMap::new() };
         Self { committed: RwLock::new(moment), writing: Mutex::default() }
     }
 
@@ -124,15 +126,21 @@ impl Engine for Store {
     fn catch_up(&self, name: &DictionaryName, after: Seq, bytes: usize) -> Result<CatchUp, Infallible> {
         let moment = self.committed();
         let contents = moment.dictionaries.get(name).cloned().unwrap_or_default();
-        let changes = contents.by_seq.range(first_place(after)..).map(|(_, changed)| Ok(contents.change(changed)));
-        fill(after, contents.counters.head, bytes, changes, |author| Ok(moment.name(author)))
+        let changes = contents.by_seq.range(first_place(after)..);
+        let changes = changes.map(|(place, changed)| Ok(contents.change(*place, changed)));
+        let number = |author| contents.authors.get(&author).map_or(0, |row| row.contributor.number);
+        fill(after, contents.counters.head, bytes, changes, |author| Ok(number(author)))
     }
 
     fn first_entries(&self, name: &DictionaryName, count: usize) -> Result<FirstEntries, Infallible> {
         let moment = self.committed();
         let contents = moment.dictionaries.get(name).cloned().unwrap_or_default();
         let live = contents.entries.iter().filter(|(_, row)| row.entry.is_live()).take(count);
-        let entries = live.map(|(key, row)| (key.clone(), row.entry.clone(), moment.name(row.entry.author)));
+        let entries = live.map(|(key, row)| {
+            let author = row.entry.author;
+            let name = contents.author_name(author).unwrap_or_else(|| AuthorName::generated(author));
+            (key.clone(), row.entry.clone(), name)
+        });
         Ok(FirstEntries { summary: moment.summary(name), entries: entries.collect() })
     }
 
@@ -148,15 +156,14 @@ impl Engine for Store {
         let header = Header { dictionary: id, lineage, seq: head, horizon, digest };
         let entries = contents.entries.iter().map(|(key, row)| (key, &row.entry));
         let conflicts = contents.conflicts.values().map(|row| &row.conflict);
-        write(&encode_all(&header, &moment.names, entries, conflicts))?;
+        write(&encode_all(&header, &contents.known_authors(), entries, conflicts))?;
         Ok(head)
     }
 }
 
 impl Moment {
     fn rows_mut(&mut self, name: &DictionaryName) -> Rows<'_> {
-        let contents = Arc::make_mut(self.dictionaries.entry(name.clone()).or_default());
-        Rows { contents, names: &mut self.names }
+        Rows { contents: Arc::make_mut(self.dictionaries.entry(name.clone()).or_default()) }
     }
 
     fn summary(&self, name: &DictionaryName) -> Summary {
@@ -168,10 +175,6 @@ impl Moment {
         }
         let id = contents.id.unwrap_or_else(|| dictionary_id(self.id, name, 0));
         Summary { id, lineage: Lineage::of_store(&self.starts, &writes), writes, counters }
-    }
-
-    fn name(&self, id: AuthorId) -> AuthorName {
-        self.names.get(id).cloned().unwrap_or_else(|| AuthorName::generated(id))
     }
 }
 
@@ -192,19 +195,43 @@ impl Contents {
         conflicts
     }
 
+    /// The authors, with their digest.
+    ///
+    /// # Panics
+    /// When their numbers are not those from 1 on.
+    pub fn known_authors(&self) -> Authors {
+        let mut rows: Vec<_> = self.authors.values().map(|row| row.contributor.clone()).collect();
+        rows.sort_by_key(|row| row.number);
+        let mut authors = Authors::default();
+        rows.into_iter().for_each(|row| authors.set(row).expect("numbers are given in turn"));
+        authors
+    }
+
+    fn author_name(&self, id: AuthorId) -> Option<AuthorName> {
+        self.authors.get(&id).map(|row| row.contributor.author.name.clone())
+    }
+
     /// Checks that the tables agree with each other. O(rows).
     ///
     /// # Panics
     /// When they do not.
     pub fn assert_consistent(&self) {
-        let (dictionary, conflicts) = (self.dictionary(), self.conflict_rows());
-        assert_eq!(self.counters.digest, dictionary.recompute_digest() + conflicts.digest());
+        let (dictionary, conflicts, authors) = (self.dictionary(), self.conflict_rows(), self.known_authors());
+        let digest = dictionary.recompute_digest() + conflicts.digest() + authors.digest();
+        assert_eq!(self.counters.digest, digest);
+        assert_eq!(usize::from(self.counters.authors), self.authors.len());
         assert_eq!((self.counters.live, self.counters.tombstones), (dictionary.live(), dictionary.tombstones()));
         let open_bytes = conflicts.open().map(|conflict| conflict.bytes() as u64);
         assert_eq!(self.counters.bytes, dictionary.bytes() + conflicts.bytes());
         assert_eq!(self.counters.conflicts as usize, conflicts.open().count());
         assert_eq!(self.counters.conflict_bytes, open_bytes.sum::<u64>());
-        assert_eq!(self.by_seq.len(), self.entries.len() + self.conflicts.len());
+        let renamed = self.authors.values().filter(|row| row.renamed().is_some()).count();
+        assert_eq!(self.by_seq.len(), self.entries.len() + self.conflicts.len() + self.authors.len() + renamed);
+        for (id, row) in &self.authors {
+            for place in [Some(row.made()), row.renamed()].into_iter().flatten() {
+                assert_eq!(self.by_seq.get(&place), Some(&Changed::Author(*id)));
+            }
+        }
         for (key, row) in &self.entries {
             assert_eq!(self.by_seq.get(&row.place()), Some(&Changed::Entry(key.clone())));
         }
@@ -220,10 +247,11 @@ impl Contents {
         }
     }
 
-    fn change(&self, changed: &Changed) -> Change {
+    fn change(&self, at: Place, changed: &Changed) -> Change {
         match changed {
             Changed::Entry(key) => Change::Entry(key.clone(), self.entries[key].entry.clone()),
             Changed::Conflict(id) => Change::Conflict(self.conflicts[id].conflict.clone()),
+            Changed::Author(id) => Change::Author(at.seq, self.authors[id].contributor.clone()),
         }
     }
 
@@ -281,7 +309,6 @@ impl engine::Tables for Tables<'_> {
 #[derive(Debug)]
 pub struct Rows<'a> {
     contents: &'a mut Contents,
-    names: &'a mut Names,
 }
 
 impl server::Rows for Rows<'_> {
@@ -334,12 +361,14 @@ impl server::Rows for Rows<'_> {
         Ok(self.contents.conflicts.values().filter(|row| row.conflict.is_open()).cloned().collect())
     }
 
-    fn name(&mut self, id: AuthorId) -> Result<Option<AuthorName>, Infallible> {
-        Ok(self.names.get(id).cloned())
+    fn author(&mut self, id: AuthorId) -> Result<Option<AuthorRow>, Infallible> {
+        Ok(self.contents.authors.get(&id).cloned())
     }
 
-    fn set_name(&mut self, author: &Author) -> Result<(), Infallible> {
-        self.names.insert(author.clone());
+    fn set_author(&mut self, row: &AuthorRow, replaced: Option<Place>) -> Result<(), Infallible> {
+        let id = row.contributor.author.id;
+        self.contents.move_place(replaced, row.renamed().unwrap_or(row.made()), Changed::Author(id));
+        self.contents.authors.insert(id, row.clone());
         Ok(())
     }
 

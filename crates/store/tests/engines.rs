@@ -7,7 +7,10 @@ use keybook_core::{
     Author, AuthorId, AuthorName, Branch, ConflictId, DictionaryName, Epoch, HybridTime, Key, Lineage, PastEpoch,
     ReplicaId, Resolution, Seq, Stamp,
     limits::{Limits, VERSIONS_MAX},
-    server::{Actor, Command, ConflictRow, Context, History, Outcome, Reason, Record, Row, Rows, Version, VersionId},
+    server::{
+        Actor, AuthorRow, Command, ConflictRow, Context, History, Outcome, Reason, Record, Row, Rows, Version,
+        VersionId,
+    },
     wire::{Change, Condition, Op, Role, snapshot::Snapshot},
 };
 use keybook_store::{
@@ -91,6 +94,7 @@ on_each_engine! {
     readers_see_what_is_committed,
     a_dictionary_without_a_write_does_not_exist,
     dictionaries_share_no_row,
+    an_author_stays_where_he_wrote_first_and_moves_with_his_name,
     a_full_key_forgets_its_oldest_version,
     open_conflicts_are_listed_and_closed_ones_keep_their_names,
 }
@@ -181,12 +185,13 @@ fn readers_see_what_is_committed<S: Subject>() {
     // The remove was not seen by the last writer: one conflict row.
     let page = engine.catch_up(&main, Seq(0), usize::MAX).unwrap();
     let seqs: Vec<_> = page.changes.iter().map(|change| change.seq().0).collect();
-    assert_eq!((seqs, page.to, page.more), (vec![1, 3, 3], Seq(3), false));
-    assert!(matches!(page.changes[2], Change::Conflict(_)));
-    assert_eq!(page.names.get(AuthorId(3)).unwrap().as_str(), "Ada");
+    assert_eq!((seqs, page.to, page.more), (vec![1, 1, 3, 3], Seq(3), false));
+    assert!(matches!(&page.changes[0], Change::Author(Seq(1), row) if row.author == context().actor.author));
+    assert!(matches!(page.changes[3], Change::Conflict(_)));
+    assert_eq!(page.numbers.get(AuthorId(3)), Some(1));
 
     let first = engine.catch_up(&main, Seq(0), 1).unwrap();
-    assert_eq!((first.changes.len(), first.to, first.more), (1, Seq(1), true));
+    assert_eq!((first.changes.len(), first.to, first.more), (2, Seq(1), true));
     let rest = engine.catch_up(&main, first.to, 1).unwrap();
     assert_eq!((rest.changes.len(), rest.to, rest.more), (2, Seq(3), false), "a batch is not divided");
     for after in [Seq(3), Seq(4), Seq(u64::MAX)] {
@@ -203,7 +208,43 @@ fn readers_see_what_is_committed<S: Subject>() {
     let snapshot = Snapshot::decode(&bytes).unwrap();
     assert_eq!((seq, snapshot.header.lineage.current), (Seq(3), Epoch(1)));
     assert_eq!((snapshot.base.live(), snapshot.conflicts.iter().count()), (2, 1));
-    assert_eq!(snapshot.base.digest() + snapshot.conflicts.digest(), summary.counters.digest);
+    let digest = snapshot.base.digest() + snapshot.conflicts.digest() + snapshot.authors.digest();
+    assert_eq!(digest, summary.counters.digest);
+}
+
+fn an_author_stays_where_he_wrote_first_and_moves_with_his_name<S: Subject>() {
+    let subject = S::new();
+    let (engine, main, other) = (subject.engine(), name("main"), name("other"));
+    push(engine, &main, vec![op(1, "a", Some("1"), Stamp::ZERO)]);
+    push(engine, &other, vec![op(1, "a", Some("1"), Stamp::ZERO)]);
+    push(engine, &main, vec![op(2, "b", Some("1"), Stamp::ZERO)]);
+    for text in ["Eve", "Bo"] {
+        let mut hub = engine.summary(&main).unwrap().into_hub();
+        let mut transaction = engine.begin().unwrap();
+        let mut context = context();
+        context.actor.author.name = AuthorName::new(text);
+        {
+            let mut tables = transaction.tables().unwrap();
+            let mut rows = tables.rows(&main).unwrap();
+            let record =
+                Record { at: hub.counters().head.next(), room_bytes: u64::MAX, context, command: Command::Name };
+            hub.apply(&mut rows, &record).unwrap();
+            hub.finish(&mut rows).unwrap();
+        }
+        transaction.commit().unwrap();
+    }
+    let authors = |after| {
+        let found = engine.catch_up(&main, Seq(after), usize::MAX).unwrap().changes.into_iter();
+        let authors = found.filter_map(|change| match change {
+            Change::Author(at, row) => Some((at.0, row.made.0, row.seq.0, row.author.name.as_str().to_owned())),
+            _ => None,
+        });
+        authors.collect::<Vec<_>>()
+    };
+    let (first, renamed) = ((1, 1, 4, "Bo".to_owned()), (4, 1, 4, "Bo".to_owned()));
+    assert_eq!((authors(0), authors(2)), (vec![first, renamed.clone()], vec![renamed]));
+    let named = |dictionary| engine.first_entries(dictionary, 1).unwrap().entries.remove(0).2;
+    assert_eq!((named(&main), named(&other)), (AuthorName::new("Bo"), AuthorName::new("Ada")));
 }
 
 fn a_dictionary_without_a_write_does_not_exist<S: Subject>() {
@@ -234,7 +275,7 @@ fn dictionaries_share_no_row<S: Subject>() {
         assert_eq!(subject.engine().first_entries(dictionary, 10).unwrap().entries.len() as u64, live);
         let (_, bytes) = subject.engine().snapshot(dictionary).unwrap();
         assert_eq!(Snapshot::decode(&bytes).unwrap().base.live(), live);
-        assert_eq!(subject.engine().catch_up(dictionary, Seq(0), 1 << 20).unwrap().changes.len() as u64, live);
+        assert_eq!(subject.engine().catch_up(dictionary, Seq(0), 1 << 20).unwrap().changes.len() as u64, live + 1);
     }
 }
 
@@ -284,7 +325,7 @@ fn open_conflicts_are_listed_and_closed_ones_keep_their_names<S: Subject>() {
     let closed = rows.conflict(&ids[0]).unwrap().unwrap().conflict;
     assert_eq!((closed.resolution, closed.loser.value), (Resolution::Restored, None));
     let listed = engine.catch_up(&main, Seq(0), usize::MAX).unwrap().changes;
-    assert_eq!(listed.len(), 3, "each row has one place");
+    assert_eq!(listed.len(), 4, "each row has one place, and so has their author");
 }
 
 const SEEDS: u64 = 24;
@@ -375,11 +416,11 @@ fn compare<A: Engine<Error: Debug>, B: Engine<Error: Debug>>(
     let (page, other) =
         (first.catch_up(dictionary, after, bytes).unwrap(), second.catch_up(dictionary, after, bytes).unwrap());
     assert_eq!((page.after, page.to, page.more), (other.after, other.to, other.more));
-    assert_eq!((&page.changes, &page.names), (&other.changes, &other.names));
+    assert_eq!((&page.changes, &page.numbers), (&other.changes, &other.numbers));
     let snapshot = first.snapshot(dictionary).unwrap();
     assert!(snapshot == second.snapshot(dictionary).unwrap(), "the snapshots differ");
-    let Snapshot { base, conflicts, .. } = Snapshot::decode(&snapshot.1).unwrap();
-    assert_eq!(base.recompute_digest() + conflicts.digest(), summary.counters.digest);
+    let Snapshot { base, conflicts, authors, .. } = Snapshot::decode(&snapshot.1).unwrap();
+    assert_eq!(base.recompute_digest() + conflicts.digest() + authors.digest(), summary.counters.digest);
     assert_eq!(rows(first, dictionary), rows(second, dictionary));
 }
 
@@ -390,7 +431,7 @@ struct Found {
     histories: Vec<History>,
     /// All of them, oldest first.
     versions: Vec<(VersionId, Option<Version>)>,
-    names: Vec<Option<AuthorName>>,
+    authors: Vec<Option<AuthorRow>>,
     open_conflicts: Vec<ConflictRow>,
 }
 
@@ -407,7 +448,7 @@ fn rows<E: Engine<Error: Debug>>(engine: &E, dictionary: &DictionaryName) -> Fou
         let version = rows.take_version(&id).unwrap();
         versions.push((id, version));
     }
-    let names = (1..5).map(|id| rows.name(AuthorId(id)).unwrap()).collect();
+    let authors = (1..5).map(|id| rows.author(AuthorId(id)).unwrap()).collect();
     let open_conflicts = rows.open_conflicts().unwrap();
-    Found { entries, histories, versions, names, open_conflicts }
+    Found { entries, histories, versions, authors, open_conflicts }
 }

@@ -1,8 +1,8 @@
 //! A page without a browser: its model, a device that may be full, and a server that takes what it is sent.
 
 use keybook_core::{
-    Author, AuthorId, AuthorName, Conflict, Dictionary, DictionaryId, Entry, Epoch, HybridTime, Key, Names, ReplicaId,
-    Resolution, Seq, Side, Stamp, Value, Winner,
+    Author, AuthorId, AuthorName, AuthorNumbers, Conflict, Contributor, Dictionary, DictionaryId, Entry, Epoch,
+    HybridTime, Key, ReplicaId, Resolution, Seq, Side, Stamp, Value, Winner,
     device::{self, Found, Kept, Left, WhoLives},
     limits::Limits,
     wire::{AckCode, Change, Check, ClientFrame, Delta, Exception, Horizon, Mode, Role, ServerFrame, VERSION},
@@ -64,6 +64,14 @@ pub(super) fn first_page(seq: u64, entries: &[(&str, &str)]) -> FirstPage {
 /// A stamp of somebody else's.
 pub(super) fn stamp(ms: u64) -> Stamp {
     Stamp::new(HybridTime::from_millis(START_MS - 1_000_000 + ms), true, ReplicaId(2))
+}
+
+/// The authors of the server's dictionary.
+fn authors() -> [Contributor; 2] {
+    [(1, "Ada"), (2, "Bo")].map(|(number, name)| {
+        let author = Author { id: AuthorId(number.into()), name: AuthorName::new(name) };
+        Contributor { number, author, made: Seq(1), seq: Seq(1) }
+    })
 }
 
 impl World {
@@ -252,6 +260,8 @@ impl World {
             ClientFrame::Check => {
                 let (live, tombstones) = (self.entries.live(), self.entries.tombstones());
                 let mut digest = self.entries.digest();
+                // They were new with the first write.
+                authors().iter().filter(|_| self.head > Seq(0)).for_each(|author| digest.add_author(author));
                 self.conflicts.iter().for_each(|conflict| digest.add_conflict(conflict));
                 self.send(&ServerFrame::Check(Check { seq: self.head, digest, live, tombstones, untold: 0 }));
             }
@@ -266,7 +276,10 @@ impl World {
                 self.tell(Seq(seq.0 - 1));
             }
             ClientFrame::Resume { cursor, .. } => self.tell(cursor),
-            ClientFrame::Presence { .. } | ClientFrame::Recover { .. } | ClientFrame::Group { .. } => {}
+            ClientFrame::Presence { .. }
+            | ClientFrame::Recover { .. }
+            | ClientFrame::Group { .. }
+            | ClientFrame::Name { .. } => {}
         }
     }
 
@@ -290,12 +303,13 @@ impl World {
         let conflicts = self.conflicts.iter().cloned().map(Change::Conflict);
         let mut changes: Vec<Change> = entries.chain(conflicts).filter(|change| change.seq() > after).collect();
         changes.sort_by_key(Change::seq);
-        let names: Names = [(1, "Ada"), (2, "Bo")]
-            .map(|(id, name)| Author { id: AuthorId(id), name: AuthorName::new(name) })
-            .into_iter()
-            .collect();
+        // They were new at the first.
+        let new = authors().into_iter().map(|author| Change::Author(Seq(after.0 + 1), author));
+        changes.splice(0..0, new);
+        let mut numbers = AuthorNumbers::default();
+        authors().iter().for_each(|author| numbers.insert(author.author.id, author.number));
         if self.head > after {
-            for delta in Delta::pack(&changes, after, self.head, false, &names, usize::MAX) {
+            for delta in Delta::pack(&changes, after, self.head, false, &numbers, usize::MAX) {
                 self.send(&ServerFrame::Delta(delta));
             }
         }

@@ -3,8 +3,8 @@
 use std::iter;
 
 use keybook_core::{
-    Author, AuthorId, AuthorName, Clock, Dictionary, DictionaryId, Entry, Epoch, HybridTime, Key, Lineage, Names,
-    ReplicaId, Seq, Stamp, Value,
+    Author, AuthorId, AuthorName, AuthorNumbers, Authors, Clock, Contributor, Dictionary, DictionaryId, Entry, Epoch,
+    HybridTime, Key, Lineage, ReplicaId, Seq, Stamp, Value,
     wire::{
         Change, Delta, Horizon, ServerFrame,
         snapshot::{self, Header, Snapshot},
@@ -19,7 +19,7 @@ const BEGIN_MS: u64 = 1_790_000_000_000;
 
 pub(crate) struct Keybook {
     dictionary: Dictionary,
-    names: Names,
+    authors: Authors,
     clock: Clock,
     seq: Seq,
 }
@@ -40,7 +40,7 @@ impl Subject for Keybook {
     fn new(replica: u8) -> Self {
         Self {
             dictionary: Dictionary::new(),
-            names: Names::from_iter([named(AUTHOR)]),
+            authors: known([AUTHOR]),
             clock: Clock::new(ReplicaId(0x9e37_79b9_7f4a_7c15 ^ u64::from(replica))),
             seq: Seq(0),
         }
@@ -56,14 +56,14 @@ impl Subject for Keybook {
         let (key, entry) = self.next(key, value);
         self.dictionary.merge_entry(key.clone(), entry.clone());
         let change = [Change::Entry(key, entry)];
-        let delta = Delta::pack(&change, prev, self.seq, false, &self.names, usize::MAX).remove(0);
+        let delta =
+            Delta::pack(&change, prev, self.seq, false, &AuthorNumbers::from(&self.authors), usize::MAX).remove(0);
         ServerFrame::Delta(delta).encode()
     }
 
     fn apply(&mut self, update: &[u8]) {
         let Ok(ServerFrame::Delta(delta)) = ServerFrame::decode(update) else { panic!("it is a Delta") };
-        self.names.extend(delta.authors.iter().cloned());
-        for change in delta.into_changes().expect("its author is in it") {
+        for change in delta.into_changes(&mut self.authors).expect("its author is known") {
             let Change::Entry(key, entry) = change else { panic!("it has no conflicts") };
             self.dictionary.replace(key, entry);
         }
@@ -75,9 +75,9 @@ impl Subject for Keybook {
             lineage: Lineage { past: Vec::new(), current: Epoch(1) },
             seq: self.seq,
             horizon: Horizon::default(),
-            digest: self.dictionary.digest(),
+            digest: self.dictionary.digest() + self.authors.digest(),
         };
-        let (mut encoder, mut bytes) = snapshot::Encoder::new(&header, &self.names);
+        let (mut encoder, mut bytes) = snapshot::Encoder::new(&header, &self.authors);
         for (key, entry) in self.dictionary.entries() {
             if let Some(chunk) = encoder.entry(key, entry) {
                 bytes.extend_from_slice(&chunk);
@@ -88,8 +88,8 @@ impl Subject for Keybook {
     }
 
     fn load(bytes: &[u8]) -> Self {
-        let Snapshot { header, base, names, .. } = Snapshot::decode(bytes).expect("it is a snapshot");
-        Self { dictionary: base, names, seq: header.seq, ..Self::new(0) }
+        let Snapshot { header, base, authors, .. } = Snapshot::decode(bytes).expect("it is a snapshot");
+        Self { dictionary: base, authors, seq: header.seq, ..Self::new(0) }
     }
 
     fn read(&self, mut visit: impl FnMut(&str, &str)) {
@@ -108,7 +108,7 @@ pub(crate) fn spread_state_bytes(work: &Workload) -> usize {
     let replicas: Vec<u64> = (0..1000).map(|_| random.u64(..)).collect();
     let authors: Vec<AuthorId> = (0..100).map(|_| AuthorId(random.u64(..))).collect();
     let mut replica = Keybook::new(1);
-    replica.names = authors.iter().map(|&id| named(id)).collect();
+    replica.authors = known(authors.iter().copied());
     for (key, value) in &work.first {
         let (key, entry) = replica.next(key, value);
         let time = HybridTime::new(BEGIN_MS + random.u64(..MONTH_MS), random.u16(..4));
@@ -119,6 +119,12 @@ pub(crate) fn spread_state_bytes(work: &Workload) -> usize {
     replica.encode().len()
 }
 
-fn named(id: AuthorId) -> Author {
-    Author { id, name: AuthorName::generated(id) }
+/// Authors who wrote before all else.
+fn known(ids: impl IntoIterator<Item = AuthorId>) -> Authors {
+    let mut authors = Authors::default();
+    for (number, id) in (1..).zip(ids) {
+        let author = Author { id, name: AuthorName::generated(id) };
+        authors.set(Contributor { number, author, made: Seq(0), seq: Seq(0) }).expect("they are numbered in turn");
+    }
+    authors
 }

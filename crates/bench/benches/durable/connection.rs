@@ -50,7 +50,9 @@ impl Connection {
         let welcome = ServerFrame::decode(&connection.receive().await?)?;
         let ServerFrame::Welcome { epoch, head, .. } = welcome else { return Err("no Welcome".into()) };
         connection.send(&ClientFrame::Resume { epoch, cursor: head }).await?;
-        while !matches!(ServerFrame::decode(&connection.receive().await?)?, ServerFrame::Delta(delta) if !delta.more) {}
+        while !matches!(ServerFrame::decode(&connection.receive().await?)?, ServerFrame::Delta(delta) if !delta.has_more())
+        {
+        }
         Ok(connection)
     }
 
@@ -87,7 +89,7 @@ impl Connection {
                 Some(frame) => frame,
                 None => self.receive().await?,
             };
-            if let ServerFrame::Delta(Delta { to, more: false, .. }) = ServerFrame::decode(&frame)? {
+            if let ServerFrame::Delta(Delta { to, more: None, .. }) = ServerFrame::decode(&frame)? {
                 commits.push(to);
             }
         }

@@ -9,7 +9,7 @@ use std::{error::Error, ops::Range, time::SystemTime};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use keybook_core::{
-    Author, AuthorId, AuthorName, DictionaryId, Epoch, Seq,
+    DictionaryId, Epoch, Seq,
     limits::Limits,
     wire::{Horizon, Mode, Role, SUBPROTOCOL, ServerFrame, VERSION},
 };
@@ -122,18 +122,16 @@ fn welcome(seq: u64) -> Bytes {
 
 /// A Delta around entries as they came.
 fn delta(prev: u64, to: u64, entries: &[Vec<u8>]) -> Vec<u8> {
-    let author = Author { id: AuthorId(1), name: AuthorName::new("load") };
     let mut encoder =
         Encoder::new(Vec::with_capacity(64 + entries.iter().map(|entry| entry.len() + 12).sum::<usize>()));
     let written = (|| {
-        encoder.array(2)?.u8(17)?.array(5)?.u64(prev)?.u64(to)?.bool(false)?.array(2 * entries.len() as u64)?;
+        encoder.array(4)?.u8(17)?.u64(to)?.u64(to - prev)?.array(entries.len() as u64)?;
         for entry in entries {
-            // Kind 0, and its body.
-            encoder.u8(0)?.array(5)?;
+            encoder.array(4)?;
             encoder.writer_mut().extend_from_slice(entry);
-            encoder.u64(to)?.u8(0)?;
+            // By somebody.
+            encoder.u8(0)?;
         }
-        encoder.array(1)?.encode(&author)?;
         Ok::<_, minicbor::encode::Error<std::convert::Infallible>>(())
     })();
     written.expect("writing to memory does not fail");

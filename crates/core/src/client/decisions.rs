@@ -14,7 +14,7 @@ use std::{collections::BTreeSet, mem};
 
 use super::outbox::WAIT_MS_MAX;
 use crate::{
-    Author, AuthorId, Conflict, ConflictId, Conflicts, Key, Names, Resolution, Seq, cbor_array,
+    Author, AuthorId, AuthorName, Conflict, ConflictId, Conflicts, Key, Resolution, Seq, cbor_array,
     limits::{PUSH_BYTES_MAX, PUSH_OPS_MAX},
     mutants::mutant,
     wire::{AckClass, AckCode, AuthorTable, ClientFrame, Exception, WireConflict, WireError},
@@ -119,7 +119,7 @@ impl KeptConflicts {
     /// The rows, and the names of their authors.
     pub(super) fn into_rows(self) -> Result<(Vec<Conflict>, Vec<Author>), WireError> {
         let Self { rows, authors } = self;
-        let rows = rows.into_iter().map(|row| row.into_conflict(&authors)).collect::<Result<_, _>>()?;
+        let rows = rows.into_iter().map(|row| row.with_positions(&authors)).collect::<Result<_, _>>()?;
         Ok((rows, authors))
     }
 }
@@ -140,10 +140,11 @@ impl Decisions {
     }
 
     /// The rows of a key that the server has lost; none if there are none.
-    pub(super) fn lost_of_key(&self, key: &Key, names: &Names) -> Option<KeptConflicts> {
+    pub(super) fn lost_of_key(&self, key: &Key, name: &dyn Fn(AuthorId) -> AuthorName) -> Option<KeptConflicts> {
         let mut table = AuthorTable::default();
         let of_key = self.lost().filter(|conflict| conflict.key == *key);
-        let rows: Vec<_> = of_key.map(|conflict| WireConflict::new(conflict, &mut table, names)).collect();
+        let mut position = |id| table.position(id, name);
+        let rows: Vec<_> = of_key.map(|conflict| WireConflict::new(conflict, &mut position)).collect();
         (!rows.is_empty()).then(|| KeptConflicts { rows, authors: table.into_authors() })
     }
 
@@ -257,7 +258,7 @@ impl Decisions {
     pub(super) fn take_message(
         &mut self,
         conflicts: &Conflicts,
-        names: &Names,
+        name: &dyn Fn(AuthorId) -> AuthorName,
         waits: &dyn Fn(&Key) -> bool,
         batch: u64,
         now_ms: u64,
@@ -272,7 +273,7 @@ impl Decisions {
                     break;
                 }
                 report.progress = Progress::Sent { batch };
-                rows.push(WireConflict::new(&report.what, &mut table, names));
+                rows.push(WireConflict::new(&report.what, &mut |id| table.position(id, name)));
             }
             return Some(ClientFrame::Recover { batch, conflicts: rows, authors: table.into_authors() });
         }
@@ -339,7 +340,7 @@ mod tests {
     }
 
     fn message(decisions: &mut Decisions, rows: &Conflicts, now_ms: u64) -> Option<ClientFrame> {
-        decisions.take_message(rows, &Names::new(), &|_| false, 5, now_ms)
+        decisions.take_message(rows, &AuthorName::generated, &|_| false, 5, now_ms)
     }
 
     fn dismissal(row: &Conflict) -> PendingResolution {
@@ -404,7 +405,7 @@ mod tests {
         let found: Vec<_> = decisions.pending().map(|pending| (pending.id.loser, pending.resolution)).collect();
         assert_eq!(found, [(stamp(11), Resolution::Restored)]);
         let (none, mut waiting) = (Conflicts::default(), decisions.clone());
-        let sent = waiting.take_message(&none, &Names::new(), &|_| true, 5, 0);
+        let sent = waiting.take_message(&none, &AuthorName::generated, &|_| true, 5, 0);
         assert_eq!(sent, None, "the write that won goes first");
         let Some(ClientFrame::Recover { conflicts: sent, .. }) = message(&mut decisions, &none, 0) else { panic!() };
         assert_eq!(sent.iter().map(|row| row.loser).collect::<Vec<_>>(), [stamp(9)]);

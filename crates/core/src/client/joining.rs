@@ -87,6 +87,7 @@ impl Client {
         let (shared, lineage) = (fork.unwrap_or_default(), self.base.lineage().cloned().unwrap_or_default());
         self.sender.outbox_mut().extend_branches(&lineage, server);
         let lost = self.base.step_back(shared);
+        self.base.take_authors(shared);
         let is_any_lost = !lost.is_empty();
         if self.user.is_writer() {
             let state = if fork.is_some() { RowState::Queued } else { RowState::Orphaned };
@@ -139,9 +140,12 @@ impl Client {
             }
         })?;
         match followed {
-            Followed::Applied { has_conflicts: true } => self.output.say(Event::Conflicts),
+            Followed::Applied { has_conflicts, has_names } => {
+                let news = [(has_conflicts, Event::Conflicts), (has_names, Event::Names)];
+                news.into_iter().filter(|(is_news, _)| *is_news).for_each(|(_, event)| self.output.say(event));
+            }
             Followed::Gap => self.resume(),
-            Followed::Applied { has_conflicts: false } | Followed::Known => {}
+            Followed::Known => {}
         }
         Ok(())
     }

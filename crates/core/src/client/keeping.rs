@@ -134,7 +134,7 @@ impl Client {
     fn key_bytes(&self, key: &Key) -> Option<Vec<u8>> {
         let rows: Vec<WireRow> = self.outbox().rows(key).iter().map(WireRow::from).collect();
         let resolutions = self.decisions.of_key(key);
-        let lost = self.decisions.lost_of_key(key, self.base.names());
+        let lost = self.decisions.lost_of_key(key, &|id| self.base.name(id));
         if rows.is_empty() && resolutions.is_empty() && lost.is_none() {
             return None;
         }

@@ -66,7 +66,7 @@ pub use view::Shown;
 use view::View;
 
 use crate::{
-    Author, AuthorId, AuthorName, Dictionary, DictionaryId, Key, Names, ReplicaId, Seq, Value,
+    Author, Dictionary, DictionaryId, Key, ReplicaId, Seq, Value,
     limits::{Limits, PUSHES_IN_FLIGHT_MAX},
     wire::{ClientFrame, ServerFrame, VERSIONS, WireError},
 };
@@ -174,19 +174,6 @@ impl Client {
         self.absence.missed()
     }
 
-    /// The names of the authors met so far.
-    pub fn names(&self) -> &Names {
-        self.base.names()
-    }
-
-    /// What an author is called: a name made of the id while none is known.
-    pub fn name(&self, author: AuthorId) -> AuthorName {
-        if author == self.user.author.id {
-            return self.user.author.name.clone();
-        }
-        self.names().get(author).cloned().unwrap_or_else(|| AuthorName::generated(author))
-    }
-
     /// Which dictionary this is, once a server or a local store has said so.
     pub fn dictionary(&self) -> Option<DictionaryId> {
         self.base.dictionary()
@@ -195,16 +182,6 @@ impl Client {
     /// Which replica writes here.
     pub fn replica(&self) -> ReplicaId {
         self.time.replica()
-    }
-
-    /// Who writes here.
-    pub fn author(&self) -> &Author {
-        &self.user.author
-    }
-
-    /// Writes under another name from now on.
-    pub fn set_author(&mut self, author: Author) {
-        self.user.author = author;
     }
 
     /// Whether somebody looks at what is shown, as nobody does at first: then a line that says nothing is noticed soon.
@@ -267,7 +244,7 @@ impl Client {
             lineage: self.base.lineage().map_or(Vec::new(), |lineage| lineage.past.clone()),
             cursor: self.base.cursor(),
             client_ms: now_ms,
-            author: self.user.author.clone(),
+            author: self.user.greet(),
             capabilities: 0,
             prefix: None,
         });
@@ -351,7 +328,7 @@ impl Client {
     /// - no row waits whose ack the base has reached, unless the base lacks something and so is not kept; and no row that has left
     ///   a sibling whose cursor the base has reached;
     /// - a digest of the server is compared as soon as the base is settled at its seq, and has nothing of it in the outbox;
-    /// - what may be sent is on its way: each queued row, unless enough pushes are, or it lets a sibling's go first; and each
+    /// - what may be sent is on its way: another name; each queued row, unless enough pushes are, or it lets a sibling's go first; and each
     ///   decision about a conflict that is open in a base that is settled;
     /// - the driver has been told if the [`Summary`] is another one;
     /// - the timers are those of what waits now.
@@ -418,6 +395,11 @@ impl Client {
         if !base.is_settled() {
             return;
         }
+        if user.is_writer()
+            && let Some(name) = user.take_news(base.authors())
+        {
+            output.transmit(&ClientFrame::Name { name });
+        }
         if decisions.settle(base.conflicts(), base.cursor()) {
             output.say(Event::Conflicts);
         }
@@ -427,7 +409,7 @@ impl Client {
         {
             let batch = sender.next_batch();
             let waits = |key: &Key| sender.outbox().shown(key).is_some();
-            match decisions.take_message(base.conflicts(), base.names(), &waits, batch, now_ms) {
+            match decisions.take_message(base.conflicts(), &|id| base.name(id), &waits, batch, now_ms) {
                 Some(message) => output.transmit(&message),
                 None => break,
             }

@@ -91,7 +91,7 @@ impl OutboxRow {
             value: self.value.as_ref().map(|value| value.as_str().to_owned()),
             stamp: self.stamp,
             seen: self.seen.clone(),
-            author: Some(self.author.clone()),
+            author: self.recovered.is_some().then(|| self.author.clone()),
             recovered: self.recovered.clone(),
         }
     }

@@ -20,6 +20,8 @@ pub enum Event {
     Reset,
     /// The conflict rows, or what was decided about them.
     Conflicts,
+    /// What authors are called.
+    Names,
     /// How far the connection has come, how much waits, or what can be undone.
     Status,
     /// The server ended the connection with a reason.

@@ -1,7 +1,7 @@
 //! Who writes here, and what the server lets them.
 
-use super::base::Base;
-use crate::{Author, Entry, Key, Value, ValueError, limits::Limits, wire::Role};
+use super::{Client, base::Base};
+use crate::{Author, AuthorId, AuthorName, Authors, Entry, Key, Value, ValueError, limits::Limits, wire::Role};
 
 /// Why an edit was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +27,8 @@ pub enum EditError {
 #[derive(Clone, Debug)]
 pub(super) struct User {
     pub(super) author: Author,
+    /// The name that the server was told last over this connection, beside that of Hello.
+    told: Option<AuthorName>,
     role: Role,
     limits: Limits,
 }
@@ -34,7 +36,24 @@ pub(super) struct User {
 impl User {
     /// A user of whom no server has said anything: everything is allowed that a server allows by default.
     pub(super) fn new(author: Author) -> Self {
-        Self { author, role: Role::Writer, limits: Limits::default() }
+        Self { author, told: None, role: Role::Writer, limits: Limits::default() }
+    }
+
+    /// Hello says the author. Who has written nothing is known by that with the first write.
+    pub(super) fn greet(&mut self) -> Author {
+        self.told = None;
+        self.author.clone()
+    }
+
+    /// The name to tell, if the dictionary knows the author by another one. Once a connection: two pages of one author may disagree.
+    pub(super) fn take_news(&mut self, authors: &Authors) -> Option<AuthorName> {
+        let name = &self.author.name;
+        let is_known = authors.get(self.author.id).is_none_or(|row| row.author.name == *name);
+        if is_known || self.told.as_ref() == Some(name) {
+            return None;
+        }
+        self.told = Some(name.clone());
+        self.told.clone()
     }
 
     /// The server has said what is allowed.
@@ -76,10 +95,37 @@ impl User {
     }
 }
 
+/// Who writes, and what authors are called.
+impl Client {
+    /// The authors of the base.
+    pub fn authors(&self) -> &Authors {
+        self.base.authors()
+    }
+
+    /// What an author is called: a name made of the id while none is known.
+    pub fn name(&self, author: AuthorId) -> AuthorName {
+        if author == self.user.author.id {
+            return self.user.author.name.clone();
+        }
+        self.base.name(author)
+    }
+
+    /// Who writes here.
+    pub fn author(&self) -> &Author {
+        &self.user.author
+    }
+
+    /// The user is called otherwise from now on, by everybody who hears of it.
+    pub fn set_name(&mut self, name: AuthorName, now_ms: u64) {
+        self.user.author.name = name;
+        self.evaluate(now_ms);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AuthorId, AuthorName, limits::ENTRY_BYTES};
+    use crate::{AuthorId, limits::ENTRY_BYTES};
 
     #[test]
     fn what_a_server_allows() {

@@ -4,11 +4,19 @@ use std::{fmt, sync::Arc};
 
 use minicbor::{Decode, Decoder, Encode, Encoder, bytes::ByteSlice, decode, encode};
 
-use crate::{cbor_array, limits::AUTHOR_BYTES_MAX};
+use crate::{
+    Digest, Seq, cbor_array,
+    limits::{AUTHOR_BYTES_MAX, AUTHORS_MAX},
+};
 
 /// An author's id: 8 random bytes, which stay while the name changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AuthorId(pub u64);
+
+impl AuthorId {
+    /// Who has no number in a dictionary, because there are too many authors: nobody's own id.
+    pub const SOMEBODY: Self = Self(0);
+}
 
 impl<C> Encode<C> for AuthorId {
     fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
@@ -60,6 +68,9 @@ impl AuthorName {
             "Avocet", "Bunting", "Crane", "Dunlin", "Egret", "Finch", "Gannet", "Heron", "Ibis", "Jay", "Kestrel",
             "Linnet", "Magpie", "Nuthatch", "Osprey", "Plover",
         ];
+        if id == AuthorId::SOMEBODY {
+            return Self("Somebody".into());
+        }
         let (adjective, bird) = (ADJECTIVES[(id.0 % 16) as usize], BIRDS[(id.0 / 16 % 16) as usize]);
         Self(format!("{adjective} {bird}").into())
     }
@@ -99,88 +110,127 @@ pub struct Author {
 
 cbor_array!(Author { id, name });
 
-/// Authors in one list of [`Names`]: a new one moves no more than these.
-const LIST_MAX: usize = 512;
+/// An author of a dictionary. Each has a number there, which entries name instead of the id: they are given in turn from 1 on, and
+/// stay. A name is the author's own, dictionary by dictionary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contributor {
+    /// From 1 to [`AUTHORS_MAX`].
+    pub number: u16,
+    /// The id stays, the name may change.
+    pub author: Author,
+    /// The batch of the author's first write here.
+    pub made: Seq,
+    /// The batch that changed the name last; of the first name the same.
+    pub seq: Seq,
+}
 
-/// The names of the authors that a replica has met, by their ids: sorted lists, which follow each other and are not empty. In the
-/// page they are a tenth of a tree's code, and in a single list a stranger's 200 000 authors took 8 s.
-#[derive(Clone, Debug, Default)]
-pub struct Names(Vec<Vec<Author>>);
+cbor_array!(Contributor { number, author, made, seq });
 
-impl Names {
-    /// No names.
-    pub fn new() -> Self {
-        Self::default()
-    }
+/// A contributor does not follow those that are known, or has another's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrongNumber;
 
-    /// The name of an author. O(log n).
-    pub fn get(&self, id: AuthorId) -> Option<&AuthorName> {
-        let list = self.0.get(self.list(id))?;
-        position(list, id).ok().map(|position| &list[position].name)
-    }
+/// The authors of a dictionary, with their digest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Authors {
+    /// The one at position n has the number n + 1.
+    rows: Vec<Contributor>,
+    /// Positions, in the order of the ids.
+    by_id: Vec<u16>,
+    digest: Digest,
+}
 
-    /// Sets an author's name. O(n / 512) for one who is new.
-    pub fn insert(&mut self, author: Author) {
-        let number = self.list(author.id);
-        let Some(list) = self.0.get_mut(number) else { return self.0.push(vec![author]) };
-        match position(list, author.id) {
-            Ok(position) => list[position] = author,
-            Err(position) => list.insert(position, author),
+impl Authors {
+    /// Sets the name of an author that is known, or adds the next one. O(n) for one who is new.
+    ///
+    /// # Errors
+    /// When the number is not that of the author, nor the next.
+    pub fn set(&mut self, row: Contributor) -> Result<(), WrongNumber> {
+        let position = usize::from(row.number.checked_sub(1).ok_or(WrongNumber)?);
+        match self.find(row.author.id) {
+            Ok(place) if usize::from(self.by_id[place]) == position => {
+                self.digest.subtract_author(&self.rows[position]);
+                self.digest.add_author(&row);
+                self.rows[position] = row;
+            }
+            Err(place) if self.rows.len() == position && row.number <= AUTHORS_MAX => {
+                self.digest.add_author(&row);
+                self.by_id.insert(place, position as u16);
+                self.rows.push(row);
+            }
+            Ok(_) | Err(_) => return Err(WrongNumber),
         }
-        if list.len() > LIST_MAX {
-            let upper = list.split_off(LIST_MAX / 2);
-            self.0.insert(number + 1, upper);
+        Ok(())
+    }
+
+    /// An author by the id. O(log n).
+    pub fn get(&self, id: AuthorId) -> Option<&Contributor> {
+        self.find(id).ok().map(|place| &self.rows[usize::from(self.by_id[place])])
+    }
+
+    /// The number of an author; 0 for one who has none. O(log n).
+    pub fn number(&self, id: AuthorId) -> u16 {
+        self.get(id).map_or(0, |row| row.number)
+    }
+
+    /// Whose number this is; none if it was not given.
+    pub fn id(&self, number: u16) -> Option<AuthorId> {
+        match number.checked_sub(1) {
+            None => Some(AuthorId::SOMEBODY),
+            Some(position) => self.rows.get(usize::from(position)).map(|row| row.author.id),
         }
     }
 
-    /// How many there are. O(n / 512).
-    pub fn len(&self) -> usize {
-        self.0.iter().map(Vec::len).sum()
+    /// Takes out those that were new above `fork`. O(n).
+    pub fn take_above(&mut self, fork: Seq) -> Vec<Contributor> {
+        let kept = self.rows.partition_point(|row| row.made <= fork);
+        let above = self.rows.split_off(kept);
+        self.by_id.retain(|&position| usize::from(position) < kept);
+        above.iter().for_each(|row| self.digest.subtract_author(row));
+        above
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// All, by their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = &Contributor> {
+        self.rows.iter()
     }
 
-    /// The number of the list in which an author is, or has to come.
-    fn list(&self, id: AuthorId) -> usize {
-        self.0.partition_point(|list| list[0].id <= id).saturating_sub(1)
+    /// The sum of their hashes.
+    pub fn digest(&self) -> Digest {
+        self.digest
     }
-}
 
-fn position(list: &[Author], id: AuthorId) -> Result<usize, usize> {
-    list.binary_search_by_key(&id, |author| author.id)
-}
-
-impl PartialEq for Names {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.iter().flatten().eq(other.0.iter().flatten())
+    fn find(&self, id: AuthorId) -> Result<usize, usize> {
+        self.by_id.binary_search_by_key(&id, |&position| self.rows[usize::from(position)].author.id)
     }
 }
 
-impl Eq for Names {}
+/// The numbers of the authors in some changes, by their ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuthorNumbers(Vec<(AuthorId, u16)>);
 
-impl Extend<Author> for Names {
-    fn extend<I: IntoIterator<Item = Author>>(&mut self, authors: I) {
-        authors.into_iter().for_each(|author| self.insert(author));
+impl AuthorNumbers {
+    /// The number of an author; none if it is not here. O(log n).
+    pub fn get(&self, id: AuthorId) -> Option<u16> {
+        self.find(id).ok().map(|place| self.0[place].1)
+    }
+
+    /// Adds an author.
+    pub fn insert(&mut self, id: AuthorId, number: u16) {
+        if let Err(place) = self.find(id) {
+            self.0.insert(place, (id, number));
+        }
+    }
+
+    fn find(&self, id: AuthorId) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&id, |(id, _)| *id)
     }
 }
 
-impl FromIterator<Author> for Names {
-    fn from_iter<I: IntoIterator<Item = Author>>(authors: I) -> Self {
-        let mut names = Self::new();
-        names.extend(authors);
-        names
-    }
-}
-
-impl IntoIterator for Names {
-    type Item = Author;
-    type IntoIter = std::iter::Flatten<std::vec::IntoIter<Vec<Author>>>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter().flatten()
+impl From<&Authors> for AuthorNumbers {
+    fn from(authors: &Authors) -> Self {
+        let id = |&position: &u16| authors.rows[usize::from(position)].author.id;
+        Self(authors.by_id.iter().map(|position| (id(position), position + 1)).collect())
     }
 }
 
@@ -197,18 +247,32 @@ mod tests {
         check(&"é".repeat(40), &"é".repeat(32));
     }
 
-    /// A stranger made up 200 000 authors, and each new one moved half of those before it.
+    fn contributor(number: u16, id: u64, name: &str) -> Contributor {
+        let author = Author { id: AuthorId(id), name: AuthorName::new(name) };
+        Contributor { number, author, made: Seq(number.into()), seq: Seq(number.into()) }
+    }
+
     #[test]
-    fn a_new_author_moves_few_others() {
-        let author = |n: u64| Author { id: AuthorId(n), name: AuthorName::generated(AuthorId(n)) };
-        // Each number below 5000 once, in a wild order.
-        let numbers = || (0..5000).map(|n| n * 2477 % 5000);
-        let names: Names = numbers().map(author).collect();
-        assert!(names.0.iter().all(|list| (1..=LIST_MAX).contains(&list.len())));
-        assert_eq!(names.len(), 5000);
-        assert!(numbers().all(|n| names.get(AuthorId(n)) == Some(&author(n).name)));
-        assert_eq!(names.get(AuthorId(5000)), None);
-        assert_eq!(names, (0..5000).map(author).collect(), "the lists differ, the names do not");
-        assert!(names.into_iter().map(|author| author.id.0).eq(0..5000));
+    fn numbers_are_given_in_turn_and_stay() {
+        let mut authors = Authors::default();
+        for (number, id) in (1..).zip([9, 4, 7]) {
+            authors.set(contributor(number, id, "Ada")).unwrap();
+        }
+        assert_eq!((authors.number(AuthorId(4)), authors.number(AuthorId(5))), (2, 0));
+        assert_eq!([0, 3, 4].map(|number| authors.id(number)), [Some(AuthorId::SOMEBODY), Some(AuthorId(7)), None]);
+        let before = authors.digest();
+        authors.set(contributor(2, 4, "Eve")).unwrap();
+        assert_eq!(authors.get(AuthorId(4)).unwrap().author.name.as_str(), "Eve");
+        assert_ne!(authors.digest(), before);
+        for wrong in
+            [contributor(3, 4, "Eve"), contributor(2, 5, "Bo"), contributor(5, 5, "Bo"), contributor(0, 5, "Bo")]
+        {
+            assert_eq!(authors.set(wrong), Err(WrongNumber));
+        }
+        let gone: Vec<_> = authors.take_above(Seq(1)).into_iter().map(|row| row.author.id).collect();
+        assert_eq!((gone, authors.number(AuthorId(4))), (vec![AuthorId(4), AuthorId(7)], 0));
+        let mut rest = Authors::default();
+        rest.set(contributor(1, 9, "Ada")).unwrap();
+        assert_eq!(authors, rest);
     }
 }

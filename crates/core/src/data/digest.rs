@@ -1,6 +1,6 @@
 //! The digest of a dictionary: 128 bits that two replicas compare to know that they hold the same.
 //!
-//! It is the sum, modulo 2^128, of a hash of each live entry and of each open conflict row, so that one change costs one hash taken
+//! It is the sum, modulo 2^128, of a hash of each live entry, of each open conflict row and of each author, so that one change costs one hash taken
 //! out and one put in, whatever their number. It detects divergence, not tampering: sums of hashes can be forged. Tombstones and
 //! closed rows are not in it, since they are purged one day.
 
@@ -8,7 +8,7 @@ use std::ops::{Add, Sub};
 
 use minicbor::{Decode, Decoder, Encode, Encoder, bytes::ByteSlice, decode, encode};
 
-use crate::{Conflict, Entry, Key};
+use crate::{Conflict, Contributor, Entry, Key};
 
 /// The sum of the hashes of what is live. The empty dictionary's is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,16 @@ impl Digest {
     /// Takes out a conflict row that was added.
     pub fn subtract_conflict(&mut self, conflict: &Conflict) {
         self.0 = self.0.wrapping_sub(conflict_hash(conflict));
+    }
+
+    /// Adds an author.
+    pub fn add_author(&mut self, author: &Contributor) {
+        self.0 = self.0.wrapping_add(author_hash(author));
+    }
+
+    /// Takes out an author that was added.
+    pub fn subtract_author(&mut self, author: &Contributor) {
+        self.0 = self.0.wrapping_sub(author_hash(author));
     }
 
     /// Big-endian.
@@ -84,6 +94,14 @@ fn conflict_hash(conflict: &Conflict) -> u128 {
     let value_length = value.map_or(u32::MAX, |value| value.as_str().len() as u32).to_be_bytes();
     let value = value.map_or(&b""[..], |value| value.as_str().as_bytes());
     hash([&begin.to_be_bytes(), key, &stamps, &value_length, value])
+}
+
+/// The hash of: 4 bytes 0xff 0xff 0xff 0xfe, which neither an entry nor a row begins with; the number (u16, big-endian), the id (8),
+/// the name.
+fn author_hash(contributor: &Contributor) -> u128 {
+    let Contributor { number, author, .. } = contributor;
+    let (begin, id) = ((u32::MAX - 1).to_be_bytes(), author.id.0.to_be_bytes());
+    hash([&begin, &number.to_be_bytes(), &id, author.name.as_str().as_bytes(), b""])
 }
 
 /// The first 16 bytes, big-endian, of BLAKE3 over the parts.

@@ -17,7 +17,7 @@ mod branch;
 mod conflict;
 mod lineage;
 
-pub use author::{Author, AuthorId, AuthorName, Names};
+pub use author::{Author, AuthorId, AuthorName, AuthorNumbers, Authors, Contributor, WrongNumber};
 pub use branch::Branch;
 pub use conflict::{Conflict, ConflictId, Conflicts, Resolution, Side, Winner};
 pub use dictionary::{Dictionary, DictionaryId};

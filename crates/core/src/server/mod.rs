@@ -16,5 +16,5 @@ mod session;
 pub use hub::{Commit, Hub};
 pub use now::Now;
 pub use record::{Actor, Command, Context, Outcome, Receipt, Record};
-pub use rows::{ConflictRow, Counters, History, Place, Reason, Row, Rows, Version, VersionId};
+pub use rows::{AuthorRow, ConflictRow, Counters, History, Place, Reason, Row, Rows, Version, VersionId};
 pub use session::{Broadcast, CatchUp, Deadlines, Opened, Request, Session};

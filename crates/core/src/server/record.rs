@@ -8,7 +8,7 @@
 //! A record owns all that it holds, so that it can be encoded and kept in a log.
 
 use crate::{
-    Author, Conflict, ConflictId, Names, Resolution, Seq,
+    Author, Conflict, ConflictId, Resolution, Seq,
     limits::{Limits, ROW_BYTES},
     wire::{AckCode, Condition, Exception, Op, Role},
 };
@@ -42,7 +42,7 @@ pub struct Context {
 pub struct Actor {
     /// What they may do.
     pub role: Role,
-    /// The author of operations that name none.
+    /// The author, as whom operations count unless they come back after a rollback.
     pub author: Author,
 }
 
@@ -73,9 +73,11 @@ pub enum Command {
     Recover {
         /// The rows.
         conflicts: Vec<Conflict>,
-        /// The names of their authors.
-        names: Names,
+        /// Their authors, with the names that those had.
+        authors: Vec<Author>,
     },
+    /// Give the author who asks another name, if the dictionary knows one.
+    Name,
     /// Close the rows that nobody has decided for [`CONFLICT_MS_MAX`](crate::limits::CONFLICT_MS_MAX).
     Expire,
 }
@@ -86,7 +88,7 @@ pub struct Receipt {
     /// When a cursor has reached it, the effects are in its base.
     pub seq: Seq,
     /// What became of each operation of a push or a group (with its conditions behind them), or of each row that was brought back, in
-    /// their order; of a resolution, one outcome.
+    /// their order; of a resolution or a name, one outcome.
     /// There are fewer if the record's room was used up: [`Command::skip`] makes the command of the next record, whose receipt continues this one.
     pub outcomes: Vec<Outcome>,
     /// What was written, in bytes.
@@ -113,7 +115,7 @@ impl Command {
         match self {
             Self::Push { ops } => ops.len(),
             Self::Group { ops, conditions } => ops.len() + conditions.len(),
-            Self::Resolve { .. } => 1,
+            Self::Resolve { .. } | Self::Name => 1,
             Self::Recover { conflicts, .. } => conflicts.len(),
             Self::Expire => 0,
         }
@@ -128,7 +130,7 @@ impl Command {
             Self::Group { ops, conditions } => {
                 bytes(ops) + conditions.iter().map(|condition| condition.key.len() + ROW_BYTES as usize).sum::<usize>()
             }
-            Self::Resolve { .. } | Self::Expire => ROW_BYTES as usize,
+            Self::Resolve { .. } | Self::Name | Self::Expire => ROW_BYTES as usize,
             Self::Recover { conflicts, .. } => conflicts.iter().map(Conflict::bytes).sum(),
         }
     }
@@ -141,7 +143,9 @@ impl Command {
         match self {
             Self::Push { ops } => drop(ops.drain(..applied)),
             Self::Recover { conflicts, .. } => drop(conflicts.drain(..applied)),
-            Self::Group { .. } | Self::Resolve { .. } | Self::Expire => assert_eq!(applied, 0, "it is not divided"),
+            Self::Group { .. } | Self::Resolve { .. } | Self::Name | Self::Expire => {
+                assert_eq!(applied, 0, "it is not divided");
+            }
         }
     }
 }

@@ -1,16 +1,17 @@
 //! What a hub asks of a store: the rows of one dictionary in an open transaction.
 
 use crate::{
-    Author, AuthorId, AuthorName, Branch, Conflict, ConflictId, DictionaryId, Digest, Entry, Key, PastEpoch, Seq,
-    Stamp, Value, cbor_array,
+    AuthorId, Branch, Conflict, ConflictId, Contributor, DictionaryId, Digest, Entry, Key, PastEpoch, Seq, Stamp,
+    Value, cbor_array,
     limits::ROW_BYTES,
     wire::{Check, Horizon},
 };
 
 /// The rows of one dictionary in an open transaction.
 ///
-/// `by_seq` is an index that the implementation keeps: it names what changed at each [`Place`], and each entry and each
-/// conflict row has exactly one place in it.
+/// `by_seq` is an index that the implementation keeps: it names what changed at each [`Place`]. Each entry and each
+/// conflict row has exactly one place in it. An author has one for good, below all that was written, and if the name has changed
+/// another one for that.
 pub trait Rows {
     /// Why the store could not.
     type Error;
@@ -69,16 +70,17 @@ pub trait Rows {
     /// When the store cannot read.
     fn open_conflicts(&mut self) -> Result<Vec<ConflictRow>, Self::Error>;
 
-    /// The name of an author.
+    /// The row of an author.
     ///
     /// # Errors
     /// When the store cannot read.
-    fn name(&mut self, id: AuthorId) -> Result<Option<AuthorName>, Self::Error>;
-    /// Sets the name of an author.
+    fn author(&mut self, id: AuthorId) -> Result<Option<AuthorRow>, Self::Error>;
+    /// Sets the row of an author: one who is new, at the first place; or one whose name changes, who moves in `by_seq` from the place
+    /// of the last change, if there was one, to that of this one.
     ///
     /// # Errors
     /// When the store cannot write.
-    fn set_name(&mut self, author: &Author) -> Result<(), Self::Error>;
+    fn set_author(&mut self, row: &AuthorRow, replaced: Option<Place>) -> Result<(), Self::Error>;
 
     /// Sets the dictionary's counters; creates the dictionary if it is new.
     ///
@@ -197,6 +199,30 @@ impl ConflictRow {
     }
 }
 
+/// An author as the server keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorRow {
+    /// What travels.
+    pub contributor: Contributor,
+    /// With the seq of the first write the [`Place`] that stays.
+    pub made_index: u16,
+    /// With the seq of the last change the place of that; the same as `made_index` if there was none.
+    pub index: u16,
+}
+
+impl AuthorRow {
+    /// Where `by_seq` has had it from the first.
+    pub fn made(&self) -> Place {
+        Place { seq: self.contributor.made, index: self.made_index }
+    }
+
+    /// Where `by_seq` has its last change, if there was one.
+    pub fn renamed(&self) -> Option<Place> {
+        let place = Place { seq: self.contributor.seq, index: self.index };
+        Some(place).filter(|&place| place != self.made())
+    }
+}
+
 /// The counters of a dictionary. They change with every commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -204,7 +230,7 @@ pub struct Counters {
     pub head: Seq,
     /// What has been purged.
     pub horizon: Horizon,
-    /// The digest of the live entries and the open conflict rows.
+    /// The digest of the live entries, the open conflict rows and the authors.
     pub digest: Digest,
     /// How many entries have a value.
     pub live: u64,
@@ -220,6 +246,8 @@ pub struct Counters {
     pub bytes: u64,
     /// What the versions take.
     pub version_bytes: u64,
+    /// How many authors have numbers.
+    pub authors: u16,
 }
 
 cbor_array!(Counters {
@@ -232,7 +260,8 @@ cbor_array!(Counters {
     conflict_bytes,
     untold,
     bytes,
-    version_bytes
+    version_bytes,
+    authors
 });
 
 impl Counters {

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::{
-    DictionaryId, Lineage, Names, Seq,
+    AuthorNumbers, DictionaryId, Lineage, Seq,
     limits::{HELLO_MS_MAX, Limits, PUSHES_IN_FLIGHT_MAX, SILENT_MS_MAX},
     mutants::mutant,
     server::{Actor, Command, Commit, Counters, Now, Receipt},
@@ -48,8 +48,8 @@ pub struct Broadcast {
 impl Broadcast {
     /// Encodes a commit into frames of at most `limits.delta_bytes()`.
     pub fn new(commit: &Commit, limits: &Limits) -> Self {
-        let Commit { prev, to, changes, names } = commit;
-        Self { prev: *prev, to: *to, frames: encode_deltas(changes, *prev, *to, false, names, limits) }
+        let Commit { prev, to, changes, numbers } = commit;
+        Self { prev: *prev, to: *to, frames: encode_deltas(changes, *prev, *to, false, numbers, limits) }
     }
 }
 
@@ -60,8 +60,8 @@ pub struct CatchUp {
     pub after: Seq,
     /// The changes above `after` and up to `to`.
     pub changes: Vec<Change>,
-    /// The names of the authors in them.
-    pub names: Names,
+    /// The numbers of the authors in them.
+    pub numbers: AuthorNumbers,
     /// The last batch of the page; the head, if `more` is false.
     pub to: Seq,
     /// Whether more had changed when the page was read.
@@ -104,8 +104,8 @@ pub enum Request {
         command: Command,
         /// Who asks.
         actor: Actor,
-        /// The number that the answer repeats: call [`Session::handle_receipt`] with it.
-        batch: u64,
+        /// The number that the answer repeats: call [`Session::handle_receipt`] with it. None if the client is told nothing.
+        batch: Option<u64>,
     },
     /// Read what changed after a cursor; answer with [`Session::handle_catch_up`].
     CatchUp {
@@ -234,9 +234,9 @@ impl Session {
             // The driver reads none until the dictionary is open; what it may do is not known before.
             (Phase::Opening(_), _) => self.close(ByeCode::Protocol, "a frame before Welcome", 0),
             (_, ClientFrame::Hello { .. }) => self.close(ByeCode::Protocol, "Hello was said before", 0),
-            (_, ClientFrame::Push { batch, ops }) => self.request_command(Command::Push { ops }, batch),
+            (_, ClientFrame::Push { batch, ops }) => self.request_command(Command::Push { ops }, Some(batch)),
             (_, ClientFrame::Group { batch, ops, conditions }) => {
-                self.request_command(Command::Group { ops, conditions }, batch);
+                self.request_command(Command::Group { ops, conditions }, Some(batch));
             }
             (_, ClientFrame::Ping { client_ms }) => {
                 self.transmit(&ServerFrame::Pong { client_ms, server_ms: now.wall_ms });
@@ -250,23 +250,24 @@ impl Session {
                 self.read();
             }
             (_, ClientFrame::Resolve { batch, id, resolution }) => {
-                self.request_command(Command::Resolve { id, resolution }, batch);
+                self.request_command(Command::Resolve { id, resolution }, Some(batch));
             }
             (_, ClientFrame::Recover { batch, conflicts, authors }) => {
-                let rows = conflicts.into_iter().map(|conflict| conflict.into_conflict(&authors)).collect();
+                let rows = conflicts.into_iter().map(|conflict| conflict.with_positions(&authors)).collect();
                 match rows {
-                    Ok(conflicts) => {
-                        let names = authors.into_iter().collect();
-                        self.request_command(Command::Recover { conflicts, names }, batch);
-                    }
+                    Ok(conflicts) => self.request_command(Command::Recover { conflicts, authors }, Some(batch)),
                     Err(error) => self.close(ByeCode::Protocol, &error.to_string(), 0),
                 }
             }
             (_, ClientFrame::Check) => self.requests.push_back(Request::Check),
+            (_, ClientFrame::Name { name }) => {
+                self.actor.as_mut().expect("Hello comes first").author.name = name;
+                self.request_command(Command::Name, None);
+            }
         }
     }
 
-    fn request_command(&mut self, command: Command, batch: u64) {
+    fn request_command(&mut self, command: Command, batch: Option<u64>) {
         let actor = self.actor.clone().expect("Hello comes first");
         self.in_flight += 1;
         self.requests.push_back(Request::Apply { command, actor, batch });
@@ -312,9 +313,9 @@ impl Session {
     }
 
     /// A command is on disk.
-    pub fn handle_receipt(&mut self, batch: u64, receipt: &Receipt) {
+    pub fn handle_receipt(&mut self, batch: Option<u64>, receipt: &Receipt) {
         self.in_flight -= 1;
-        if !self.is_closed() {
+        if let Some(batch) = batch.filter(|_| !self.is_closed()) {
             self.transmit(&ServerFrame::Ack { batch, seq: receipt.seq, exceptions: receipt.exceptions() });
         }
     }
@@ -346,7 +347,7 @@ impl Session {
             return;
         }
         self.phase = Phase::Following;
-        let CatchUp { after, changes, names, to, .. } = page;
+        let CatchUp { after, changes, numbers, to, .. } = page;
         if to < after {
             let message = format!("the cursor of Resume is {}, the head is {}", after.0, to.0);
             return self.close(ByeCode::Protocol, &message, 0);
@@ -355,7 +356,7 @@ impl Session {
         // A Resume may have moved the cursor meanwhile.
         let continues = *after == self.cursor;
         if continues {
-            self.transmits.extend(encode_deltas(changes, *after, *to, more, names, &self.limits));
+            self.transmits.extend(encode_deltas(changes, *after, *to, more, numbers, &self.limits));
             self.cursor = *to;
         }
         if more || !continues {
@@ -431,7 +432,14 @@ impl Session {
     }
 }
 
-fn encode_deltas(changes: &[Change], prev: Seq, to: Seq, more: bool, names: &Names, limits: &Limits) -> Vec<Bytes> {
-    let deltas = Delta::pack(changes, prev, to, more, names, limits.delta_bytes());
+fn encode_deltas(
+    changes: &[Change],
+    prev: Seq,
+    to: Seq,
+    more: bool,
+    numbers: &AuthorNumbers,
+    limits: &Limits,
+) -> Vec<Bytes> {
+    let deltas = Delta::pack(changes, prev, to, more, numbers, limits.delta_bytes());
     deltas.into_iter().map(|delta| ServerFrame::Delta(delta).encode().into()).collect()
 }

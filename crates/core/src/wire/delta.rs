@@ -1,13 +1,16 @@
 //! The Delta: changes of a dictionary, and how they are packed into frames.
 //!
-//! Each change carries its kind, so that new kinds can come. A reader skips a change of a kind that it does not know. So a
+//! What is no entry carries its kind, so that new kinds can come. A reader skips a change of a kind that it does not know. So a
 //! kind that a reader must not miss needs a new version in Hello.
+//!
+//! Entries name their authors by number. Who is new comes before the first change that names them, since that was written before.
 
-use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
+use minicbor::{Decode, Decoder, Encode, Encoder, data::Type, decode, encode};
 
 use super::WireError;
 use crate::{
-    Author, AuthorId, AuthorName, Conflict, Entry, Key, Names, Resolution, Seq, Side, Stamp, Value, Winner, cbor_array,
+    Author, AuthorId, AuthorName, AuthorNumbers, Authors, Conflict, Contributor, Entry, Key, Resolution, Seq, Side,
+    Stamp, Value, Winner, WrongNumber, cbor_array, limits::AUTHOR_BYTES_MAX,
 };
 
 /// A change of a dictionary.
@@ -17,6 +20,8 @@ pub enum Change {
     Entry(Key, Entry),
     /// A conflict row's new state.
     Conflict(Conflict),
+    /// An author's state. It was new at this seq, or its name changed there.
+    Author(Seq, Contributor),
 }
 
 impl Change {
@@ -25,56 +30,57 @@ impl Change {
         match self {
             Self::Entry(_, entry) => entry.seq,
             Self::Conflict(conflict) => conflict.seq,
+            Self::Author(at, _) => *at,
         }
     }
 
-    /// The authors that it names.
+    /// The authors that it names by their numbers.
     pub fn authors(&self) -> impl Iterator<Item = AuthorId> + use<> {
         let (first, second) = match self {
-            Self::Entry(_, entry) => (entry.author, None),
-            Self::Conflict(conflict) => (conflict.winner.author, Some(conflict.loser.author)),
+            Self::Entry(_, entry) => (Some(entry.author), None),
+            Self::Conflict(conflict) => (Some(conflict.winner.author), Some(conflict.loser.author)),
+            Self::Author(..) => (None, None),
         };
-        std::iter::once(first).chain(second)
+        first.into_iter().chain(second)
     }
 
     /// At least the bytes that it takes in a frame, and not much more.
     pub fn bytes(&self) -> usize {
-        let value = |value: &Option<Value>| value.as_ref().map_or(0, |v| v.as_str().len());
-        let author = 96;
         match self {
-            Self::Entry(key, entry) => key.as_str().len() + value(&entry.value) + 48 + author,
-            Self::Conflict(conflict) => conflict.bytes() + 2 * author,
+            Self::Entry(key, entry) => {
+                key.as_str().len() + entry.value.as_ref().map_or(0, |value| value.as_str().len()) + 48
+            }
+            Self::Conflict(conflict) => conflict.bytes(),
+            Self::Author(..) => AUTHOR_BYTES_MAX + 40,
         }
     }
 }
 
-/// What changed above `prev` and up to `to`, each entry and row in its newest state. Everyone gets the same bytes.
+/// What changed up to `to`, each entry, row and author in its newest state. Everyone gets the same bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delta {
-    /// The cursor that it continues.
-    pub prev: Seq,
-    /// The cursor after it. Equals `prev` in the middle of a batch that fills several frames.
+    /// The cursor after it.
     pub to: Seq,
-    /// Whether another Delta follows at once; until it has come, the client's state is that of no single moment.
-    pub more: bool,
+    /// `to` less the cursor that it continues. Zero in the middle of a batch that fills several frames.
+    pub advance: u64,
     /// The changes, by rising seq.
     pub changes: WireChanges,
-    /// The authors that the changes name by position.
-    pub authors: Vec<Author>,
+    /// Whether another Delta follows at once; until it has come, the client's state is that of no single moment. None is no.
+    pub more: Option<bool>,
 }
-
-cbor_array!(Delta { prev, to, more, changes, authors });
 
 /// A change in a Delta.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WireChange {
-    /// Kind 0: a key's new state.
+    /// A key's new state. It has no kind.
     Entry(WireEntry),
     /// Kind 1: a conflict row's new state.
     Conflict(WireConflict),
+    /// Kind 2: an author's state.
+    Author(Contributor),
 }
 
-/// The changes of a Delta. They are encoded as one array in which a kind and a body take turns: a kind costs one byte.
+/// The changes of a Delta: entries, which begin with their keys, and pairs of a kind and a body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WireChanges(pub Vec<WireChange>);
 
@@ -84,11 +90,12 @@ impl Encode<()> for WireChanges {
         encoder: &mut Encoder<W>,
         context: &mut (),
     ) -> Result<(), encode::Error<W::Error>> {
-        encoder.array(2 * self.0.len() as u64)?;
+        encoder.array(self.0.len() as u64)?;
         for change in &self.0 {
             match change {
-                WireChange::Entry(entry) => entry.encode(encoder.u32(0)?, context)?,
-                WireChange::Conflict(conflict) => conflict.encode(encoder.u32(1)?, context)?,
+                WireChange::Entry(entry) => entry.encode(encoder, context)?,
+                WireChange::Conflict(conflict) => conflict.encode(encoder.array(2)?.u32(1)?, context)?,
+                WireChange::Author(author) => author.encode(encoder.array(2)?.u32(2)?, context)?,
             }
         }
         Ok(())
@@ -97,20 +104,30 @@ impl Encode<()> for WireChanges {
 
 impl<'b> Decode<'b, ()> for WireChanges {
     fn decode(decoder: &mut Decoder<'b>, _: &mut ()) -> Result<Self, decode::Error> {
-        let elements = decoder.array()?.ok_or_else(|| decode::Error::message("an array without its length"))?;
-        if elements % 2 == 1 {
-            return Err(decode::Error::message("a kind without its change"));
-        }
+        let count = decoder.array()?.ok_or_else(|| decode::Error::message("an array without its length"))?;
         let mut changes = Vec::new();
-        for _ in 0..elements / 2 {
-            match decoder.u32()? {
-                0 => changes.push(WireChange::Entry(decoder.decode()?)),
-                1 => changes.push(WireChange::Conflict(decoder.decode()?)),
-                _ => decoder.skip()?,
-            }
+        for _ in 0..count {
+            changes.extend(read_change(decoder)?);
         }
         Ok(Self(changes))
     }
+}
+
+/// None for a change of an unknown kind.
+fn read_change(decoder: &mut Decoder<'_>) -> Result<Option<WireChange>, decode::Error> {
+    let mut ahead = decoder.clone();
+    let elements = ahead.array()?.ok_or_else(|| decode::Error::message("an array without its length"))?;
+    if elements > 0 && ahead.datatype()? == Type::String {
+        return Ok(Some(WireChange::Entry(decoder.decode()?)));
+    }
+    let kind = ahead.u32()?;
+    let known = match kind {
+        1 => Some(WireChange::Conflict(ahead.decode()?)),
+        2 => Some(WireChange::Author(ahead.decode()?)),
+        _ => None,
+    };
+    decoder.skip()?;
+    Ok(known)
 }
 
 /// An entry in a Delta.
@@ -122,13 +139,13 @@ pub struct WireEntry {
     pub value: Option<Value>,
     /// When and by which replica it was written.
     pub stamp: Stamp,
-    /// The batch that brought it.
-    pub seq: Seq,
-    /// Position among the frame's authors.
-    pub author: u32,
+    /// The number of who wrote it.
+    pub author: u16,
+    /// The Delta's `to` less the batch that brought it: below zero in the middle of a batch that fills several frames. None is zero.
+    pub back: Option<i64>,
 }
 
-cbor_array!(WireEntry { key, value, stamp, seq, author });
+cbor_array!(WireEntry { key, value, stamp, author, back });
 
 /// A conflict row in a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,11 +156,11 @@ pub struct WireConflict {
     pub value: Option<Value>,
     /// When and by which replica that was written. With the key it is the row's name.
     pub loser: Stamp,
-    /// By whom: a position among the frame's authors.
+    /// By whom: the author's number, or in a frame of a client a position among its authors.
     pub loser_author: u32,
     /// The write that stayed.
     pub winner: Stamp,
-    /// By whom: a position among the frame's authors.
+    /// By whom, likewise.
     pub winner_author: u32,
     /// The batch that changed the row last.
     pub seq: Seq,
@@ -159,7 +176,14 @@ impl Delta {
     /// and up to `to`.
     ///
     /// There is at least one frame. One that ends in the middle of a batch has the end of the batch before as its `to`.
-    pub fn pack(changes: &[Change], prev: Seq, to: Seq, more: bool, names: &Names, frame_bytes: usize) -> Vec<Delta> {
+    pub fn pack(
+        changes: &[Change],
+        prev: Seq,
+        to: Seq,
+        more: bool,
+        numbers: &AuthorNumbers,
+        frame_bytes: usize,
+    ) -> Vec<Delta> {
         let mut frames = Vec::new();
         let mut prev = prev;
         let mut rest = changes;
@@ -178,7 +202,7 @@ impl Delta {
                 (_, Some(next)) => rows.iter().rev().map(Change::seq).find(|&seq| seq < next.seq()).unwrap_or(prev),
             };
             let more = more || !tail.is_empty();
-            frames.push(Delta::new(rows, prev, frame_to, more, names));
+            frames.push(Delta::new(rows, prev, frame_to, more, numbers));
             prev = frame_to;
             rest = tail;
             if rest.is_empty() {
@@ -187,30 +211,43 @@ impl Delta {
         }
     }
 
-    fn new(changes: &[Change], prev: Seq, to: Seq, more: bool, names: &Names) -> Self {
-        let mut table = AuthorTable::default();
-        let mut delta = Delta { prev, to, more, ..Self::default() };
-        for change in changes {
-            delta.changes.0.push(match change {
-                Change::Entry(key, entry) => WireChange::Entry(WireEntry {
+    fn new(changes: &[Change], prev: Seq, to: Seq, more: bool, numbers: &AuthorNumbers) -> Self {
+        let number = |id| numbers.get(id).unwrap_or(0);
+        let changes = changes.iter().map(|change| match change {
+            Change::Entry(key, entry) => {
+                let back = to.0.wrapping_sub(entry.seq.0) as i64;
+                WireChange::Entry(WireEntry {
                     key: key.clone(),
                     value: entry.value.clone(),
                     stamp: entry.stamp,
-                    seq: entry.seq,
-                    author: table.position(entry.author, names),
-                }),
-                Change::Conflict(conflict) => WireChange::Conflict(WireConflict::new(conflict, &mut table, names)),
-            });
-        }
-        delta.authors = table.into_authors();
-        delta
+                    author: number(entry.author),
+                    back: (back != 0).then_some(back),
+                })
+            }
+            Change::Conflict(conflict) => {
+                WireChange::Conflict(WireConflict::new(conflict, &mut |id| number(id).into()))
+            }
+            Change::Author(_, author) => WireChange::Author(author.clone()),
+        });
+        let changes = WireChanges(changes.collect());
+        Delta { to, advance: to.0 - prev.0, changes, more: more.then_some(true) }
+    }
+
+    /// The cursor that it continues; none if there is no such cursor.
+    pub fn prev(&self) -> Option<Seq> {
+        self.to.0.checked_sub(self.advance).map(Seq)
+    }
+
+    /// Whether another Delta follows at once.
+    pub fn has_more(&self) -> bool {
+        self.more == Some(true)
     }
 
     /// The entries among the changes.
     pub fn entries(&self) -> impl Iterator<Item = &WireEntry> {
         self.changes.0.iter().filter_map(|change| match change {
             WireChange::Entry(entry) => Some(entry),
-            WireChange::Conflict(_) => None,
+            WireChange::Conflict(_) | WireChange::Author(_) => None,
         })
     }
 
@@ -218,61 +255,82 @@ impl Delta {
     pub fn conflicts(&self) -> impl Iterator<Item = &WireConflict> {
         self.changes.0.iter().filter_map(|change| match change {
             WireChange::Conflict(conflict) => Some(conflict),
-            WireChange::Entry(_) => None,
+            WireChange::Entry(_) | WireChange::Author(_) => None,
         })
     }
 
-    /// The changes, with their authors by id.
+    /// The changes, with their authors by id. Those who are new or have another name are set in `authors`.
     ///
     /// # Errors
-    /// When a change names an author that the frame does not have.
-    pub fn into_changes(self) -> Result<Vec<Change>, WireError> {
-        let authors = self.authors;
+    /// When a change names an author that is not known, or an author has a wrong number.
+    pub fn into_changes(self, authors: &mut Authors) -> Result<Vec<Change>, WireError> {
+        let to = self.to;
         let change = |change| match change {
-            WireChange::Entry(WireEntry { key, value, stamp, seq, author }) => {
-                let author = author_at(&authors, author)?;
-                Ok(Change::Entry(key, Entry { value, stamp, seq, author }))
+            WireChange::Entry(WireEntry { key, value, stamp, author, back }) => {
+                let seq = Seq(to.0.wrapping_sub(back.unwrap_or(0) as u64));
+                Ok(Change::Entry(key, Entry { value, stamp, seq, author: known(authors.id(author))? }))
             }
-            WireChange::Conflict(conflict) => Ok(Change::Conflict(conflict.into_conflict(&authors)?)),
+            WireChange::Conflict(conflict) => Ok(Change::Conflict(conflict.with_numbers(authors)?)),
+            WireChange::Author(author) => {
+                authors.set(author.clone())?;
+                Ok(Change::Author(author.seq, author))
+            }
         };
         self.changes.0.into_iter().map(change).collect()
     }
 }
 
 impl WireConflict {
-    /// A conflict row with its authors by position.
-    pub fn new(conflict: &Conflict, table: &mut AuthorTable, names: &Names) -> Self {
+    /// A conflict row with the numbers of its authors.
+    pub fn new(conflict: &Conflict, number: &mut dyn FnMut(AuthorId) -> u32) -> Self {
         let Conflict { key, loser, winner, seq, resolution } = conflict;
         Self {
             key: key.clone(),
             value: loser.value.clone(),
             loser: loser.stamp,
-            loser_author: table.position(loser.author, names),
+            loser_author: number(loser.author),
             winner: winner.stamp,
-            winner_author: table.position(winner.author, names),
+            winner_author: number(winner.author),
             seq: *seq,
             resolution: *resolution,
         }
     }
 
-    /// The conflict row.
+    /// The conflict row, by the numbers of a dictionary's authors.
     ///
     /// # Errors
-    /// When it names an author that is not among `authors`.
-    pub fn into_conflict(self, authors: &[Author]) -> Result<Conflict, WireError> {
+    /// When it names an author that is not known.
+    pub fn with_numbers(self, authors: &Authors) -> Result<Conflict, WireError> {
+        self.into_conflict(&|number| authors.id(u16::try_from(number).ok()?))
+    }
+
+    /// The conflict row, by the positions of its authors among `authors`.
+    ///
+    /// # Errors
+    /// When it names an author that is not there.
+    pub fn with_positions(self, authors: &[Author]) -> Result<Conflict, WireError> {
+        self.into_conflict(&|position| authors.get(position as usize).map(|author| author.id))
+    }
+
+    fn into_conflict(self, author: &dyn Fn(u32) -> Option<AuthorId>) -> Result<Conflict, WireError> {
         let Self { key, value, loser, loser_author, winner, winner_author, seq, resolution } = self;
-        let loser = Side { value, stamp: loser, author: author_at(authors, loser_author)? };
-        let winner = Winner { stamp: winner, author: author_at(authors, winner_author)? };
+        let loser = Side { value, stamp: loser, author: known(author(loser_author))? };
+        let winner = Winner { stamp: winner, author: known(author(winner_author))? };
         Ok(Conflict { key, loser, winner, seq, resolution })
     }
 }
 
-fn author_at(authors: &[Author], position: u32) -> Result<AuthorId, WireError> {
-    let author = authors.get(position as usize);
-    author.map(|author| author.id).ok_or_else(|| decode::Error::message("no such author").into())
+pub(super) fn known(author: Option<AuthorId>) -> Result<AuthorId, WireError> {
+    author.ok_or_else(|| decode::Error::message("no such author").into())
 }
 
-/// The authors of a frame or a chunk while it is written: each once, by position.
+impl From<WrongNumber> for WireError {
+    fn from(_: WrongNumber) -> Self {
+        decode::Error::message("an author has a wrong number").into()
+    }
+}
+
+/// The authors of a client's frame while it is written: each once, by position.
 #[derive(Debug, Default)]
 pub struct AuthorTable {
     positions: Positions,
@@ -280,12 +338,11 @@ pub struct AuthorTable {
 }
 
 impl AuthorTable {
-    /// The position of an author, who is added by the first call. An author whose name is unknown gets a generated one.
-    pub fn position(&mut self, id: AuthorId, names: &Names) -> u32 {
+    /// The position of an author, who is added by the first call.
+    pub fn position(&mut self, id: AuthorId, name: &dyn Fn(AuthorId) -> AuthorName) -> u32 {
         let (position, is_new) = self.positions.of(id.0);
         if is_new {
-            let name = names.get(id).cloned().unwrap_or_else(|| AuthorName::generated(id));
-            self.authors.push(Author { id, name });
+            self.authors.push(Author { id, name: name(id) });
         }
         position
     }

@@ -1,6 +1,7 @@
 //! The frames, in the order of their numbers, and what they carry.
 //!
-//! Delta, Check and Horizon hold their fields in one array inside the frame, because core passes each as one value.
+//! Check and Horizon hold their fields in one array inside the frame, because core passes each as one value. Delta, which is sent most,
+//! does without that array.
 //!
 //! What a later version may send, and this one does not know: elements behind those of an array are skipped; a frame of a server is
 //! ignored; a frame of a client is ignored from [`FRAME_IGNORED_MIN`] on; a code counts as its class says. Docs/protocol.md has the
@@ -10,8 +11,8 @@ use minicbor::{Decode, Decoder, Encode, bytes::ByteVec};
 
 use super::{AckCode, ByeCode, Delta, WireConflict};
 use crate::{
-    Author, Branch, ConflictId, DictionaryId, Digest, Epoch, Lineage, PastEpoch, ReplicaId, Resolution, Seq, Stamp,
-    cbor_array,
+    Author, AuthorName, Branch, ConflictId, DictionaryId, Digest, Epoch, Lineage, PastEpoch, ReplicaId, Resolution,
+    Seq, Stamp, cbor_array,
     codec::{check_definite, frames},
     limits::{
         GROUP_BYTES_MAX, GROUP_OPS_MAX, KEY_BYTES_MAX, LINEAGE_MAX, Limits, PRESENCE_BYTES_MAX, PUSH_BYTES_MAX,
@@ -103,7 +104,7 @@ pub struct Op {
     /// First the stamp of the confirmed entry that was shown when editing began (zero if none), then the stamps of the
     /// unacknowledged operations on the key that this one replaces. At most [`SEEN_MAX`].
     pub seen: Vec<Stamp>,
-    /// Who wrote it; none stands for the author in Hello.
+    /// Who wrote it, if it comes back after a rollback; none stands for the author in Hello, as whom all else counts.
     pub author: Option<Author>,
     /// Where the operation was confirmed, if it was before a rollback, and now comes back.
     pub recovered: Option<Branch>,
@@ -203,6 +204,11 @@ pub enum ClientFrame {
         /// What must hold, likewise.
         conditions: Vec<Condition>,
     },
+    /// The author in Hello has another name now.
+    Name {
+        /// The name.
+        name: AuthorName,
+    },
 }
 
 frames!(ClientFrame {
@@ -215,6 +221,7 @@ frames!(ClientFrame {
     6 Check,
     7 Recover { batch, conflicts, authors },
     8 Group { batch, ops, conditions },
+    9 Name { name },
 });
 
 /// What the client may do.
@@ -337,7 +344,7 @@ pub enum ServerFrame {
 
 frames!(ServerFrame {
     16 Welcome { version, role, dictionary, epoch, lineage, head, horizon, server_ms, mode, limits },
-    17 Delta(delta),
+    17 Delta[to, advance, changes, more],
     18 Ack { batch, seq, exceptions },
     19 Check(check),
     20 Horizon(horizon),
@@ -351,7 +358,7 @@ frames!(ServerFrame {
 pub struct Check {
     /// The seq.
     pub seq: Seq,
-    /// The digest of the live entries and the open conflict rows.
+    /// The digest of the live entries, the open conflict rows and the authors.
     pub digest: Digest,
     /// How many entries have a value.
     pub live: u64,
@@ -396,7 +403,7 @@ impl ClientFrame {
             let versions: Versions = behind.decode()?;
             VERSIONS.common(versions).ok_or(WireError::Version(versions))?;
         }
-        let frame: Self = decode(bytes, |id| id <= 8)?;
+        let frame: Self = decode(bytes, |id| id <= 9)?;
         match &frame {
             Self::Hello { lineage, token, prefix, .. } => {
                 check_count("lineage", lineage.len(), LINEAGE_MAX)?;
@@ -418,7 +425,7 @@ impl ClientFrame {
             }
             Self::Presence { blob } => check_bytes("presence", blob.len(), PRESENCE_BYTES_MAX)?,
             Self::Recover { conflicts, .. } => check_count("recover", conflicts.len(), PUSH_OPS_MAX)?,
-            Self::Ping { .. } | Self::Resume { .. } | Self::Resolve { .. } | Self::Check => {}
+            Self::Ping { .. } | Self::Resume { .. } | Self::Resolve { .. } | Self::Check | Self::Name { .. } => {}
         }
         Ok(frame)
     }

@@ -2,19 +2,19 @@
 //!
 //! It travels over HTTP as a CBOR sequence (RFC 8742): a header, then chunks, then the end. A chunk holds its entries in
 //! columns, because equal things side by side compress: keys front-coded (each says how much of the one before it repeats),
-//! times and seqs as differences, replicas and authors by position in tables. docs/protocol.md has the layout.
+//! times and seqs as differences, replicas by position in a table. docs/protocol.md has the layout.
 //!
-//! Entries are in key order, tombstones included. Numbers are unsigned LEB128; differences are zigzag first.
+//! First come the authors, whom entries and conflict rows name by number. Entries are in key order, tombstones included. Numbers are unsigned LEB128; differences are zigzag first.
 
 use minicbor::{Decode, Decoder, Encode, decode, encode};
 
 use crate::{
-    Author, Conflict, Conflicts, Dictionary, DictionaryId, Digest, Entry, Epoch, HybridTime, Key, Lineage, Names,
-    PastEpoch, ReplicaId, Seq, Stamp, Value, cbor_array,
+    Authors, Conflict, Conflicts, Contributor, Dictionary, DictionaryId, Digest, Entry, Epoch, HybridTime, Key,
+    Lineage, PastEpoch, ReplicaId, Seq, Stamp, Value, cbor_array,
     codec::check_definite,
-    limits::CHUNK_BYTES_MAX,
+    limits::{AUTHOR_BYTES_MAX, CHUNK_BYTES_MAX},
     mutants::mutant,
-    wire::{self, AuthorTable, Horizon, Positions, WireConflict, WireError},
+    wire::{self, Horizon, Positions, WireConflict, WireError},
 };
 
 /// What a snapshot is of.
@@ -28,7 +28,7 @@ pub struct Header {
     pub seq: Seq,
     /// What has been purged.
     pub horizon: Horizon,
-    /// The digest of the live entries and the open conflict rows.
+    /// The digest of the live entries, the open conflict rows and the authors.
     pub digest: Digest,
 }
 
@@ -39,8 +39,8 @@ pub struct Snapshot {
     pub header: Header,
     /// The entries.
     pub base: Dictionary,
-    /// The names of their authors.
-    pub names: Names,
+    /// The authors.
+    pub authors: Authors,
     /// The conflict rows.
     pub conflicts: Conflicts,
 }
@@ -84,13 +84,13 @@ struct WireHeader {
 
 cbor_array!(WireHeader { dictionary, epoch, lineage, seq, horizon, digest, prefix });
 
-/// The columns of a chunk: one number or run of bytes for each entry. After the entries come chunks of conflict rows; a chunk of
-/// neither is the end of the snapshot.
+/// The columns of a chunk: one number or run of bytes for each entry. Before the entries come chunks of authors, after them chunks of
+/// conflict rows; a chunk of none of these is the end of the snapshot.
 #[derive(Debug, Default)]
 struct Columns {
     count: u32,
     replicas: Vec<ReplicaId>,
-    authors: Vec<Author>,
+    authors: Vec<Contributor>,
     /// How many bytes the key shares with the key before it, how many bytes follow, and those bytes.
     keys: Bytes,
     /// Zero for a tombstone; otherwise the length plus one, and the text.
@@ -102,7 +102,7 @@ struct Columns {
     seqs: Bytes,
     /// Positions in `replicas`.
     replica_of: Bytes,
-    /// Positions in `authors`.
+    /// Numbers of authors.
     author_of: Bytes,
     conflicts: Vec<WireConflict>,
 }
@@ -144,14 +144,20 @@ impl<'b> Decode<'b, ()> for Bytes {
 /// Writes a snapshot piece by piece, so that only a chunk at a time is in memory.
 #[derive(Debug)]
 pub struct Encoder<'a> {
-    names: &'a Names,
+    authors: &'a Authors,
     chunk: Chunk,
 }
 
 impl<'a> Encoder<'a> {
-    /// Begins a snapshot. Returns the encoder and the first bytes.
-    pub fn new(header: &Header, names: &'a Names) -> (Self, Vec<u8>) {
-        (Self { names, chunk: Chunk::default() }, header.encode())
+    /// Begins a snapshot. Returns the encoder and the first bytes, which have all authors.
+    pub fn new(header: &Header, authors: &'a Authors) -> (Self, Vec<u8>) {
+        let (mut encoder, mut bytes) = (Self { authors, chunk: Chunk::default() }, header.encode());
+        for author in authors.iter() {
+            bytes.extend(encoder.make_room(AUTHOR_BYTES_MAX + 40));
+            encoder.chunk.columns.authors.push(author.clone());
+        }
+        bytes.extend(encoder.end_chunk());
+        (encoder, bytes)
     }
 
     /// Adds the next entry in key order. If it does not fit into the open chunk, that chunk ends, and its bytes are returned.
@@ -160,28 +166,29 @@ impl<'a> Encoder<'a> {
             return None;
         }
         let bytes = 64 + key.as_str().len() + entry.value.as_ref().map_or(0, |value| value.as_str().len());
-        let full = self.chunk.columns.count > 0 && self.chunk.bytes + bytes > CHUNK_BYTES_MAX;
-        let done = full.then(|| std::mem::take(&mut self.chunk).encode());
-        self.chunk.push(key, entry, self.names);
-        self.chunk.bytes += bytes;
-        done
+        let done = self.make_room(bytes);
+        self.chunk.push(key, entry, self.authors.number(entry.author));
+        Some(done).filter(|done| !done.is_empty())
     }
 
     /// Ends the snapshot. Returns the last bytes.
     pub fn finish<'c>(mut self, conflicts: impl Iterator<Item = &'c Conflict>) -> Vec<u8> {
         let mut bytes = self.end_chunk();
         for conflict in conflicts {
-            let size = conflict.bytes();
-            if self.chunk.bytes + size > CHUNK_BYTES_MAX {
-                bytes.extend(self.end_chunk());
-            }
-            let row = WireConflict::new(conflict, &mut self.chunk.authors, self.names);
+            bytes.extend(self.make_room(conflict.bytes()));
+            let row = WireConflict::new(conflict, &mut |id| self.authors.number(id).into());
             self.chunk.columns.conflicts.push(row);
-            self.chunk.bytes += size;
         }
         bytes.extend(self.end_chunk());
         bytes.extend(Chunk::default().encode());
         bytes
+    }
+
+    /// Makes room for so many bytes. If they do not fit into the open chunk, that ends, and its bytes are returned.
+    fn make_room(&mut self, bytes: usize) -> Vec<u8> {
+        let done = if self.chunk.bytes + bytes > CHUNK_BYTES_MAX { self.end_chunk() } else { Vec::new() };
+        self.chunk.bytes += bytes;
+        done
     }
 
     /// The bytes of the open chunk; of an empty one there are none.
@@ -193,11 +200,11 @@ impl<'a> Encoder<'a> {
 /// A snapshot of what is in memory: its entries in key order. O(entries).
 pub fn encode_all<'a>(
     header: &Header,
-    names: &Names,
+    authors: &Authors,
     entries: impl Iterator<Item = (&'a Key, &'a Entry)>,
     conflicts: impl Iterator<Item = &'a Conflict>,
 ) -> Vec<u8> {
-    let (mut encoder, mut bytes) = Encoder::new(header, names);
+    let (mut encoder, mut bytes) = Encoder::new(header, authors);
     for (key, entry) in entries {
         bytes.extend(encoder.entry(key, entry).unwrap_or_default());
     }
@@ -214,24 +221,26 @@ impl Snapshot {
         check_definite(bytes)?;
         let mut decoder = Decoder::new(bytes);
         let header = Header::read(&mut decoder)?;
-        let (mut entries, mut names) = (Vec::new(), Names::new());
+        let (mut entries, mut authors) = (Vec::new(), Authors::default());
         let mut conflicts = Conflicts::default();
         loop {
             let chunk: Columns = decoder.decode()?;
-            names.extend(chunk.authors.iter().cloned());
-            if chunk.count == 0 && chunk.conflicts.is_empty() {
+            if chunk.count == 0 && chunk.authors.is_empty() && chunk.conflicts.is_empty() {
                 break;
             }
-            chunk.read_into(&mut entries)?;
+            chunk.read_into(&authors, &mut entries)?;
             for conflict in chunk.conflicts {
-                conflicts.set(conflict.into_conflict(&chunk.authors)?);
+                conflicts.set(conflict.with_numbers(&authors)?);
+            }
+            for author in chunk.authors {
+                authors.set(author)?;
             }
         }
         let base = Dictionary::from_iter(entries);
-        if base.digest() + conflicts.digest() != header.digest {
+        if base.digest() + conflicts.digest() + authors.digest() != header.digest {
             return Err(decode::Error::message("the digest is not that of the rows").into());
         }
-        Ok(Self { header, base, names, conflicts })
+        Ok(Self { header, base, authors, conflicts })
     }
 }
 
@@ -240,14 +249,13 @@ impl Snapshot {
 struct Chunk {
     columns: Columns,
     replicas: Positions,
-    authors: AuthorTable,
     last: Option<(Key, Stamp, Seq)>,
     /// At least the bytes that the columns take.
     bytes: usize,
 }
 
 impl Chunk {
-    fn push(&mut self, key: &Key, entry: &Entry, names: &Names) {
+    fn push(&mut self, key: &Key, entry: &Entry, author: u16) {
         let columns = &mut self.columns;
         let (stamp, text) = (entry.stamp, key.as_str().as_bytes());
         let (shared, millis, seq) = match &self.last {
@@ -272,18 +280,18 @@ impl Chunk {
             columns.replicas.push(stamp.replica());
         }
         write_number(&mut columns.replica_of.0, replica.into());
-        write_number(&mut columns.author_of.0, self.authors.position(entry.author, names).into());
+        write_number(&mut columns.author_of.0, author.into());
         columns.count += 1;
         self.last = Some((key.clone(), stamp, entry.seq));
     }
 
     fn encode(self) -> Vec<u8> {
-        wire::encode(&Columns { authors: self.authors.into_authors(), ..self.columns })
+        wire::encode(&self.columns)
     }
 }
 
 impl Columns {
-    fn read_into(&self, entries: &mut Vec<(Key, Entry)>) -> Result<(), WireError> {
+    fn read_into(&self, known: &Authors, entries: &mut Vec<(Key, Entry)>) -> Result<(), WireError> {
         let column = |bytes| Column { bytes };
         let (mut keys, mut values) = (column(&self.keys.0[..]), column(&self.values.0[..]));
         let (mut times, mut counters) = (column(&self.times.0[..]), column(&self.counters.0[..]));
@@ -302,10 +310,11 @@ impl Columns {
             millis = millis.wrapping_add(unzigzag(times.number()?));
             seq = seq.wrapping_add(unzigzag(seqs.number()?));
             let replica = self.replicas.get(replicas.number()? as usize).ok_or_else(|| malformed("no such replica"))?;
-            let author = self.authors.get(authors.number()? as usize).ok_or_else(|| malformed("no such author"))?;
+            let author = u16::try_from(authors.number()?).ok().and_then(|number| known.id(number));
+            let author = author.ok_or_else(|| malformed("no such author"))?;
             let time = HybridTime::new(millis, counters.number()? as u16);
             let stamp = Stamp::new(time, value.is_some(), *replica);
-            entries.push((key, Entry { value, stamp, seq: Seq(seq), author: author.id }));
+            entries.push((key, Entry { value, stamp, seq: Seq(seq), author }));
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! A sample of every frame, for the golden bytes and the round trips.
 
 use keybook_core::{
-    AuthorId, Branch, Conflict, ConflictId, DictionaryId, Digest, Entry, Epoch, Names, PastEpoch, ReplicaId,
-    Resolution, Seq, Side, Stamp, Winner,
+    Author, AuthorId, AuthorName, AuthorNumbers, Branch, Conflict, ConflictId, Contributor, DictionaryId, Digest,
+    Entry, Epoch, PastEpoch, ReplicaId, Resolution, Seq, Side, Stamp, Winner,
     limits::Limits,
     server::{Actor, Command, Context, Record},
     wire::{
@@ -18,7 +18,7 @@ use super::{author, key, put_stamp, remove_stamp, store::Store, value};
 pub fn client_frames() -> Vec<(&'static str, ClientFrame)> {
     let id = ConflictId { key: key("menu/☕"), loser: put_stamp(5, 6) };
     let mut authors = AuthorTable::default();
-    let conflicts = vec![WireConflict::new(&conflict(), &mut authors, &Names::new())];
+    let conflicts = vec![WireConflict::new(&conflict(), &mut |id| authors.position(id, &AuthorName::generated))];
     let recovered = Op {
         key: "menu/☕".into(),
         value: None,
@@ -45,6 +45,7 @@ pub fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         ("ask-check", ClientFrame::Check),
         ("recover", ClientFrame::Recover { batch: 10, conflicts, authors: authors.into_authors() }),
         ("group", ClientFrame::Group { batch: 11, ops, conditions }),
+        ("name", ClientFrame::Name { name: AuthorName::new("Zoë") }),
     ]
 }
 
@@ -103,11 +104,20 @@ fn delta() -> Delta {
         Entry { value, stamp, seq: Seq(seq), author: AuthorId(1) }
     };
     let changes = [
+        Change::Author(Seq(2), Contributor { number: 2, author: author(2), made: Seq(1), seq: Seq(2) }),
+        Change::Entry(key("b"), entry(Some("true"), put_stamp(3, 3), 2)),
         Change::Entry(key("k"), entry(Some("2.50"), put_stamp(2, 2), 3)),
         Change::Entry(key("gone"), entry(None, remove_stamp(1, 1), 3)),
         Change::Conflict(conflict()),
     ];
-    Delta::pack(&changes, Seq(1), Seq(3), true, &Names::new(), 10_000).remove(0)
+    Delta::pack(&changes, Seq(1), Seq(3), true, &numbers(), 10_000).remove(0)
+}
+
+/// The authors 1 and 2 have their ids as numbers.
+fn numbers() -> AuthorNumbers {
+    let mut numbers = AuthorNumbers::default();
+    (1..3).for_each(|number| numbers.insert(AuthorId(number.into()), number));
+    numbers
 }
 
 fn conflict() -> Conflict {
@@ -123,20 +133,24 @@ pub fn sample_store() -> Store {
     store.start(Epoch(2));
     // An id that says nothing of how a store makes its ids.
     let mut hub = Summary { id: DictionaryId(77), ..store.summary() }.into_hub();
-    let actor = Actor { role: Role::Writer, author: author(1) };
-    let context = Context { now_ms: 5000, limits: Limits::default(), actor };
     let op = |name: &str, json: Option<&str>, n: u64| {
         let stamp = if json.is_some() { put_stamp(1000 + n, n) } else { remove_stamp(1000 + n, n) };
         let (key, value) = (name.to_owned(), json.map(str::to_owned));
-        Op { key, value, stamp, seen: vec![Stamp::ZERO], author: Some(author(n)), recovered: None }
+        let op = Op { key, value, stamp, seen: vec![Stamp::ZERO], author: None, recovered: None };
+        (author(n), Command::Push { ops: vec![op] })
     };
-    for ops in [
+    let renamed = Author { name: AuthorName::new("Zoë"), ..author(2) };
+    for commands in [
         vec![op("price/apple", Some("1.20"), 1), op("price/apricot", Some("{\"kg\":3}"), 2)],
-        vec![op("price/apple", Some("1.30"), 3), op("price/apricot", None, 4)],
+        vec![op("price/apple", Some("1.30"), 3), op("price/apricot", None, 4), (renamed, Command::Name)],
     ] {
         let at = hub.counters().head.next();
-        let record = Record { at, room_bytes: u64::MAX, context: context.clone(), command: Command::Push { ops } };
-        let Ok(_) = store.write(|rows| hub.apply(rows, &record));
+        for (author, command) in commands {
+            let actor = Actor { role: Role::Writer, author };
+            let context = Context { now_ms: 5000, limits: Limits::default(), actor };
+            let record = Record { at, room_bytes: u64::MAX, context, command };
+            let Ok(_) = store.write(|rows| hub.apply(rows, &record));
+        }
         let Ok(_) = store.write(|rows| hub.finish(rows));
     }
     store

@@ -2,9 +2,12 @@
 
 use std::sync::LazyLock;
 
-use keybook_core::wire::{
-    ClientFrame, ServerFrame,
-    snapshot::{Snapshot, encode_all},
+use keybook_core::{
+    Authors,
+    wire::{
+        ClientFrame, ServerFrame,
+        snapshot::{Snapshot, encode_all},
+    },
 };
 
 use super::{
@@ -51,18 +54,19 @@ pub fn decode(message: &[u8]) {
     if let Ok(frame) = ServerFrame::decode(message) {
         assert_eq!(ServerFrame::decode(&frame.encode()).unwrap(), frame);
         if let ServerFrame::Delta(delta) = frame {
-            let _names_an_author_that_is_not_there = delta.into_changes();
+            let _names_an_author_that_is_not_there = delta.into_changes(&mut Authors::default());
         }
     }
     if let Ok(snapshot) = Snapshot::decode(message) {
         let again = Snapshot::decode(&encode(&snapshot)).unwrap();
         assert_eq!((&again.header, &again.base), (&snapshot.header, &snapshot.base));
         assert!(again.conflicts.iter().eq(snapshot.conflicts.iter()));
+        assert_eq!(again.authors, snapshot.authors);
     }
 }
 
 fn encode(snapshot: &Snapshot) -> Vec<u8> {
-    encode_all(&snapshot.header, &snapshot.names, snapshot.base.entries(), snapshot.conflicts.iter())
+    encode_all(&snapshot.header, &snapshot.authors, snapshot.base.entries(), snapshot.conflicts.iter())
 }
 
 /// A world of two clients and a server, in which the bytes decide what happens, until all hold the same.

@@ -193,7 +193,7 @@ impl Group {
         }
     }
 
-    fn finish(&mut self, index: usize, receipt: Option<(u64, Receipt)>) {
+    fn finish(&mut self, index: usize, receipt: Option<(Option<u64>, Receipt)>) {
         let Ok(commit) = self.store.write(|rows| self.hub.finish(rows));
         if let (Some((batch, receipt)), Some(session)) = (receipt, &mut self.members[index].session) {
             session.handle_receipt(batch, &receipt);

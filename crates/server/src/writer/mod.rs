@@ -82,7 +82,7 @@ impl Write {
             }
             // All of it or nothing.
             (Command::Group { ops, .. }, Room::Removes) => ops.iter().all(|op| op.value.is_none()),
-            (Command::Recover { .. }, Room::Removes) | (_, Room::Nothing) => false,
+            (Command::Recover { .. } | Command::Name, Room::Removes) | (_, Room::Nothing) => false,
         }
     }
 }
@@ -91,7 +91,7 @@ impl Write {
 #[derive(Debug)]
 pub(crate) struct Reply {
     /// The number to repeat.
-    pub(crate) batch: u64,
+    pub(crate) batch: Option<u64>,
     /// Has room for an answer to each command that waits.
     pub(crate) to: mpsc::Sender<Answer>,
 }
@@ -99,7 +99,7 @@ pub(crate) struct Reply {
 /// The answer to a command.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) batch: u64,
+    pub(crate) batch: Option<u64>,
     pub(crate) receipt: Receipt,
 }
 

@@ -131,10 +131,10 @@ fn write(
             let contents = after.get_mut(name).expect("each is there");
             let ops = (0..rng.u64(1..9)).map(|_| op(rng, time, contents)).collect();
             contents.head += 1;
-            heads.push((batch, contents.head));
+            heads.push((Some(batch), contents.head));
             let author = Author { id: AuthorId(1), name: AuthorName::new("Ada") };
             let (dictionary, actor) = (DictionaryName::parse(name).unwrap(), Actor { role: Role::Writer, author });
-            let reply = Reply { batch, to: answers_to.clone() };
+            let reply = Reply { batch: Some(batch), to: answers_to.clone() };
             worker.queue.push(Write::new(dictionary, actor, Command::Push { ops }, reply));
         }
         let first = worker.queue.try_take().expect("there is at least one");
@@ -178,9 +178,10 @@ fn read(store: &Store) -> Model {
 fn read_dictionary(store: &Store, name: &DictionaryName) -> Contents {
     let counters = store.summary(name).unwrap().counters;
     let (head, bytes) = store.snapshot(name).unwrap();
-    let Snapshot { header, base, conflicts, .. } = Snapshot::decode(&bytes).unwrap();
+    let Snapshot { header, base, conflicts, authors } = Snapshot::decode(&bytes).unwrap();
     assert_eq!((head, header.digest), (counters.head, counters.digest));
-    assert_eq!(base.recompute_digest() + conflicts.digest(), counters.digest, "the digest is that of the rows");
+    let digest = base.recompute_digest() + conflicts.digest() + authors.digest();
+    assert_eq!(digest, counters.digest, "the digest is that of the rows");
     assert_eq!((base.live(), base.tombstones()), (counters.live, counters.tombstones));
     assert_eq!(conflicts.open().count(), counters.conflicts as usize);
 
@@ -199,6 +200,7 @@ fn read_dictionary(store: &Store, name: &DictionaryName) -> Contents {
                 assert_eq!(conflicts.get(&conflict.id()), Some(&conflict));
                 listed_conflicts += 1;
             }
+            Change::Author(_, author) => assert_eq!(authors.get(author.author.id), Some(&author)),
         }
     }
     assert_eq!(listed.len() as u64, counters.live + counters.tombstones);

@@ -39,7 +39,7 @@ fn turn(worker: &mut Worker) {
 fn write(dictionary: &str, batch: u64, ops: Vec<Op>, answers: &mpsc::Sender<Answer>) -> Write {
     let author = Author { id: AuthorId(1), name: AuthorName::new("Ada") };
     let actor = Actor { role: Role::Writer, author };
-    Write::new(name(dictionary), actor, Command::Push { ops }, Reply { batch, to: answers.clone() })
+    Write::new(name(dictionary), actor, Command::Push { ops }, Reply { batch: Some(batch), to: answers.clone() })
 }
 
 /// As many operations of different keys.
@@ -63,7 +63,7 @@ fn op(key: &str, millis: u64, json: &str) -> Op {
 /// (batch, seq, outcomes)
 fn answered(answers: &mut mpsc::Receiver<Answer>) -> Vec<(u64, u64, usize)> {
     let all = std::iter::from_fn(|| answers.try_recv().ok());
-    all.map(|answer| (answer.batch, answer.receipt.seq.0, answer.receipt.outcomes.len())).collect()
+    all.map(|answer| (answer.batch.unwrap(), answer.receipt.seq.0, answer.receipt.outcomes.len())).collect()
 }
 
 /// The heads before and after each commit that a follower has been told.
@@ -208,8 +208,10 @@ fn a_damaged_dictionary_is_turned_away_and_the_others_are_written() {
     let mut receipts: Vec<_> = std::iter::from_fn(|| answers.try_recv().ok()).collect();
     receipts.sort_by_key(|answer| answer.batch);
     let busy = Outcome::Excepted { code: AckCode::Busy, data: DISK_RETRY_MS };
-    let found: Vec<_> =
-        receipts.iter().map(|answer| (answer.batch, answer.receipt.seq.0, answer.receipt.outcomes[0])).collect();
+    let found: Vec<_> = receipts
+        .iter()
+        .map(|answer| (answer.batch.unwrap(), answer.receipt.seq.0, answer.receipt.outcomes[0]))
+        .collect();
     let applied = Outcome::Applied;
     assert_eq!(found, [(3, 2, applied), (4, 0, busy), (5, 1, applied), (6, 3, applied)]);
     assert_eq!(worker.store.summary(&name("third")).unwrap().counters.live, 1);
@@ -274,7 +276,7 @@ async fn a_commit_that_fails_is_neither_answered_nor_shown_nor_tried_again() {
         Writer::start(Arc::new(store), Arc::default(), feeds, Limits::default(), Disk::new(&endless())).unwrap();
     let (answers_to, mut answers) = mpsc::channel(16);
     send(&writer, push("main", 1, 1, &answers_to));
-    assert_eq!(answers.recv().await.unwrap().batch, 1);
+    assert_eq!(answers.recv().await.unwrap().batch, Some(1));
     assert!(matches!(follower.next().await, News::Event(Event::Commit(commit)) if commit.to == Seq(1)));
     assert!(writer.is_working());
 

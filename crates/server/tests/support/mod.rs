@@ -312,7 +312,7 @@ impl Raw {
         let mut deltas = Vec::new();
         loop {
             let delta = self.delta().await;
-            let more = delta.more;
+            let more = delta.has_more();
             deltas.push(delta);
             if !more {
                 return deltas;
@@ -325,7 +325,7 @@ impl Raw {
         loop {
             match self.receive().await.expect("the connection lives") {
                 ServerFrame::Delta(delta) => {
-                    assert_eq!(delta.prev, self.cursor, "a Delta continues the cursor");
+                    assert_eq!(delta.prev(), Some(self.cursor), "a Delta continues the cursor");
                     self.cursor = delta.to;
                     return delta;
                 }

@@ -4,8 +4,8 @@
 use std::{collections::BTreeSet, iter};
 
 use keybook_core::{
-    Author, AuthorId, AuthorName, Conflicts, DictionaryName, Digest, Entry, Key, Lineage, Names, Seq,
-    server::{CatchUp, ConflictRow, Counters, VersionId},
+    AuthorId, AuthorName, Authors, Conflicts, DictionaryName, Digest, Entry, Key, Lineage, Seq,
+    server::{AuthorRow, CatchUp, ConflictRow, Counters, VersionId},
     wire::{
         Change,
         snapshot::{Encoder, Header},
@@ -18,9 +18,9 @@ use super::{
     sealed::{self, Range, ReadTable as Table, Sealed},
     tables::{
         self, AUTHORS, BY_SEQ, CONFLICTS, Changed, Corrupt, DICTIONARIES, ENTRIES, HISTORIES, Number, STATES, VERSIONS,
-        WRITES, decode_author, decode_changed, decode_conflict, decode_conflict_key, decode_counters,
-        decode_dictionary, decode_dictionary_name, decode_entry_key, decode_history, decode_history_key, decode_name,
-        decode_row, decode_version, decode_version_key, decode_writes,
+        WRITES, decode_author, decode_author_key, decode_changed, decode_conflict, decode_conflict_key,
+        decode_counters, decode_dictionary, decode_dictionary_name, decode_entry_key, decode_history,
+        decode_history_key, decode_place_seq, decode_row, decode_version, decode_version_key, decode_writes,
     },
 };
 use crate::{
@@ -46,11 +46,16 @@ impl Engine for Store {
         let (number, summary) = moment.dictionary(name)?;
         let head = summary.counters.head;
         let Some(number) = number else {
-            return fill(after, head, bytes, iter::empty(), |author| moment.name(author));
+            return fill(after, head, bytes, iter::empty(), |_| Ok(0));
         };
         let rows = moment.by_seq.range(&number.place(first_place(after))[..]..=&number.place(LAST_PLACE)[..])?;
-        let changes = rows.map(|row| moment.change(number, decode_changed(row?.1.value())?));
-        fill(after, head, bytes, changes, |author| moment.name(author))
+        let changes = rows.map(|row| {
+            let (place, changed) = row?;
+            moment.change(number, decode_place_seq(place.value())?, decode_changed(changed.value())?)
+        });
+        fill(after, head, bytes, changes, |author| {
+            Ok(moment.author(number, author)?.map_or(0, |row| row.contributor.number))
+        })
     }
 
     fn first_entries(&self, name: &DictionaryName, count: usize) -> Result<FirstEntries, StoreError> {
@@ -67,8 +72,9 @@ impl Engine for Store {
                     break;
                 }
                 let (key, entry) = row?;
-                let name = moment.name(entry.author)?;
-                entries.push((key, entry, name));
+                let author = moment.author(number, entry.author)?.map(|row| row.contributor.author.name);
+                let author = author.unwrap_or_else(|| AuthorName::generated(entry.author));
+                entries.push((key, entry, author));
             }
         }
         Ok(FirstEntries { summary, entries })
@@ -82,14 +88,15 @@ impl Engine for Store {
         let moment = self.moment()?;
         let (number, Summary { id, lineage, counters, .. }) = moment.dictionary(name)?;
         let Counters { head, horizon, digest, .. } = counters;
-        let names = moment.names()?;
         let header = Header { dictionary: id, lineage, seq: head, horizon, digest };
-        let (mut encoder, bytes) = Encoder::new(&header, &names);
+        let authors = number.map(|number| moment.authors(number, &counters)).transpose()?.unwrap_or_default();
+        let (mut encoder, bytes) = Encoder::new(&header, &authors);
         write(&bytes)?;
         let mut conflicts = Conflicts::default();
         if let Some(number) = number {
             conflicts = moment.conflicts(number, &counters)?;
-            for row in moment.entries(number, &counters, Some(&conflicts))? {
+            let beside = conflicts.digest() + authors.digest();
+            for row in moment.entries(number, &counters, Some((beside, conflicts.bytes())))? {
                 let (key, entry) = row?;
                 if let Some(chunk) = encoder.entry(&key, &entry) {
                     write(&chunk)?;
@@ -121,16 +128,24 @@ impl Store {
         let (number, summary) = moment.dictionary(name)?;
         let Some(number) = number else { return Ok(summary) };
         let counters = &summary.counters;
-        let conflicts = moment.conflicts(number, counters)?;
-        for entry in moment.entries(number, counters, Some(&conflicts))? {
+        let (conflicts, authors) = (moment.conflicts(number, counters)?, moment.authors(number, counters)?);
+        let beside = (conflicts.digest() + authors.digest(), conflicts.bytes());
+        for entry in moment.entries(number, counters, Some(beside))? {
             entry?;
         }
         let mut places = 0;
         for row in moment.by_seq.range(&number.place(first_place(Seq(0)))[..]..=&number.place(LAST_PLACE)[..])? {
-            moment.change(number, decode_changed(row?.1.value())?)?;
+            let (place, changed) = row?;
+            moment.change(number, decode_place_seq(place.value())?, decode_changed(changed.value())?)?;
             places += 1;
         }
-        if places != counters.live + counters.tombstones + conflicts.iter().count() as u64 {
+        let mut renamed = 0;
+        for author in authors.iter() {
+            let row = moment.author(number, author.author.id)?.ok_or(Corrupt { table: "authors" })?;
+            renamed += u64::from(row.renamed().is_some());
+        }
+        let rows = conflicts.iter().count() + authors.iter().count();
+        if places != counters.live + counters.tombstones + rows as u64 + renamed {
             return Err(Corrupt { table: "by_seq" }.into());
         }
         let (first, end) = (number.key(), Number(number.0 + 1).key());
@@ -151,7 +166,6 @@ impl Store {
         if !named.is_empty() || version_bytes != counters.version_bytes {
             return Err(Corrupt { table: "versions" }.into());
         }
-        moment.names()?;
         Ok(summary)
     }
 
@@ -202,7 +216,7 @@ impl Moment<'_> {
         Ok((Some(number), Summary { id, lineage, writes, counters }))
     }
 
-    fn change(&self, number: Number, changed: Changed) -> Result<Change, StoreError> {
+    fn change(&self, number: Number, at: Seq, changed: Changed) -> Result<Change, StoreError> {
         Ok(match changed {
             Changed::Entry(key) => {
                 let row = self.entries.get(&number.entry(key.as_str())[..])?.ok_or(Corrupt { table: "by_seq" })?;
@@ -212,20 +226,24 @@ impl Moment<'_> {
                 let row = self.conflicts.get(&number.conflict(&id)[..])?.ok_or(Corrupt { table: "by_seq" })?;
                 Change::Conflict(decode_conflict(id, row.value())?.conflict)
             }
+            Changed::Author(id) => {
+                let row = self.author(number, id)?.ok_or(Corrupt { table: "by_seq" })?;
+                Change::Author(at, row.contributor)
+            }
         })
     }
 
-    /// All entries in key order, tombstones included. With the conflict rows the digest and the bytes are checked too.
+    /// All entries in key order, tombstones included. With the digest and the bytes of what is beside them theirs are checked too.
     fn entries(
         &self,
         number: Number,
         counters: &Counters,
-        conflicts: Option<&Conflicts>,
+        beside: Option<(Digest, u64)>,
     ) -> Result<Entries<'_>, StoreError> {
         let (first, end) = (number.entry(""), Number(number.0 + 1).entry(""));
         let rows = self.entries.range(&first[..]..&end[..])?;
         let Counters { live, tombstones, digest, bytes, .. } = *counters;
-        let whole = conflicts.map(|conflicts| (digest - conflicts.digest(), bytes.wrapping_sub(conflicts.bytes())));
+        let whole = beside.map(|(beside, beside_bytes)| (digest - beside, bytes.wrapping_sub(beside_bytes)));
         Ok(Entries { rows, live, tombstones, whole })
     }
 
@@ -240,20 +258,27 @@ impl Moment<'_> {
         if is_whole { Ok(found) } else { Err(Corrupt { table: "conflicts" }.into()) }
     }
 
-    /// The names of all authors, of whatever dictionary.
-    fn names(&self) -> Result<Names, StoreError> {
-        let rows = self.authors.range(..)?.map(|row| {
-            let (id, name) = row?;
-            Ok(Author { id: decode_author(id.value())?, name: decode_name(name.value())? })
-        });
-        rows.collect()
+    /// The authors.
+    fn authors(&self, number: Number, counters: &Counters) -> Result<Authors, StoreError> {
+        let (first, end) = (number.key(), Number(number.0 + 1).key());
+        let mut rows = Vec::new();
+        for row in self.authors.range(&first[..]..&end[..])? {
+            let (key, row) = row?;
+            rows.push(decode_author(decode_author_key(key.value())?, row.value())?.contributor);
+        }
+        rows.sort_by_key(|row| row.number);
+        let mut authors = Authors::default();
+        let is_whole = rows.len() == usize::from(counters.authors);
+        if is_whole && rows.into_iter().all(|row| authors.set(row).is_ok()) {
+            Ok(authors)
+        } else {
+            Err(Corrupt { table: "authors" }.into())
+        }
     }
 
-    fn name(&self, id: AuthorId) -> Result<AuthorName, StoreError> {
-        Ok(match self.authors.get(&id.0.to_be_bytes()[..])? {
-            Some(row) => decode_name(row.value())?,
-            None => AuthorName::generated(id),
-        })
+    fn author(&self, number: Number, id: AuthorId) -> Result<Option<AuthorRow>, StoreError> {
+        let row = self.authors.get(&number.author(id)[..])?;
+        Ok(row.map(|row| decode_author(id, row.value())).transpose()?)
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use keybook_core::{
-    Author, AuthorId, AuthorName, ConflictId, DictionaryId, DictionaryName, Key, PastEpoch,
-    server::{self, ConflictRow, Counters, History, Place, Row, Version, VersionId},
+    AuthorId, ConflictId, DictionaryId, DictionaryName, Key, PastEpoch,
+    server::{self, AuthorRow, ConflictRow, Counters, History, Place, Row, Version, VersionId},
 };
 use redb::WriteTransaction;
 
@@ -14,9 +14,9 @@ use super::{
     sealed::{WriteTable as Table, guarded},
     tables::{
         self, AUTHORS, BY_SEQ, CONFLICTS, DICTIONARIES, ENTRIES, HISTORIES, META, Number, STATES, VERSIONS, WRITES,
-        decode_conflict, decode_dictionary, decode_history, decode_name, decode_row, decode_u32, decode_version,
-        decode_version_key, encode_changed_conflict, encode_changed_entry, encode_conflict, encode_counters,
-        encode_dictionary, encode_history, encode_past, encode_row, encode_version,
+        decode_author, decode_conflict, decode_dictionary, decode_history, decode_row, decode_u32, decode_version,
+        decode_version_key, encode_author, encode_changed_author, encode_changed_conflict, encode_changed_entry,
+        encode_conflict, encode_counters, encode_dictionary, encode_history, encode_past, encode_row, encode_version,
     },
 };
 
@@ -202,13 +202,18 @@ impl server::Rows for Rows<'_, '_> {
         rows.filter(|row| row.as_ref().map_or(true, |row| row.conflict.is_open())).collect()
     }
 
-    fn name(&mut self, id: AuthorId) -> Result<Option<AuthorName>, StoreError> {
-        let row = self.tables.authors.get(&id.0.to_be_bytes()[..])?;
-        Ok(row.map(|row| decode_name(row.value())).transpose()?)
+    fn author(&mut self, id: AuthorId) -> Result<Option<AuthorRow>, StoreError> {
+        let row = self.tables.authors.get(&self.number.author(id)[..])?;
+        Ok(row.map(|row| decode_author(id, row.value())).transpose()?)
     }
 
-    fn set_name(&mut self, author: &Author) -> Result<(), StoreError> {
-        self.tables.authors.insert(&author.id.0.to_be_bytes()[..], author.name.as_str().as_bytes())?;
+    fn set_author(&mut self, row: &AuthorRow, replaced: Option<Place>) -> Result<(), StoreError> {
+        if let Some(place) = replaced {
+            self.remove_place(place)?;
+        }
+        let (id, place) = (row.contributor.author.id, row.renamed().unwrap_or(row.made()));
+        self.tables.authors.insert(&self.number.author(id)[..], &encode_author(row)[..])?;
+        self.tables.by_seq.insert(&self.number.place(place)[..], &encode_changed_author(id)[..])?;
         Ok(())
     }
 

@@ -18,7 +18,8 @@ use super::{
     journal::{BaseChange, Journal, StoredError},
 };
 use crate::{
-    Author, Conflict, Conflicts, Dictionary, DictionaryId, Digest, Entry, Epoch, Key, Lineage, Names, Seq,
+    Author, AuthorId, AuthorName, Authors, Conflict, Conflicts, Dictionary, DictionaryId, Digest, Entry, Epoch, Key,
+    Lineage, Seq,
     mutants::mutant,
     wire::{
         Change, Delta, Horizon, ServerFrame, WireError,
@@ -59,8 +60,8 @@ pub(super) enum Joined {
 /// What a Delta has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Followed {
-    /// What the observer was shown, and perhaps conflict rows.
-    Applied { has_conflicts: bool },
+    /// What the observer was shown, and perhaps conflict rows, or names of authors.
+    Applied { has_conflicts: bool, has_names: bool },
     /// Nothing: something is lacking before it.
     Gap,
     /// Nothing: it was known.
@@ -79,7 +80,9 @@ pub(super) struct Base {
     entries: Dictionary,
     /// Keys whose entries were taken back at a fork, until the server has said what it has of them.
     taken_back: BTreeSet<Key>,
-    names: Names,
+    authors: Authors,
+    /// Authors that are met elsewhere: of what the server has lost, and of what the device has kept.
+    learned: Vec<Author>,
     conflicts: Conflicts,
     /// What a local store has not been told, if there is one.
     journal: Option<Journal>,
@@ -96,7 +99,8 @@ impl Base {
             standing: Standing::Behind,
             entries: Dictionary::new(),
             taken_back: BTreeSet::new(),
-            names: Names::new(),
+            authors: Authors::default(),
+            learned: Vec::new(),
             conflicts: Conflicts::default(),
             journal: None,
         }
@@ -124,13 +128,23 @@ impl Base {
         &self.entries
     }
 
-    pub(super) fn names(&self) -> &Names {
-        &self.names
+    pub(super) fn authors(&self) -> &Authors {
+        &self.authors
     }
 
-    /// These names are known from elsewhere.
-    pub(super) fn learn(&mut self, authors: Vec<Author>) {
-        self.names.extend(authors);
+    /// What an author is called: a name made of the id while none is known.
+    pub(super) fn name(&self, id: AuthorId) -> AuthorName {
+        let learned = || self.learned.iter().find(|author| author.id == id);
+        let author = self.authors.get(id).map(|row| &row.author).or_else(learned);
+        author.map_or_else(|| AuthorName::generated(id), |author| author.name.clone())
+    }
+
+    /// These authors are known from elsewhere.
+    pub(super) fn learn(&mut self, authors: impl IntoIterator<Item = Author>) {
+        for author in authors {
+            self.learned.retain(|known| known.id != author.id);
+            self.learned.push(author);
+        }
     }
 
     /// Up to where it has what the server has sent, be it of no single moment.
@@ -141,9 +155,9 @@ impl Base {
         }
     }
 
-    /// The digest of the entries and the conflict rows.
+    /// The digest of the entries, the conflict rows and the authors.
     pub(super) fn digest(&self) -> Digest {
-        self.entries.digest() + self.conflicts.digest()
+        self.entries.digest() + self.conflicts.digest() + self.authors.digest()
     }
 
     /// What it takes of the room of its dictionary.
@@ -219,6 +233,19 @@ impl Base {
         lost
     }
 
+    /// Takes out the authors that were new above a fork, whose numbers others may have now. If a name changed there, only a snapshot
+    /// brings the one before.
+    pub(super) fn take_authors(&mut self, fork: Seq) {
+        let lost = self.authors.take_above(fork);
+        if !lost.is_empty() {
+            self.keep_whole();
+        }
+        self.learn(lost.into_iter().map(|row| row.author));
+        if self.authors.iter().any(|row| row.seq > fork) {
+            self.handle_incomplete();
+        }
+    }
+
     /// Takes out the conflict rows that changed above a fork.
     pub(super) fn take_conflicts(&mut self, fork: Seq) -> Vec<Conflict> {
         let lost = self.conflicts.take_above(fork);
@@ -233,6 +260,7 @@ impl Base {
         self.entries = Dictionary::new();
         self.taken_back.clear();
         self.conflicts = Conflicts::default();
+        self.take_authors(Seq(0));
         (self.cursor, self.standing) = (Seq(0), Standing::Behind);
         self.keep_whole();
     }
@@ -248,10 +276,9 @@ impl Base {
 
     /// A snapshot takes the place of all. What came after it is to be asked for.
     pub(super) fn handle_snapshot(&mut self, snapshot: Snapshot, observe: Observer<'_>) {
-        let Snapshot { header, base, names, conflicts } = snapshot;
+        let Snapshot { header, base, authors, conflicts } = snapshot;
         base.entries().for_each(|(key, entry)| observe(&self.entries, key, entry));
-        (self.entries, self.conflicts) = (base, conflicts);
-        self.names.extend(names);
+        (self.entries, self.authors, self.conflicts) = (base, authors, conflicts);
         self.taken_back.clear();
         (self.cursor, self.horizon, self.standing) = (header.seq, header.horizon, Standing::Resuming);
         self.keep_whole();
@@ -270,12 +297,12 @@ impl Base {
         observe: Observer<'_>,
     ) -> Result<Followed, WireError> {
         let applied = self.applied();
-        let (to, mut is_moment) = (delta.to, !delta.more);
-        if delta.prev != applied {
+        let (to, mut is_moment) = (delta.to, !delta.has_more());
+        if delta.prev() != Some(applied) {
             let is_gap = to > applied && self.standing != Standing::Resuming;
             return Ok(if is_gap { Followed::Gap } else { Followed::Known });
         }
-        let has_conflicts = self.apply(delta, observe)?;
+        let followed = self.apply(delta, observe)?;
         if let Some(journal) = &mut self.journal {
             journal.handle_delta(frame);
         }
@@ -287,14 +314,13 @@ impl Base {
         } else {
             self.standing = Standing::CatchingUp { applied: to };
         }
-        Ok(Followed::Applied { has_conflicts })
+        Ok(followed)
     }
 
-    /// Brings changes in. Returns whether there were conflict rows.
-    fn apply(&mut self, delta: Delta, observe: Observer<'_>) -> Result<bool, WireError> {
-        let mut has_conflicts = false;
-        self.names.extend(delta.authors.iter().cloned());
-        for change in delta.into_changes()? {
+    /// Brings changes in.
+    fn apply(&mut self, delta: Delta, observe: Observer<'_>) -> Result<Followed, WireError> {
+        let (mut has_conflicts, mut has_names) = (false, false);
+        for change in delta.into_changes(&mut self.authors)? {
             match change {
                 Change::Entry(key, entry) => {
                     observe(&self.entries, &key, &entry);
@@ -304,9 +330,10 @@ impl Base {
                     has_conflicts = true;
                     self.conflicts.set(conflict);
                 }
+                Change::Author(_, author) => has_names |= author.seq > author.made,
             }
         }
-        Ok(has_conflicts)
+        Ok(Followed::Applied { has_conflicts, has_names })
     }
 
     // What a local store keeps of it.
@@ -333,8 +360,8 @@ impl Base {
 
     fn read(&mut self, stored: &Stored) -> Result<(), StoredError> {
         let Header { dictionary, lineage, seq, horizon, digest } = Header::decode(&stored.header)?;
-        let Snapshot { base, names, conflicts, .. } = Snapshot::decode(&stored.snapshot)?;
-        (self.entries, self.names, self.conflicts) = (base, names, conflicts);
+        let Snapshot { base, authors, conflicts, .. } = Snapshot::decode(&stored.snapshot)?;
+        (self.entries, self.authors, self.conflicts) = (base, authors, conflicts);
         for frame in &stored.deltas {
             let ServerFrame::Delta(delta) = ServerFrame::decode(frame)? else { return Err(StoredError::NoDelta) };
             self.apply(delta, &mut |_, _, _| ())?;
@@ -383,9 +410,9 @@ impl Base {
         }
         let (dictionary, lineage) = (self.dictionary?, self.lineage.clone()?);
         let digest = self.digest();
-        let Self { cursor: seq, horizon, entries, names, conflicts, .. } = self;
+        let Self { cursor: seq, horizon, entries, authors, conflicts, .. } = self;
         let header = Header { dictionary, lineage, seq: *seq, horizon: *horizon, digest };
-        let encode = || encode_all(&header, names, entries.entries(), conflicts.iter());
+        let encode = || encode_all(&header, authors, entries.entries(), conflicts.iter());
         self.journal.as_mut()?.take_change(&header, encode)
     }
 }

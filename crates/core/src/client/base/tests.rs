@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    AuthorId, AuthorName, HybridTime, ReplicaId, Stamp, Value,
+    AuthorId, AuthorName, Contributor, HybridTime, ReplicaId, Stamp, Value,
     wire::{WireChange, WireChanges, WireEntry},
 };
 
@@ -17,13 +17,14 @@ fn entry(seq: u64) -> Entry {
     Entry { value: Some(Value::from_text("x")), stamp, seq: Seq(seq), author: AuthorId(1) }
 }
 
-/// A Delta with one entry at `to`.
+/// A Delta with one entry at `to`, and its author, who was new at 2.
 fn delta(prev: u64, to: u64, more: bool) -> Delta {
-    let Entry { value, stamp, seq, .. } = entry(to);
+    let Entry { value, stamp, .. } = entry(to);
     let author = Author { id: AuthorId(1), name: AuthorName::new("Ada") };
-    let row = WireEntry { key: Key::parse(&format!("k{to}")).unwrap(), value, stamp, seq, author: 0 };
-    let changes = WireChanges(vec![WireChange::Entry(row)]);
-    Delta { prev: Seq(prev), to: Seq(to), more, changes, authors: vec![author] }
+    let author = Contributor { number: 1, author, made: Seq(2), seq: Seq(2) };
+    let row = WireEntry { key: Key::parse(&format!("k{to}")).unwrap(), value, stamp, author: 1, back: None };
+    let changes = WireChanges(vec![WireChange::Author(author), WireChange::Entry(row)]);
+    Delta { to: Seq(to), advance: to - prev, changes, more: more.then_some(true) }
 }
 
 fn follow(base: &mut Base, prev: u64, to: u64, more: bool) -> Followed {
@@ -103,8 +104,8 @@ fn only_a_snapshot_completes_it() {
         horizon: Horizon::default(),
         digest: Digest::default(),
     };
-    let (names, conflicts) = (Names::new(), Conflicts::default());
-    let snapshot = Snapshot { header, base: Dictionary::new(), names, conflicts };
+    let (authors, conflicts) = (Authors::default(), Conflicts::default());
+    let snapshot = Snapshot { header, base: Dictionary::new(), authors, conflicts };
     base.handle_snapshot(snapshot, &mut |_, _, _| ());
     assert!(!base.is_settled());
     follow(&mut base, 9, 10, false);
@@ -127,4 +128,29 @@ fn what_a_store_has_kept_is_checked() {
     assert_eq!((read.cursor(), read.entries().live()), (Seq(0), 0));
     stored.deltas = vec![ServerFrame::Horizon(Horizon::default()).encode()];
     assert!(matches!(Base::new().handle_stored(&stored), Err(StoredError::NoDelta)));
+}
+
+/// An author above a fork has a number that the server may have given to somebody else; a name that changed there, only the server
+/// knows as it was before.
+#[test]
+fn authors_above_a_fork_are_forgotten() {
+    let author = |number: u16, made: u64, seq: u64| {
+        let author = Author { id: AuthorId(number.into()), name: AuthorName::new(&format!("Author {number}")) };
+        Contributor { number, author, made: Seq(made), seq: Seq(seq) }
+    };
+    let mut base = settled();
+    let changes = WireChanges(vec![WireChange::Author(author(2, 3, 3))]);
+    let delta = Delta { to: Seq(3), advance: 1, changes, more: None };
+    base.handle_delta(delta, b"frame", &mut |_, _, _| ()).unwrap();
+    base.take_authors(Seq(2));
+    assert_eq!((base.authors().number(AuthorId(1)), base.authors().number(AuthorId(2))), (1, 0));
+    assert_eq!(base.name(AuthorId(2)).as_str(), "Author 2", "what comes back is shown with it");
+    assert!(!base.is_incomplete());
+
+    let changes = WireChanges(vec![WireChange::Author(author(1, 2, 4))]);
+    let delta = Delta { to: Seq(4), advance: 1, changes, more: None };
+    let followed = base.handle_delta(delta, b"frame", &mut |_, _, _| ()).unwrap();
+    assert_eq!(followed, Followed::Applied { has_conflicts: false, has_names: true });
+    base.take_authors(Seq(3));
+    assert!(base.is_incomplete());
 }

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use super::{Batch, Hub};
 use crate::{
-    Author, AuthorId, Conflict, ConflictId, Key, Names, Resolution, Side, Winner,
+    Author, AuthorId, AuthorName, Conflict, ConflictId, Key, Resolution, Side, Winner,
     limits::{CONFLICT_BYTES_MAX, CONFLICT_MS_MAX, CONFLICT_SHARE_BYTES_MAX, VALUE_BYTES_MAX},
     server::{
         ConflictRow, Outcome, Reason, Row, Rows,
@@ -62,9 +62,6 @@ impl Hub {
         self.counters.conflict_bytes = total;
         self.counters.bytes += bytes;
         self.counters.digest.add_conflict(&conflict);
-        for author in [conflict.winner.author, conflict.loser.author] {
-            self.learn_name(rows, author)?;
-        }
         let row = ConflictRow { conflict, index: batch.next_index(), maker, made_ms: context.now_ms };
         rows.set_conflict(&row, None)?;
         batch.bytes += bytes;
@@ -107,7 +104,7 @@ impl Hub {
         batch: &mut Batch,
         context: &Context,
         conflict: &Conflict,
-        names: &Names,
+        authors: &[Author],
     ) -> Result<Outcome, R::Error> {
         let (loser, winner) = (&conflict.loser, &conflict.winner);
         let bytes = loser.value.as_ref().map_or(0, |value| value.as_str().len());
@@ -123,15 +120,12 @@ impl Hub {
         if rows.conflict(&conflict.id())?.is_some() {
             return Ok(AckCode::Duplicate.into());
         }
-        for id in [loser.author, winner.author] {
-            self.learn_name(rows, id)?;
-            if self.names.get(id).is_none()
-                && let Some(name) = names.get(id).cloned()
-            {
-                self.set_name(rows, &Author { id, name })?;
-            }
+        let mut conflict = Conflict { seq: batch.seq, ..conflict.clone() };
+        for id in [&mut conflict.loser.author, &mut conflict.winner.author] {
+            let author = authors.iter().find(|author| author.id == *id).cloned();
+            let author = author.unwrap_or_else(|| Author { id: *id, name: AuthorName::generated(*id) });
+            *id = self.sign(rows, batch, &author)?;
         }
-        let conflict = Conflict { seq: batch.seq, ..conflict.clone() };
         self.archive(rows, batch, &conflict)?;
         let has_room = self.add_row(rows, batch, context, conflict)?;
         Ok(if has_room { Outcome::Applied } else { AckCode::Superseded.into() })
@@ -168,9 +162,6 @@ impl Hub {
         rows.set_conflict(&row, Some(place))?;
         batch.bytes += row.conflict.bytes() as u64;
         self.counters.bytes += row.conflict.bytes() as u64;
-        for author in [row.conflict.winner.author, row.conflict.loser.author] {
-            self.learn_name(rows, author)?;
-        }
         self.conflicts.insert(row.conflict.id(), row.conflict);
         Ok(())
     }

@@ -11,8 +11,9 @@
 //!
 //! What a record does depends on the rows and the record alone. Sending an operation twice is harmless. The decisions
 //! about one operation are in [`decide`]; what is decided of several at once is in `group`, what becomes of conflict rows in
-//! `conflicts`, and what of replaced values in `history`.
+//! `conflicts`, of authors in `authors`, and what of replaced values in `history`.
 
+mod authors;
 mod conflicts;
 
 mod group;
@@ -22,14 +23,14 @@ mod history;
 use std::collections::BTreeMap;
 
 use super::{
-    Counters, Reason, Row, Rows,
+    AuthorRow, Counters, Reason, Row, Rows,
     decide::{self, admit, admit_growth, admit_new, is_known, latest_admitted, overlooks_purged, purged_side},
     record::{Command, Context, Outcome, Receipt, Record},
 };
 use crate::{
-    Author, AuthorId, Conflict, ConflictId, DictionaryId, Entry, Key, Lineage, Names, PastEpoch, Seq, Side, Value,
-    Winner,
-    limits::{HUB_NAMES_MAX, LINEAGE_MAX, ROW_BYTES},
+    Author, AuthorId, AuthorNumbers, Conflict, ConflictId, Contributor, DictionaryId, Entry, Key, Lineage, PastEpoch,
+    Seq, Side, Value, Winner,
+    limits::{LINEAGE_MAX, ROW_BYTES},
     wire::{AckCode, Change, Op},
 };
 
@@ -40,10 +41,10 @@ pub struct Commit {
     pub prev: Seq,
     /// The head after it.
     pub to: Seq,
-    /// What changed, by rising seq. A key or a conflict that changed twice is there once, as it was last.
+    /// What changed, by rising seq. What changed twice is there once, as it was last.
     pub changes: Vec<Change>,
-    /// The names of the authors in it.
-    pub names: Names,
+    /// The numbers of the authors in it.
+    pub numbers: AuthorNumbers,
 }
 
 /// The server's end of one dictionary.
@@ -53,13 +54,15 @@ pub struct Hub {
     lineage: Lineage,
     writes: Vec<PastEpoch>,
     counters: Counters,
-    names: Names,
+    /// The authors that were met: at most all that have numbers.
+    authors: BTreeMap<AuthorId, AuthorRow>,
     /// The seq that the open transaction writes at.
     batch: Option<Batch>,
     /// The head before the open transaction, and what the transaction has changed.
     prev: Seq,
     entries: BTreeMap<Key, Entry>,
     conflicts: BTreeMap<ConflictId, Conflict>,
+    contributors: BTreeMap<u16, Contributor>,
     /// The bytes of the open conflict rows of each maker, once they are needed.
     shares: Option<BTreeMap<AuthorId, u64>>,
 }
@@ -68,9 +71,9 @@ impl Hub {
     /// A dictionary as the store has it. `writes` are the epochs in which it was written, with its head at the end of each;
     /// a new dictionary has none, and the default counters.
     pub fn new(id: DictionaryId, lineage: Lineage, writes: Vec<PastEpoch>, counters: Counters) -> Self {
-        let (entries, conflicts) = Default::default();
-        let (names, batch, prev) = (Names::new(), None, counters.head);
-        Self { id, lineage, writes, counters, names, batch, prev, entries, conflicts, shares: None }
+        let (authors, entries, conflicts, contributors) = Default::default();
+        let (batch, prev) = (None, counters.head);
+        Self { id, lineage, writes, counters, authors, batch, prev, entries, conflicts, contributors, shares: None }
     }
 
     /// The counters, with what the open transaction did.
@@ -110,14 +113,15 @@ impl Hub {
             Command::Resolve { id, resolution } => {
                 outcomes.push(self.resolve(rows, &mut batch, &context.actor, id, *resolution)?);
             }
-            Command::Recover { conflicts, names } => {
+            Command::Recover { conflicts, authors } => {
                 for conflict in conflicts {
                     if batch.is_full() {
                         break;
                     }
-                    outcomes.push(self.recover(rows, &mut batch, context, conflict, names)?);
+                    outcomes.push(self.recover(rows, &mut batch, context, conflict, authors)?);
                 }
             }
+            Command::Name => outcomes.push(self.rename(rows, &mut batch, &context.actor)?),
             Command::Expire => self.expire(rows, &mut batch, context.now_ms)?,
         }
         if batch.is_written {
@@ -153,15 +157,21 @@ impl Hub {
 
         let entries = std::mem::take(&mut self.entries).into_iter().map(|(key, entry)| Change::Entry(key, entry));
         let conflicts = std::mem::take(&mut self.conflicts).into_values().map(Change::Conflict);
-        let mut changes: Vec<Change> = entries.chain(conflicts).collect();
+        let contributors = std::mem::take(&mut self.contributors).into_values();
+        // Who is new comes before what that one has written, so authors go first among what is of the same seq.
+        let at = |contributor: &Contributor| Some(contributor.made).filter(|&made| made > prev);
+        let contributors = contributors.map(|author| Change::Author(at(&author).unwrap_or(author.seq), author));
+        let mut changes: Vec<Change> = contributors.chain(entries).chain(conflicts).collect();
         changes.sort_by_key(Change::seq);
-        let authors = changes.iter().flat_map(Change::authors);
-        let names = authors.filter_map(|id| Some(Author { id, name: self.names.get(id)?.clone() })).collect();
-        if self.names.len() > HUB_NAMES_MAX {
-            // The store has them all.
-            self.names = Names::new();
+        let mut numbers = AuthorNumbers::default();
+        for id in changes.iter().flat_map(Change::authors) {
+            if numbers.get(id).is_none()
+                && let Some(row) = self.author(rows, id)?
+            {
+                numbers.insert(id, row.contributor.number);
+            }
         }
-        Ok(Some(Commit { prev, to, changes, names }))
+        Ok(Some(Commit { prev, to, changes, numbers }))
     }
 
     fn apply_op<R: Rows>(
@@ -187,14 +197,13 @@ impl Hub {
         seq: Seq,
         op: &Op,
     ) -> Result<Judged, R::Error> {
-        let Context { now_ms, limits, actor } = context;
+        let Context { now_ms, limits, .. } = context;
         let (key, value) = match admit(context, op) {
             Ok(admitted) => admitted,
             Err(outcome) => return Ok(Judged::Refused(outcome)),
         };
-        let author = op.author.as_ref().unwrap_or(&actor.author);
         let fork = op.recovered.as_ref().and_then(|branch| branch.fork(&self.lineage));
-        let new = Entry { value, stamp: op.stamp, seq, author: author.id };
+        let new = Entry { value, stamp: op.stamp, seq, author: writer(op, context).id };
         let old = rows.entry(&key)?;
         if let Some(row) = &old
             && is_known(rows, &key, row, &new)?
@@ -232,8 +241,8 @@ impl Hub {
         op: &Op,
         admitted: Admitted,
     ) -> Result<Outcome, R::Error> {
-        let Admitted { key, new, old, is_recovered, wins, conflicts } = admitted;
-        self.set_name(rows, op.author.as_ref().unwrap_or(&context.actor.author))?;
+        let Admitted { key, mut new, old, is_recovered, wins, conflicts } = admitted;
+        new.author = self.sign(rows, batch, writer(op, context))?;
         let recovered = op.recovered.clone().filter(|_| is_recovered);
         let Some(row) = old else {
             self.set_row(rows, batch, &key, Row { entry: new.clone(), index: 0, recovered }, None)?;
@@ -274,24 +283,11 @@ impl Hub {
         self.entries.insert(key.clone(), row.entry);
         Ok(())
     }
+}
 
-    fn set_name<R: Rows>(&mut self, rows: &mut R, author: &Author) -> Result<(), R::Error> {
-        self.learn_name(rows, author.id)?;
-        if self.names.get(author.id) != Some(&author.name) {
-            rows.set_name(author)?;
-            self.names.insert(author.clone());
-        }
-        Ok(())
-    }
-
-    fn learn_name<R: Rows>(&mut self, rows: &mut R, id: AuthorId) -> Result<(), R::Error> {
-        if self.names.get(id).is_none()
-            && let Some(name) = rows.name(id)?
-        {
-            self.names.insert(Author { id, name });
-        }
-        Ok(())
-    }
+/// Who wrote: whoever asks, unless it comes back after a rollback.
+fn writer<'a>(op: &'a Op, context: &'a Context) -> &'a Author {
+    op.author.as_ref().filter(|_| op.recovered.is_some()).unwrap_or(&context.actor.author)
 }
 
 /// What becomes of an operation.

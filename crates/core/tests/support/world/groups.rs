@@ -14,7 +14,7 @@ use crate::support::author;
 const REPLICAS: u64 = 1 << 40;
 const OPS_MAX: u64 = 3;
 /// No connection has this number.
-const NOBODY: (u64, u64) = (u64::MAX, 0);
+const NOBODY: (u64, Option<u64>) = (u64::MAX, None);
 
 impl World {
     /// Lets a group wait for its commit: a new one, or the last one again.

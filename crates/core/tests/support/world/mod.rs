@@ -25,7 +25,7 @@ mod tally;
 use std::collections::{BTreeMap, BTreeSet};
 
 use keybook_core::{
-    Key, Stamp,
+    AuthorId, Key, Stamp,
     limits::{BYTES_DEFAULT, COMMIT_BYTES_MAX, Limits},
     server::Command,
 };
@@ -110,6 +110,8 @@ pub struct World {
     stores: Vec<LocalStore>,
     connections: BTreeMap<u64, Connection>,
     next_id: u64,
+    /// How often each author has taken another name.
+    renamed: BTreeMap<AuthorId, u64>,
     /// Stamps that have been on disk at some time.
     durable: BTreeSet<(Key, Stamp)>,
     /// The greatest acknowledged write a key, as far as the disk was not rolled back behind it.
@@ -134,6 +136,7 @@ impl World {
             stores: Vec::new(),
             connections: BTreeMap::new(),
             next_id: 1,
+            renamed: BTreeMap::new(),
             durable: BTreeSet::new(),
             acknowledged: BTreeMap::new(),
             oracle: Oracle::default(),
@@ -185,7 +188,8 @@ impl World {
             970..=972 => self.online(peer),
             973..=974 => self.open_store(peer),
             975..=979 => self.crash_client(peer),
-            980..=983 => self.resolve(peer),
+            980..=982 => self.resolve(peer),
+            983 => self.rename(peer),
             984..=986 => self.grant(peer),
             987..=990 => self.review(peer),
             991..=993 => self.crash_server(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use keybook_core::{
-    Conflict, ConflictId, Key, ReplicaId, Resolution, Stamp, Value,
+    Author, AuthorId, AuthorName, Conflict, ConflictId, Key, ReplicaId, Resolution, Stamp, Value,
     client::{Action, Client, EditError, Event, Phase, RowState},
     device::{Device, WhoLives},
     server::{Now, Session},
@@ -11,7 +11,7 @@ use keybook_core::{
 };
 
 use super::{World, local_store::LocalStore, network::Connection, server::Served, tabs::Tab};
-use crate::support::{author, key, value};
+use crate::support::{key, value};
 
 pub(super) struct Peer {
     pub(super) device: Device,
@@ -72,10 +72,31 @@ impl World {
         }
         let now_ms = self.now_ms.saturating_add_signed(skew_ms);
         let replica = self.decisions.number();
-        let (replica, author) = (ReplicaId(replica), author(replica % 5));
+        let author = self.author_of(replica);
         // It never learns of a store.
-        let device = Device::new(Client::new(replica, author, now_ms), WhoLives::Locks);
+        let device = Device::new(Client::new(ReplicaId(replica), author, now_ms), WhoLives::Locks);
         Peer::new(device, Role::Writer, skew_ms)
+    }
+
+    /// One of few, as the person is called by now.
+    pub(super) fn author_of(&self, replica: u64) -> Author {
+        let id = AuthorId(replica % 5 + 1);
+        let times = self.renamed.get(&id).copied().unwrap_or(0);
+        Author { id, name: AuthorName::new(&format!("Author {} for the {times}. time", id.0)) }
+    }
+
+    /// A person takes another name, of which all pages of that person hear at once.
+    pub(super) fn rename(&mut self, index: usize) {
+        let id = self.peers[index].client().author().id;
+        *self.renamed.entry(id).or_default() += 1;
+        let name = self.author_of(id.0 - 1).name;
+        for index in 0..self.peers.len() {
+            if self.peers[index].client().author().id == id {
+                let now_ms = self.local_ms(index);
+                self.peers[index].client_mut().set_name(name.clone(), now_ms);
+                self.drive(index);
+            }
+        }
     }
 
     pub(super) fn local_ms(&self, peer: usize) -> u64 {
@@ -219,7 +240,7 @@ impl World {
                     Event::Damaged(what) => panic!("client {index} cannot read {what}"),
                     Event::Diverged => panic!("client {index} diverged"),
                     Event::Bye { code, .. } => assert_ne!(code, ByeCode::Protocol),
-                    Event::Entries(_) | Event::Reset | Event::Conflicts | Event::Status => {}
+                    Event::Entries(_) | Event::Reset | Event::Conflicts | Event::Names | Event::Status => {}
                 }
             }
             if let Some(effect) = peer.device.poll_effect(now_ms) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use keybook_core::{
-    Conflict, Key, Seq, Stamp,
+    Author, Conflict, Key, Seq, Stamp,
     client::{Client, OutboxRow, RowState},
     server::ConflictRow,
     wire::{AckClass, AckCode, Exception, Op, Role, ServerFrame},
@@ -268,6 +268,11 @@ impl World {
                 assert_eq!(client.get(&conflict.id()), Some(conflict), "client {index} has the conflict row");
             }
             assert_eq!(client.iter().count(), server.iter().count(), "client {index} has no other conflict row");
+            let authors = self.disk.contents().known_authors();
+            assert_eq!(peer.client().authors(), &authors, "client {index} knows all authors by their names");
+            let Author { id, name } = peer.client().author();
+            let own = authors.get(*id).filter(|_| peer.role == Role::Writer).map(|row| &row.author.name);
+            assert!(own.is_none_or(|own| own == name), "the author of client {index} is called {name}, not {own:?}");
             let shown: Vec<Key> = dictionary.iter().map(|(key, _)| key.clone()).collect();
             assert_eq!(peer.client().keys(), shown);
             if let Some(tab) = peer.tab.as_ref().filter(|tab| !tab.is_closed && !tab.keeps_no_base) {

@@ -30,7 +30,7 @@ pub(super) struct Queued {
     pub(super) done: Receipt,
     pub(super) actor: Actor,
     /// Whom to answer, and the number of the batch.
-    pub(super) reply: (u64, u64),
+    pub(super) reply: (u64, Option<u64>),
 }
 
 pub(super) struct Server {
@@ -163,7 +163,7 @@ impl World {
         let Some(server) = &mut self.server else { return };
         let mut transaction = self.disk.begin();
         let mut accepted = Vec::new();
-        let mut receipts: Vec<((u64, u64), Receipt)> = Vec::new();
+        let mut receipts: Vec<((u64, Option<u64>), Receipt)> = Vec::new();
         while let Some(Queued { command, mut done, actor, reply }) = server.queue.pop_front() {
             let context = Context { now_ms: self.now_ms, limits: self.limits, actor };
             let (at, room_bytes) = (server.hub.counters().head.next(), self.plan.room_bytes);
@@ -188,7 +188,8 @@ impl World {
                     self.tally.count("restored value replaced meanwhile");
                 }
                 Command::Group { ops, .. } => accepted.extend(accepted_of_group(&mut self.tally, ops, &receipt)),
-                Command::Resolve { .. } | Command::Expire => {}
+                Command::Name if receipt.outcomes == [Outcome::Applied] => self.tally.count("renamed"),
+                Command::Resolve { .. } | Command::Name | Command::Expire => {}
             }
             let applied = receipt.outcomes.len();
             let is_whole = applied == record.command.operations();
@@ -264,7 +265,7 @@ fn exception_name(code: AckCode) -> &'static str {
 pub(super) fn unsent_name(message: &[u8]) -> &'static str {
     match ServerFrame::decode(message) {
         Ok(ServerFrame::Ack { .. }) => "server crash before an ack leaves",
-        Ok(ServerFrame::Delta(delta)) if delta.more => "server crash in the middle of a catch-up",
+        Ok(ServerFrame::Delta(delta)) if delta.has_more() => "server crash in the middle of a catch-up",
         Ok(ServerFrame::Delta(_)) => "server crash before a delta leaves",
         Ok(ServerFrame::Welcome { .. }) => "server crash before a welcome leaves",
         _ => "server crash before another frame leaves",

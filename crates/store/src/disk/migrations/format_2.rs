@@ -1,12 +1,19 @@
 //! Format 2: each row has a checksum, but for the format itself. An entry that was recovered says where it was confirmed; of those in
 //! format 1 nobody knows that any more, so they count as others do. The counters of a dictionary have the bytes of its entries and
 //! conflict rows, and of its versions. Versions are in the order in which they became some; of those in format 1 nobody knows that.
+//!
+//! Authors belong to a dictionary, with numbers in the order of their ids. Nobody knows when they wrote first, so they have places
+//! before all others, at seq 0.
 
-use std::{collections::HashMap, ops::Bound};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound,
+};
 
+use keybook_core::{Author, AuthorId, AuthorName, Contributor, Digest, Seq, limits::AUTHORS_MAX};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
-use crate::disk::{StoreError, sealed::seal};
+use crate::disk::{StoreError, sealed::seal, tables::Corrupt};
 
 type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
@@ -29,6 +36,7 @@ const AROUND_VERSION: (usize, u64) = (4 + 17 + 8, 128);
 const ROWS: usize = 1000;
 
 pub(super) fn migrate(transaction: &WriteTransaction, _: u64) -> Result<(), StoreError> {
+    let authors = number_authors(transaction)?;
     let (bytes, version_bytes) = (bytes(transaction)?, migrate_versions(transaction)?);
     for name in TABLES {
         let mut table = transaction.open_table(Table::new(name))?;
@@ -48,6 +56,7 @@ pub(super) fn migrate(transaction: &WriteTransaction, _: u64) -> Result<(), Stor
                     for bytes in [&bytes, &version_bytes] {
                         row.extend(bytes.get(key.value()).copied().unwrap_or(0).to_be_bytes());
                     }
+                    row.extend(authors.get(key.value()).copied().unwrap_or(0).to_be_bytes());
                 }
                 Ok((key.value().to_vec(), seal(name, key.value(), &row)))
             });
@@ -121,4 +130,67 @@ fn migrate_versions(transaction: &WriteTransaction) -> Result<HashMap<Vec<u8>, u
     transaction.delete_table(Table::new("versions"))?;
     transaction.rename_table(Table::new("moved"), Table::new("versions"))?;
     Ok(bytes)
+}
+
+/// Where the rows of each table have ids of authors, behind the beginning.
+const AUTHORS_AT: [(&str, &[usize]); 3] = [("entries", &[26]), ("versions", &[0]), ("conflicts", &[27, 51])];
+/// Where a row of `states` has the digest.
+const DIGEST_AT: usize = 24;
+
+/// Gives each dictionary its authors. Returns how many it has, by its number.
+fn number_authors(transaction: &WriteTransaction) -> Result<HashMap<Vec<u8>, u16>, StoreError> {
+    let mut counts = HashMap::new();
+    let mut authors = transaction.open_table(Table::new("authors"))?;
+    let mut names: BTreeMap<[u8; 8], String> = BTreeMap::new();
+    for row in authors.range::<&[u8]>(..)? {
+        let (id, name) = row?;
+        names.insert(field(id.value(), 0)?, String::from_utf8_lossy(name.value()).into_owned());
+    }
+    for id in names.keys() {
+        authors.remove(&id[..])?;
+    }
+    let mut of_dictionary: BTreeMap<[u8; 4], BTreeSet<[u8; 8]>> = BTreeMap::new();
+    for (table, places) in AUTHORS_AT {
+        for row in transaction.open_table(Table::new(table))?.range::<&[u8]>(..)? {
+            let (key, row) = row?;
+            let ids = of_dictionary.entry(field(key.value(), 0)?).or_default();
+            for &at in places {
+                ids.insert(field(row.value(), at)?);
+            }
+        }
+    }
+    let mut states = transaction.open_table(Table::new("states"))?;
+    let mut by_seq = transaction.open_table(Table::new("by_seq"))?;
+    for (dictionary, ids) in of_dictionary {
+        let state = states.get(&dictionary[..])?.map(|row| row.value().to_vec());
+        let mut state = state.ok_or(Corrupt { table: "states" })?;
+        let mut digest = Digest::from_bytes(field(&state, DIGEST_AT)?);
+        let (ids, mut count) = (ids.into_iter().filter(|id| u64::from_be_bytes(*id) != 0), 0_u16);
+        for (number, id) in (1..=AUTHORS_MAX).zip(ids) {
+            let name = names.get(&id).map(|name| AuthorName::new(name));
+            let id = AuthorId(u64::from_be_bytes(id));
+            let name = name.unwrap_or_else(|| AuthorName::generated(id));
+            let place = [&[0; 8][..], &(number - 1).to_be_bytes()].concat();
+            let (id_bytes, text) = (id.0.to_be_bytes(), name.as_str().as_bytes());
+            let row = [&number.to_be_bytes()[..], &place, &place, text].concat();
+            authors.insert(&[&dictionary[..], &id_bytes].concat()[..], &row[..])?;
+            by_seq.insert(&[&dictionary[..], &place].concat()[..], &[&[2][..], &id_bytes].concat()[..])?;
+            digest.add_author(&Contributor {
+                number,
+                author: Author { id, name: name.clone() },
+                made: Seq(0),
+                seq: Seq(0),
+            });
+            count = number;
+        }
+        state[DIGEST_AT..DIGEST_AT + 16].copy_from_slice(&digest.to_bytes());
+        states.insert(&dictionary[..], &state[..])?;
+        counts.insert(dictionary.to_vec(), count);
+    }
+    Ok(counts)
+}
+
+fn field<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], StoreError> {
+    let field = bytes.get(at..).and_then(|bytes| bytes.first_chunk());
+    Ok(*field.ok_or(Corrupt { table: "meta" })?)
 }

@@ -6,14 +6,16 @@
 //!
 //! Each row of a dictionary begins with the dictionary's number. So its rows lie together, and no name is a prefix of
 //! another's.
+//!
+//! It has more than 500 lines because the tables belong in one place: what one row says of another is seen here alone.
 
 #[cfg(test)]
 mod tests;
 
 use keybook_core::{
-    AuthorId, AuthorName, Branch, Conflict, ConflictId, DictionaryId, DictionaryName, Digest, Entry, Epoch, Key,
-    PastEpoch, Resolution, Seq, Side, Stamp, Value, Winner,
-    server::{ConflictRow, Counters, History, Place, Reason, Row, Version, VersionId},
+    Author, AuthorId, AuthorName, Branch, Conflict, ConflictId, Contributor, DictionaryId, DictionaryName, Digest,
+    Entry, Epoch, Key, PastEpoch, Resolution, Seq, Side, Stamp, Value, Winner,
+    server::{AuthorRow, ConflictRow, Counters, History, Place, Reason, Row, Version, VersionId},
     wire::Horizon,
 };
 
@@ -40,11 +42,11 @@ pub(super) const META: Table = TableDefinition::new("meta");
 /// | name | 4 bytes: number; 8 bytes: id |
 pub(super) const DICTIONARIES: Table = TableDefinition::new("dictionaries");
 
-/// The counters of each dictionary. Written with each commit, so they are a row of their own, 96 bytes.
+/// The counters of each dictionary. Written with each commit, so they are a row of their own, 98 bytes.
 ///
 /// | key | value |
 /// | --- | --- |
-/// | number, 4 | head, 8; horizon's seq, 8, and milliseconds, 8; digest, 16; live, 8; tombstones, 8; open conflicts, 8, and their bytes, 8; untold, 8; bytes of entries and conflict rows, 8, and of versions, 8 |
+/// | number, 4 | head, 8; horizon's seq, 8, and milliseconds, 8; digest, 16; live, 8; tombstones, 8; open conflicts, 8, and their bytes, 8; untold, 8; bytes of entries and conflict rows, 8, and of versions, 8; authors, 2 |
 pub(super) const STATES: Table = TableDefinition::new("states");
 
 /// The epochs in which each dictionary was written. Written once an epoch: of the last one the end is the head in
@@ -64,12 +66,14 @@ pub(super) const WRITES: Table = TableDefinition::new("writes");
 /// The epochs are the branch of a recovered entry; others have none.
 pub(super) const ENTRIES: Table = TableDefinition::new("entries");
 
-/// What changed last at each place: one row an entry and a conflict. Reading it from a cursor on is catching up.
+/// What changed last at each place: one row an entry and a conflict; of an author one for the first write, which stays, and one for
+/// the last change of the name. Reading it from a cursor on is catching up.
 ///
 /// | key | value |
 /// | --- | --- |
 /// | number, 4; seq, 8; index, 2 | 1 byte: 0; key of the entry |
 /// | | 1 byte: 1; name of the conflict row: key; 1 byte: 0; stamp of the loser, 16 |
+/// | | 1 byte: 2; id of the author, 8 |
 pub(super) const BY_SEQ: Table = TableDefinition::new("by_seq");
 
 /// Values that an entry had once, or that lost in a conflict, in the order in which they became so.
@@ -93,11 +97,11 @@ pub(super) const HISTORIES: Table = TableDefinition::new("histories");
 /// | number, 4; key of the entry; 1 byte: 0; stamp of the loser, 16 | seq of the last change, 8; index, 2; resolution, 1: 0 open, 1 dismissed, 2 restored, 3 archived; maker, 8; made, in milliseconds, 8; author of the loser, 8; stamp of the winner, 16; its author, 8; the value that lost, nothing in a remove or a closed row |
 pub(super) const CONFLICTS: Table = TableDefinition::new("conflicts");
 
-/// The names of authors, of all dictionaries. Bounded by people, not by page loads.
+/// The authors of each dictionary, at most 10 000.
 ///
 /// | key | value |
 /// | --- | --- |
-/// | id, 8 | name |
+/// | number, 4; author's id, 8 | author's number, 2; place of the first write: seq, 8, and index, 2; of the last change: seq, 8, and index, 2; name |
 pub(super) const AUTHORS: Table = TableDefinition::new("authors");
 
 /// A dictionary in the keys of its rows.
@@ -133,6 +137,11 @@ impl Number {
         [&self.key(), id.key.as_str().as_bytes(), &[0], &id.loser.to_bytes()].concat()
     }
 
+    /// The key of an author.
+    pub(super) fn author(self, id: AuthorId) -> [u8; 12] {
+        array(&[&self.key(), &id.0.to_be_bytes()])
+    }
+
     /// The key of a version.
     pub(super) fn version(self, VersionId { since, key, stamp }: &VersionId) -> Vec<u8> {
         [&self.key(), &since.0.to_be_bytes()[..], key.as_str().as_bytes(), &[0], &stamp.to_bytes()].concat()
@@ -159,6 +168,13 @@ fn decode_key(table: &'static str, key: &[u8]) -> Result<Key, Corrupt> {
     fields.rest_key()
 }
 
+/// The seq in the key of a row of [`BY_SEQ`].
+pub(super) fn decode_place_seq(key: &[u8]) -> Result<Seq, Corrupt> {
+    let mut fields = Fields::new("by_seq", key);
+    fields.u32()?;
+    Ok(Seq(fields.u64()?))
+}
+
 pub(super) fn encode_dictionary(number: Number, id: DictionaryId) -> [u8; 12] {
     array(&[&number.key(), &id.0.to_be_bytes()])
 }
@@ -175,9 +191,9 @@ pub(super) fn decode_dictionary_name(key: &[u8]) -> Result<DictionaryName, Corru
     name.ok_or(Corrupt { table: "dictionaries" })
 }
 
-pub(super) fn encode_counters(counters: &Counters) -> [u8; 96] {
-    let Counters { head, horizon, digest, live, tombstones, conflicts, conflict_bytes, untold, bytes, version_bytes } =
-        counters;
+pub(super) fn encode_counters(counters: &Counters) -> [u8; 98] {
+    let Counters { head, horizon, digest, live, tombstones, conflicts, .. } = counters;
+    let Counters { conflict_bytes, untold, bytes, version_bytes, authors, .. } = counters;
     array(&[
         &head.0.to_be_bytes(),
         &horizon.seq.0.to_be_bytes(),
@@ -190,6 +206,7 @@ pub(super) fn encode_counters(counters: &Counters) -> [u8; 96] {
         &untold.to_be_bytes(),
         &bytes.to_be_bytes(),
         &version_bytes.to_be_bytes(),
+        &authors.to_be_bytes(),
     ])
 }
 
@@ -206,6 +223,7 @@ pub(super) fn decode_counters(bytes: &[u8]) -> Result<Counters, Corrupt> {
         untold: fields.u64()?,
         bytes: fields.u64()?,
         version_bytes: fields.u64()?,
+        authors: fields.u16()?,
     };
     fields.end(counters)
 }
@@ -286,6 +304,11 @@ pub(super) fn decode_row(bytes: &[u8]) -> Result<Row, Corrupt> {
 pub(super) enum Changed {
     Entry(Key),
     Conflict(ConflictId),
+    Author(AuthorId),
+}
+
+pub(super) fn encode_changed_author(id: AuthorId) -> [u8; 9] {
+    array(&[&[2], &id.0.to_be_bytes()])
 }
 
 pub(super) fn encode_changed_entry(key: &Key) -> Vec<u8> {
@@ -301,6 +324,10 @@ pub(super) fn decode_changed(bytes: &[u8]) -> Result<Changed, Corrupt> {
     match fields.u8()? {
         0 => Ok(Changed::Entry(fields.rest_key()?)),
         1 => Ok(Changed::Conflict(fields.conflict_id()?)),
+        2 => {
+            let author = Changed::Author(AuthorId(fields.u64()?));
+            fields.end(author)
+        }
         _ => Err(fields.corrupt()),
     }
 }
@@ -402,16 +429,34 @@ pub(super) fn decode_conflict_key(key: &[u8]) -> Result<ConflictId, Corrupt> {
     fields.conflict_id()
 }
 
-/// The key of a row of [`AUTHORS`].
-pub(super) fn decode_author(key: &[u8]) -> Result<AuthorId, Corrupt> {
+/// The id in the key of a row of [`AUTHORS`].
+pub(super) fn decode_author_key(key: &[u8]) -> Result<AuthorId, Corrupt> {
     let mut fields = Fields::new("authors", key);
+    fields.u32()?;
     let id = AuthorId(fields.u64()?);
     fields.end(id)
 }
 
-pub(super) fn decode_name(bytes: &[u8]) -> Result<AuthorName, Corrupt> {
-    let name = std::str::from_utf8(bytes).map_err(|_| Corrupt { table: "authors" })?;
-    Ok(AuthorName::new(name))
+pub(super) fn encode_author(row: &AuthorRow) -> Vec<u8> {
+    let AuthorRow { contributor: Contributor { number, author, made, seq }, made_index, index } = row;
+    [
+        &number.to_be_bytes()[..],
+        &made.0.to_be_bytes(),
+        &made_index.to_be_bytes(),
+        &seq.0.to_be_bytes(),
+        &index.to_be_bytes(),
+        author.name.as_str().as_bytes(),
+    ]
+    .concat()
+}
+
+pub(super) fn decode_author(id: AuthorId, bytes: &[u8]) -> Result<AuthorRow, Corrupt> {
+    let mut fields = Fields::new("authors", bytes);
+    let (number, made, made_index) = (fields.u16()?, Seq(fields.u64()?), fields.u16()?);
+    let (seq, index) = (Seq(fields.u64()?), fields.u16()?);
+    let name = std::str::from_utf8(fields.rest).map_err(|_| fields.corrupt())?;
+    let author = Author { id, name: AuthorName::new(name) };
+    Ok(AuthorRow { contributor: Contributor { number, author, made, seq }, made_index, index })
 }
 
 /// A value's text; nothing for no value, which is unambiguous because no JSON text is empty.

@@ -38,7 +38,21 @@ fn rows_round_trip_and_a_cut_row_is_refused() {
     }
     assert_eq!(decode_changed(&encode_changed_entry(&key)), Ok(Changed::Entry(key)));
     assert_eq!(decode_changed(&encode_changed_conflict(&id)), Ok(Changed::Conflict(id)));
-    assert_eq!(decode_changed(&[2]), Err(Corrupt { table: "by_seq" }));
+    assert_eq!(decode_changed(&encode_changed_author(AuthorId(7))), Ok(Changed::Author(AuthorId(7))));
+    let author = Author { id: AuthorId(7), name: AuthorName::new("Zoë") };
+    let row = AuthorRow {
+        contributor: Contributor { number: 3, author, made: Seq(4), seq: Seq(9) },
+        made_index: 5,
+        index: 6,
+    };
+    let bytes = encode_author(&row);
+    assert_eq!(decode_author(AuthorId(7), &bytes), Ok(row));
+    for length in 0..22 {
+        assert_eq!(decode_author(AuthorId(7), &bytes[..length]), Err(Corrupt { table: "authors" }));
+    }
+    assert_eq!(decode_author_key(&Number(3).author(AuthorId(7))), Ok(AuthorId(7)));
+    assert_eq!(decode_place_seq(&Number(3).place(Place { seq: Seq(5), index: 6 })), Ok(Seq(5)));
+    assert_eq!(decode_changed(&[3]), Err(Corrupt { table: "by_seq" }));
     let horizon = Horizon { seq: Seq(1), time_ms: 2 };
     let digest = Digest::from_bytes([7; 16]);
     let counters = Counters {
@@ -52,6 +66,7 @@ fn rows_round_trip_and_a_cut_row_is_refused() {
         untold: 7,
         bytes: 8,
         version_bytes: 9,
+        authors: 10,
     };
     assert_eq!(decode_counters(&encode_counters(&counters)), Ok(counters));
     let writes = [PastEpoch { epoch: Epoch(1), end: Seq(2) }, PastEpoch { epoch: Epoch(3), end: Seq(4) }];
