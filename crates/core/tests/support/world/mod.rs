@@ -84,7 +84,8 @@ impl Plan {
             asked: seed / 2 % 16 == 7,
             store_faults: seed / 2 % 2 == 1 && seed / 16 % 2 == 1,
             changing_limits: seed % 5 == 2,
-            groups: seed % 6 == 4,
+            // Not where tabs are asked: a planted fault shows there in few worlds, and a group hides it.
+            groups: seed % 6 == 4 && seed / 2 % 16 != 7,
             limits: Limits {
                 entries: if seed.is_multiple_of(7) { 5 } else { 1000 },
                 bytes: if seed % 7 == 3 { 600 } else { BYTES_DEFAULT },
