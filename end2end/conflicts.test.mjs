@@ -18,8 +18,8 @@ const lines = async (locator) => (await locator.innerText()).trim().split(/\s*\n
 
 /** Says who edits in a page, before it is visited. */
 async function name(page, text) {
-  const id = Buffer.from(text.padEnd(8)).toString("hex").slice(0, 16);
-  await page.context().addInitScript((author) => localStorage.setItem("keybook.author", author), `${id} ${text}`);
+  const secret = Buffer.from(text.padEnd(16)).toString("hex").slice(0, 32);
+  await page.context().addInitScript((author) => localStorage.setItem("keybook.author", author), `${secret} ${text}`);
 }
 
 async function openTwo(t, url, options = {}) {

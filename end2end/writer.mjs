@@ -103,8 +103,9 @@ async function connect(dictionary) {
       pushes[acknowledged++].resolve(at);
     };
   });
-  const author = [crypto.getRandomValues(new Uint8Array(8)), "Writer"];
-  socket.send(new Uint8Array(encode([0, 1, null, replica, null, null, [], 0, Date.now(), author, 0])));
+  const secret = () => crypto.getRandomValues(new Uint8Array(16));
+  // It proves another replica than it writes as: each write says what it has seen.
+  socket.send(new Uint8Array(encode([0, [1, 1], null, [secret()], null, null, [], 0, Date.now(), [secret(), "Writer"], 0])));
   await welcome;
 
   const written = new Map();

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 use fastrand::Rng;
 use keybook_core::{
-    Author, AuthorId, AuthorName, Branch, ConflictId, Epoch, Key, PastEpoch, ReplicaId, Resolution, Seq, Stamp,
+    AuthorName, Branch, ConflictId, Epoch, Key, PastEpoch, Person, ReplicaId, Resolution, Secret, Seq, Stamp,
     wire::{ClientFrame, Mode, Op, VERSIONS},
 };
 use process::Process;
@@ -179,19 +179,24 @@ async fn frames(address: SocketAddr, rng: &mut Rng) -> u64 {
     sent
 }
 
+/// One of few.
+fn secret(rng: &mut Rng) -> Secret {
+    Secret([rng.u8(..4); 16])
+}
+
 /// A frame that decodes, and need not make sense.
 fn random_frame(rng: &mut Rng) -> ClientFrame {
     match rng.u8(..8) {
         0 => ClientFrame::Hello {
             versions: VERSIONS,
             token: rng.bool().then(|| random_text(rng)),
-            replica: ReplicaId(rng.u64(..)),
+            replicas: (0..rng.usize(1..4)).map(|_| secret(rng)).collect(),
             dictionary: None,
             epoch: rng.bool().then(|| Epoch(rng.u64(..))),
             lineage: (0..rng.u64(..4)).map(|epoch| past(epoch, rng.u64(..9))).collect(),
             cursor: Seq(rng.u64(..)),
             client_ms: rng.u64(..),
-            author: Author { id: AuthorId(rng.u64(..4)), name: AuthorName::new(&random_text(rng)) },
+            author: Person { secret: secret(rng), name: AuthorName::new(&random_text(rng)) },
             capabilities: rng.u32(..),
             prefix: None,
         },

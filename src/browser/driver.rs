@@ -66,14 +66,14 @@ impl Driver {
     pub(super) fn start(name: String, model: SharedModel, on_change: OnChange) -> Rc<Self> {
         let opened = Opened {
             name: name.clone(),
-            replica: identity::replica(),
+            replica: identity::secret(),
             author: identity::author(),
             lives: if locks::are_there() { WhoLives::Locks } else { WhoLives::Asked },
             is_plain_http: identity::is_plain_http(),
             normalize: |text| js_sys::JsString::from(text).normalize("NFC").into(),
             fold: fold_ascii,
         };
-        let replica = opened.replica;
+        let replica = opened.replica.replica();
         let driver = Rc::new_cyclic(|this| Self {
             this: this.clone(),
             model,

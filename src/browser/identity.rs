@@ -1,33 +1,34 @@
-//! Who edits here. The author's id and name live in the browser's profile; a replica's id lives as long as the page.
+//! Who edits here. The author's secret and name live in the browser's profile; a replica's secret lives as long as the page, and with the
+//! edits that it leaves.
 //!
 //! Where the browser keeps nothing for a page, its author is a new one at each visit.
 
-use keybook_core::{Author, AuthorId, AuthorName, ReplicaId};
+use keybook_core::{AuthorName, Person, Secret};
 use web_sys::Storage;
 
 use super::window;
 
-/// `{id in 16 hexadecimal digits} {name}`
+/// `{secret in 32 hexadecimal digits} {name}`
 const STORAGE_KEY: &str = "keybook.author";
 /// Is set once the person has read what does not work over plain HTTP.
 const PLAIN_HTTP_KEY: &str = "keybook.plain-http";
 
 /// The author of this profile, made and kept at the first call.
-pub(super) fn author() -> Author {
+pub(super) fn author() -> Person {
     let known = storage().and_then(|storage| storage.get_item(STORAGE_KEY).ok()?).as_deref().and_then(parse);
     known.unwrap_or_else(|| {
-        let id = AuthorId(random());
-        let author = Author { id, name: AuthorName::generated(id) };
+        let author = Person::generated(secret());
         keep_author(&author);
         author
     })
 }
 
 /// Keeps an author as this profile's, if the browser keeps anything.
-pub(super) fn keep_author(author: &Author) {
+pub(super) fn keep_author(author: &Person) {
     if let Some(storage) = storage() {
         // A name that cannot be kept is asked for again; no edit depends on it.
-        let _ = storage.set_item(STORAGE_KEY, &format!("{:016x} {}", author.id.0, author.name));
+        let _ =
+            storage.set_item(STORAGE_KEY, &format!("{:032x} {}", u128::from_be_bytes(author.secret.0), author.name));
     }
 }
 
@@ -45,23 +46,27 @@ pub(super) fn accept_plain_http() {
     }
 }
 
-/// A replica of a new number.
-pub(super) fn replica() -> ReplicaId {
-    ReplicaId(random())
+/// A new secret.
+pub(super) fn secret() -> Secret {
+    Secret(random_bytes())
 }
 
 /// A random number of 64 bits.
 pub(super) fn random() -> u64 {
-    let mut bytes = [0; 8];
-    let crypto = window().crypto().expect("every browser with WebAssembly has it");
-    crypto.get_random_values_with_u8_array(&mut bytes).expect("8 bytes are not too many");
-    u64::from_ne_bytes(bytes)
+    u64::from_ne_bytes(random_bytes())
 }
 
-fn parse(text: &str) -> Option<Author> {
-    let (id, name) = text.split_once(' ')?;
-    let id = AuthorId(u64::from_str_radix(id, 16).ok()?);
-    Some(Author { id, name: AuthorName::new(name) })
+fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    let crypto = window().crypto().expect("every browser with WebAssembly has it");
+    crypto.get_random_values_with_u8_array(&mut bytes).expect("a few bytes are not too many");
+    bytes
+}
+
+fn parse(text: &str) -> Option<Person> {
+    let (secret, name) = text.split_once(' ').filter(|(secret, _)| secret.len() == 32)?;
+    let secret = Secret(u128::from_str_radix(secret, 16).ok()?.to_be_bytes());
+    Some(Person { secret, name: AuthorName::new(name) })
 }
 
 /// None where the browser denies it.

@@ -425,7 +425,7 @@ impl Model {
         let Some(live) = self.live.as_mut().filter(|_| !name.trim().is_empty()) else { return };
         let client = live.device.client_mut();
         client.set_name(AuthorName::new(name), now_ms);
-        self.effects.push_back(Effect::KeepAuthor(client.author().clone()));
+        self.effects.push_back(Effect::KeepAuthor(client.person()));
         self.changed |= Areas::ROWS;
     }
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use keybook_core::{Author, ReplicaId, device, device::WhoLives};
+use keybook_core::{Person, Secret, device, device::WhoLives};
 
 use super::{Act, Areas, Focus, SharedModel, search::Fold};
 
@@ -26,7 +26,7 @@ pub enum Effect {
     /// Save this text as a file of this device.
     Export(String),
     /// Keep who edits here.
-    KeepAuthor(Author),
+    KeepAuthor(Person),
     /// Keep that the person knows what does not work over plain HTTP.
     KeepPlainHttp,
 }
@@ -36,10 +36,10 @@ pub enum Effect {
 pub struct Opened {
     /// The name of the page's dictionary, by its address.
     pub name: String,
-    /// The replica that this page is: a number that was never used before.
-    pub replica: ReplicaId,
+    /// The secret of the replica that this page is, which was never used before.
+    pub replica: Secret,
     /// Who edits here.
-    pub author: Author,
+    pub author: Person,
     /// How this page learns that another has ended.
     pub lives: WhoLives,
     /// The browser lets this page do less, and the person has not been told.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keybook_core::{
-    Author, AuthorId, AuthorName, Key, ReplicaId, Stamp, Value,
+    Key, Person, Stamp, Value,
     client::{self as core, EditError, Event},
 };
 use tokio::{sync::broadcast, task::JoinHandle};
@@ -11,21 +11,20 @@ use tokio::{sync::broadcast, task::JoinHandle};
 use crate::{
     address::{Address, AddressError},
     driver,
-    shared::{Shared, now_ms, random},
+    shared::{Shared, now_ms, random_secret},
 };
 
 /// Who the client is.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Who writes; everyone who follows the dictionary sees the name.
-    pub author: Author,
+    /// Who writes; everyone who follows the dictionary sees the name. Who keeps the secret stays the same author.
+    pub author: Person,
 }
 
 /// A new author with a generated name.
 impl Default for Options {
     fn default() -> Self {
-        let id = AuthorId(random());
-        Self { author: Author { id, name: AuthorName::generated(id) } }
+        Self { author: Person::generated(random_secret()) }
     }
 }
 
@@ -47,7 +46,7 @@ impl Client {
     /// Outside a tokio runtime.
     pub fn connect(url: &str, options: Options) -> Result<Self, AddressError> {
         let address = Address::parse(url)?;
-        let replica = core::Client::new(ReplicaId(random()), options.author, now_ms());
+        let replica = core::Client::new(random_secret(), options.author, now_ms());
         let shared = Arc::new(Shared::new(replica));
         let driver = tokio::spawn(driver::run(shared.clone(), address));
         Ok(Self { shared, driver })

@@ -5,7 +5,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use keybook_core::client::{Client, Event};
+use keybook_core::{
+    Secret,
+    client::{Client, Event},
+};
 use tokio::sync::{Notify, broadcast, watch};
 
 /// Events that a slow reader of changes may be behind.
@@ -63,6 +66,13 @@ impl Shared {
 /// Milliseconds since 1970 by this machine's clock.
 pub(crate) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// A new secret.
+pub(crate) fn random_secret() -> Secret {
+    let mut secret = Secret([0; 16]);
+    getrandom::fill(&mut secret.0).expect("every system that runs this has random numbers");
+    secret
 }
 
 /// A random number of the system's.

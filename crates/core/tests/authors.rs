@@ -34,7 +34,7 @@ impl Server {
     }
 
     fn apply(&mut self, role: Role, author: Author, command: Command) -> Receipt {
-        let actor = Actor { role, author };
+        let actor = Actor { role, author, replicas: Vec::new() };
         let context = Context { now_ms: 1_000_000, limits: Limits::default(), actor };
         let record = Record { at: self.hub.counters().head.next(), room_bytes: u64::MAX, context, command };
         let Ok(receipt) = self.store.write(|rows| self.hub.apply(rows, &record));
@@ -121,7 +121,7 @@ fn authors_are_bounded() {
     assert_eq!(server.store.contents().entries[&key("k")].entry.author, AuthorId::SOMEBODY);
     server.write(author(7), put("k", 100_000));
     server.finish();
-    assert_eq!(server.store.contents().entries[&key("k")].entry.author, AuthorId(7), "who is known stays known");
+    assert_eq!(server.store.contents().entries[&key("k")].entry.author, author(7).id, "who is known stays known");
     assert!(server.store.snapshot().len() < 1_000_000, "of so many a snapshot is a megabyte");
 }
 
@@ -134,7 +134,7 @@ fn a_person_who_takes_another_name_is_called_so_by_all() {
     group.members[1].events.clear();
     group.client(0).set_name(AuthorName::new("Eve"), now_ms);
     group.settle();
-    assert_eq!(group.client(1).name(AuthorId(1)).as_str(), "Eve");
+    assert_eq!(group.client(1).name(author(1).id).as_str(), "Eve");
     assert!(group.members[1].events.contains(&Event::Names));
 
     // While there is no connection, the next Hello tells it; and who writes nothing leaves nothing.
@@ -144,7 +144,7 @@ fn a_person_who_takes_another_name_is_called_so_by_all() {
     let head = group.store.contents().counters.head;
     group.connected = true;
     group.pass(60_000);
-    assert_eq!(group.client(1).name(AuthorId(1)).as_str(), "Zoë");
+    assert_eq!(group.client(1).name(author(1).id).as_str(), "Zoë");
     assert_eq!((group.client(1).authors().iter().count(), group.store.contents().counters.head), (1, head.next()));
     assert!(
         !group.members[0].sent.iter().any(|frame| {
@@ -165,7 +165,7 @@ fn a_number_may_be_given_again_after_a_rollback() {
     third.session = None;
     group.put(1, "b", "2");
     group.settle();
-    assert_eq!(group.client(0).authors().number(AuthorId(2)), 2);
+    assert_eq!(group.client(0).authors().number(author(2).id), 2);
     group.restart(backup, 2);
     // The third one comes before those who bring the lost write back.
     let others = std::mem::replace(&mut group.members, vec![third]);
@@ -175,9 +175,9 @@ fn a_number_may_be_given_again_after_a_rollback() {
     group.pass(60_000);
     for index in 0..3 {
         let client = &group.members[index].client;
-        assert_eq!([1, 2, 3].map(|id| client.authors().number(AuthorId(id))), [1, 3, 2], "client {index}");
-        let by = |name: &str| client.shown(&key(name)).map(|shown| shown.author.0);
-        assert_eq!([by("a"), by("b"), by("c")], [Some(1), Some(2), Some(3)]);
+        assert_eq!([1, 2, 3].map(|id| client.authors().number(author(id).id)), [1, 3, 2], "client {index}");
+        let by = |name: &str| client.shown(&key(name)).map(|shown| shown.author);
+        assert_eq!([by("a"), by("b"), by("c")], [1, 2, 3].map(|id| Some(author(id).id)));
         assert_eq!((client.verified(), client.divergences()), (Some(client.cursor()), 0));
         assert_eq!(group.members[index].fetches, 0, "nobody fetches all");
     }

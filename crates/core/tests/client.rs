@@ -5,12 +5,12 @@
 mod support;
 
 use keybook_core::{
-    AuthorId, DictionaryId, Entry, ReplicaId, Seq, Stamp, Value,
+    DictionaryId, Entry, Seq, Stamp, Value,
     client::{Action, Client, EditError, Event, Phase, RowState, Stored},
     limits::{Limits, PUSHES_IN_FLIGHT_MAX},
     wire::{AckCode, ClientFrame, Delta, Exception, Horizon, Mode, Op, Role, ServerFrame},
 };
-use support::{author, key, pair::Group, put_stamp, value};
+use support::{author, key, pair::Group, person, put_stamp, secret, value};
 
 fn group(clients: u64) -> Group {
     Group::new(clients, Limits::default())
@@ -35,8 +35,8 @@ fn an_edit_shows_at_once_and_everywhere_after_the_commit() {
     group.settle();
     assert_eq!(group.shown(1, "k"), Some("1"));
     let shown = group.client(0).shown(&key("k")).unwrap();
-    assert_eq!((shown.pending, shown.author), (None, AuthorId(1)));
-    assert_eq!(group.client(1).authors().get(AuthorId(1)).map(|row| &row.author), Some(&author(1)));
+    assert_eq!((shown.pending, shown.author), (None, author(1).id));
+    assert_eq!(group.client(1).authors().get(author(1).id).map(|row| &row.author), Some(&author(1)));
     assert_agreement(&group);
 }
 
@@ -103,7 +103,7 @@ fn a_clock_far_ahead_is_corrected_and_the_order_kept() {
     group.disconnect();
     group.members[0].skew_ms = 3 * 3_600_000;
     let far_ms = group.local_ms(0);
-    group.members[0].client = Client::new(ReplicaId(9), author(9), far_ms);
+    group.members[0].client = Client::new(secret(9), person(9), far_ms);
     group.put(0, "a", "1");
     group.put(0, "b", "2");
     group.connected = true;
@@ -230,7 +230,7 @@ fn a_difference_is_found_counted_and_mended() {
     group.put(0, "k", "1");
     group.settle();
     let plant = |group: &mut Group| {
-        let entry = Entry { value: Some(value("666")), stamp: put_stamp(1, 1), seq: Seq(1), author: AuthorId(1) };
+        let entry = Entry { value: Some(value("666")), stamp: put_stamp(1, 1), seq: Seq(1), author: author(1).id };
         let mut wrong = group.store.catch_up(Seq(0), usize::MAX);
         wrong.changes = vec![keybook_core::wire::Change::Entry(key("k"), entry)];
         let (cursor, now_ms) = (group.client(1).cursor(), group.local_ms(1));
@@ -266,7 +266,7 @@ fn a_rolled_back_server_is_healed_by_its_clients() {
         assert_eq!((group.shown(index, "a"), group.shown(index, "b")), (Some("2"), Some("3")));
         assert_eq!(group.client(index).conflicts().iter().count(), 0);
     }
-    assert_eq!(group.store.contents().entries[&key("b")].entry.author, AuthorId(2), "the author stays");
+    assert_eq!(group.store.contents().entries[&key("b")].entry.author, author(2).id, "the author stays");
     assert_eq!(group.members.iter().map(|member| member.fetches).sum::<usize>(), 0, "without a full resync");
     assert_agreement(&group);
 }
@@ -340,7 +340,7 @@ fn a_new_client_takes_the_snapshot_and_the_tail() {
     }
     group.settle();
     let mut late = Group::new(1, Limits::default()).members.remove(0);
-    late.client = Client::new(ReplicaId(2), author(2), group.now_ms);
+    late.client = Client::new(secret(2), person(2), group.now_ms);
     group.members.push(late);
     group.settle();
     assert_eq!((group.members[1].fetches, group.client(1).keys().len()), (1, 1000));
@@ -349,7 +349,7 @@ fn a_new_client_takes_the_snapshot_and_the_tail() {
 
 #[test]
 fn the_link_pings_gives_up_and_backs_off_within_bounds() {
-    let mut client = Client::new(ReplicaId(1), author(1), 0);
+    let mut client = Client::new(secret(1), person(1), 0);
     assert_eq!(client.poll_action(), Some(Action::Connect));
     let mut now_ms = 0;
     for attempt in 0..20 {
@@ -498,7 +498,7 @@ fn an_edit_of_a_recovered_entry_has_seen_it() {
     group.put(1, "k", "1");
     group.settle();
     group.restart(backup, 2);
-    group.members[1].client = Client::new(ReplicaId(9), author(9), group.now_ms);
+    group.members[1].client = Client::new(secret(9), person(9), group.now_ms);
     group.role = Role::Writer;
     // Welcome has come, and what it pushes then is not answered yet.
     let lineage = group.store.summary().lineage;
@@ -582,7 +582,7 @@ fn an_edit_of_what_a_rollback_took_hides_nobodys_write() {
     let backup = group.store.clone();
     // Everybody else is somewhere without a network.
     let alone = |group: &mut Group, index: usize, replica: u64| {
-        let client = Client::new(ReplicaId(replica), author(replica), group.now_ms);
+        let client = Client::new(secret(replica), person(replica), group.now_ms);
         std::mem::replace(&mut group.members[index].client, client)
     };
     group.disconnect();
@@ -672,7 +672,7 @@ fn connections_that_end_after_their_welcome_are_failures_too() {
     group.put(0, "k", "1");
     group.settle();
     group.disconnect();
-    group.members[0].client = Client::new(ReplicaId(2), author(2), group.now_ms);
+    group.members[0].client = Client::new(secret(2), person(2), group.now_ms);
     (group.connected, group.failing_fetches) = (true, usize::MAX);
     let mut waits = Vec::new();
     for _ in 0..5 {
@@ -703,7 +703,7 @@ fn a_device_without_room_for_the_base_keeps_the_edits() {
     let [(edited, Some(rows))] = &change.outbox[..] else { panic!("no edit in {change:?}") };
     assert_eq!((edited, &change.base), (&key("l"), &None));
 
-    let mut after = Client::opening(ReplicaId(7), author(1), now_ms);
+    let mut after = Client::opening(secret(7), person(1), now_ms);
     after.handle_stored(&Stored { outbox: vec![(edited.clone(), rows.clone())], ..Stored::default() }, now_ms);
     group.members[0].client = after;
     group.connected = true;

@@ -3,12 +3,12 @@
 mod support;
 
 use keybook_core::{
-    Conflict, ConflictId, ReplicaId, Resolution, Stamp, Value,
+    Conflict, ConflictId, Resolution, Stamp, Value,
     client::{ABSENCE_MS_MIN, Absence, Client, EditError, LocalChange, Stored},
     limits::Limits,
     wire::{ClientFrame, Role},
 };
-use support::{author, key, pair::Group, value};
+use support::{key, pair::Group, person, secret, value};
 
 /// Two clients, of which the second has lost the key `k` to the first: 1 stays, 2 is in the conflict row.
 fn group_in_conflict() -> Group {
@@ -101,8 +101,7 @@ impl Device {
     fn reopen(&mut self, group: &mut Group, index: usize) {
         let now_ms = group.local_ms(index);
         let client = group.client(index);
-        let (replica, author) = (ReplicaId(client.replica().0 + 100), client.author().clone());
-        *client = Client::opening(replica, author, now_ms);
+        *client = Client::opening(secret(100 + index as u64), client.person(), now_ms);
         client.handle_stored(&self.0, now_ms);
     }
 }
@@ -234,7 +233,7 @@ fn a_decision_is_never_taken_for_one_about_another_conflict() {
     group.restart(backup, 2);
     let decided = group.members[1].client.clone();
     for (index, member) in group.members.iter_mut().enumerate() {
-        member.client = Client::new(ReplicaId(11 + index as u64), author(index as u64), group.now_ms);
+        member.client = Client::new(secret(11 + index as u64), person(index as u64), group.now_ms);
     }
     group.settle();
     lose(&mut group, "other");
@@ -287,7 +286,7 @@ fn a_conflict_that_a_rollback_opened_again_has_its_value_everywhere() {
     resolve(&mut group, 1, Resolution::Dismissed).unwrap();
     group.settle();
     // Only the winner knows of the decision, which is not theirs to repeat.
-    group.members[1].client = Client::new(ReplicaId(9), author(1), group.now_ms);
+    group.members[1].client = Client::new(secret(9), person(1), group.now_ms);
     group.restart(backup, 2);
     reconnect(&mut group);
     group.pass(60_000);
@@ -432,7 +431,7 @@ fn a_first_visit_is_no_absence() {
     let mut group = Group::new(2, Limits::default());
     group.put(0, "k", "1");
     group.settle();
-    group.members[1].client = Client::new(ReplicaId(9), author(9), group.now_ms);
+    group.members[1].client = Client::new(secret(9), person(9), group.now_ms);
     group.settle();
     assert_eq!(group.shown(1, "k"), Some("1"));
     check_absence(&group, 1, &[], 0);

@@ -3,12 +3,12 @@
 mod support;
 
 use keybook_core::{
-    Epoch, ReplicaId, Stamp,
+    Epoch, Stamp,
     client::{Client, RowState},
     limits::Limits,
     wire::AckCode,
 };
-use support::{author, key, pair::Group, value};
+use support::{author, key, pair::Group, person, secret, value};
 
 fn group(clients: u64) -> Group {
     Group::new(clients, Limits::default())
@@ -87,7 +87,7 @@ fn a_welcome_of_long_ago_does_not_set_the_offset() {
 /// A row of an outbox that had seen nothing, not even that nothing was there, ended the page that took it over.
 #[test]
 fn a_row_that_has_seen_nothing_is_taken_over() {
-    let mut client = Client::new(ReplicaId(1), author(1), 0);
+    let mut client = Client::new(secret(1), person(1), 0);
     let mut rows = minicbor::Encoder::new(Vec::new());
     rows.array(1).unwrap().array(7).unwrap().encode(value("1")).unwrap().encode(support::put_stamp(5, 2)).unwrap();
     rows.array(0).unwrap().encode(author(2)).unwrap().null().unwrap().null().unwrap().bool(false).unwrap();

@@ -16,7 +16,7 @@ use keybook_core::{
     },
     wire::{AckCode, ClientFrame, Condition, Exception, Horizon, Op, Role},
 };
-use support::{author, key, put_stamp, remove_stamp, store::Store};
+use support::{author, key, person, put_stamp, remove_stamp, secret, store::Store};
 
 const NOW_MS: u64 = 1_000_000;
 
@@ -26,6 +26,8 @@ struct Server {
     limits: Limits,
     role: Role,
     author: u64,
+    /// What the connection has proven: all that the stories write as.
+    replicas: Vec<ReplicaId>,
     now_ms: u64,
 }
 
@@ -42,7 +44,8 @@ impl Server {
             let Ok(()) = store.write(|rows| rows.set_counters(id, &counters));
         }
         let hub = store.hub();
-        Self { store, hub, limits, role: Role::Writer, author: 1, now_ms: NOW_MS }
+        let replicas = (0..100).map(ReplicaId).collect();
+        Self { store, hub, limits, role: Role::Writer, author: 1, replicas, now_ms: NOW_MS }
     }
 
     /// Starts the server anew, set back to a seq of which nothing came later. The entries stay.
@@ -55,7 +58,7 @@ impl Server {
 
     /// Applies a command at the next seq.
     fn apply(&mut self, command: Command) -> Receipt {
-        let actor = Actor { role: self.role, author: author(self.author) };
+        let actor = Actor { role: self.role, author: author(self.author), replicas: self.replicas.clone() };
         let context = Context { now_ms: self.now_ms, limits: self.limits, actor };
         let record = Record { at: self.hub.counters().head.next(), room_bytes: u64::MAX, context, command };
         let Ok(receipt) = self.store.write(|rows| self.hub.apply(rows, &record));
@@ -145,7 +148,7 @@ fn a_batch_is_one_seq_and_one_commit() {
 #[test]
 fn records_of_one_transaction_may_share_a_seq() {
     let mut server = Server::new();
-    let actor = Actor { role: Role::Writer, author: author(1) };
+    let actor = Actor { role: Role::Writer, author: author(1), replicas: server.replicas.clone() };
     let context = Context { now_ms: NOW_MS, limits: server.limits, actor };
     let mut at = |seq: u64, op: Op| {
         let record = Record {
@@ -508,7 +511,7 @@ fn a_replica_does_not_conflict_with_itself() {
 #[test]
 fn a_frame_before_welcome_ends_the_connection() {
     let mut session = Session::new(Limits::default(), Now::both(NOW_MS));
-    let hello = ClientFrame::hello(ReplicaId(1), author(1));
+    let hello = ClientFrame::hello(secret(1), person(1));
     session.handle_message(&hello.encode(), Now::both(NOW_MS));
     assert_eq!(session.poll_request(), Some(Request::Open { token: None }));
     session.handle_message(&ClientFrame::Resume { epoch: Epoch(0), cursor: Seq(0) }.encode(), Now::both(NOW_MS));
@@ -649,8 +652,11 @@ fn a_push_that_writes_much_is_applied_in_parts() {
     let ops = keys.iter().map(|key| put(key, "1", 20, 2, &[put_stamp(10, 1)])).collect();
     let (mut command, mut done, mut parts) = (Command::Push { ops }, Receipt::default(), 0);
     while command.operations() > 0 {
-        let context =
-            Context { now_ms: NOW_MS, limits: server.limits, actor: Actor { role: Role::Writer, author: author(1) } };
+        let context = Context {
+            now_ms: NOW_MS,
+            limits: server.limits,
+            actor: Actor { role: Role::Writer, author: author(1), replicas: server.replicas.clone() },
+        };
         let at = server.hub.counters().head.next();
         let record = Record { at, room_bytes: COMMIT_BYTES_MAX, context, command };
         let Ok(receipt) = server.store.write(|rows| server.hub.apply(rows, &record));

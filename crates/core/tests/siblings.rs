@@ -3,11 +3,11 @@
 mod support;
 
 use keybook_core::{
-    DictionaryId, ReplicaId,
+    DictionaryId,
     client::{Client, RowState},
     limits::Limits,
 };
-use support::{author, key, pair::Group, store::Store};
+use support::{key, pair::Group, person, secret, store::Store};
 
 /// Clients without a connection, of which all know `k`.
 fn offline(clients: u64) -> Group {
@@ -104,7 +104,7 @@ fn a_write_has_seen_the_siblings_that_it_replaces_and_lets_them_go_first() {
     group.put(1, "a", "1");
     tell_all(&mut group, 1);
     group.put(0, "a", "2");
-    group.members[1].client = Client::new(ReplicaId(9), author(9), group.now_ms);
+    group.members[1].client = Client::new(secret(9), person(9), group.now_ms);
     group.connected = true;
     group.pass(60_000);
     group.pass(5000);
@@ -156,7 +156,7 @@ fn who_comes_later_is_told_everything() {
     group.put(0, "a", "1");
     tell(&mut group, 0);
     let mut late = Group::new(1, Limits::default()).members.remove(0);
-    late.client = Client::new(ReplicaId(9), author(9), group.now_ms);
+    late.client = Client::new(secret(9), person(9), group.now_ms);
     late.client.ask_siblings();
     let ask = late.client.poll_told().unwrap();
     group.members.push(late);
@@ -170,7 +170,7 @@ fn what_waits_for_its_user_is_shown_to_no_sibling() {
     group.put(0, "a", "1");
     group.settle();
     group.disconnect();
-    let mut fresh = Client::new(ReplicaId(7), author(7), group.now_ms);
+    let mut fresh = Client::new(secret(7), person(7), group.now_ms);
     fresh.put(&key("b"), support::value("1"), keybook_core::Stamp::ZERO, group.now_ms).unwrap();
     group.members[1].client = fresh;
     tell_all(&mut group, 1);

@@ -3,11 +3,11 @@
 mod support;
 
 use keybook_core::{
-    AuthorId, ReplicaId, Stamp,
+    Stamp,
     client::{Client, EditError, Stored, Undone},
     limits::Limits,
 };
-use support::{author, key, pair::Group, value};
+use support::{author, key, pair::Group, person, secret, value};
 
 /// Writes as a page does: with what it shows before.
 fn edit(group: &mut Group, index: usize, name: &str, json: Option<&str>) {
@@ -82,7 +82,7 @@ fn what_somebody_else_has_written_since_stays() {
     group.settle();
     edit(&mut group, 1, "k", Some("2"));
     group.settle();
-    assert_eq!(undo(&mut group, 0), Undone::Overtaken { key: key("k"), author: Some(AuthorId(2)) });
+    assert_eq!(undo(&mut group, 0), Undone::Overtaken { key: key("k"), author: Some(author(2).id) });
     assert_eq!(group.shown(0, "k"), Some("2"));
     assert_eq!(undo(&mut group, 0), written("a"), "and is no longer in the way");
     assert_eq!(group.client(0).undoable(), (0, 1));
@@ -137,7 +137,7 @@ fn steps_outlive_the_page_and_are_bounded() {
     let mut group = Group::new(1, Limits::default());
     let now_ms = group.local_ms(0);
     let page = || {
-        let mut client = Client::opening(ReplicaId(7), author(1), now_ms);
+        let mut client = Client::opening(secret(7), person(1), now_ms);
         client.handle_stored(&Stored::default(), now_ms);
         client
     };

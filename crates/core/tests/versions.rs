@@ -3,13 +3,13 @@
 mod support;
 
 use keybook_core::{
-    AuthorId, ReplicaId, Seq,
+    Seq,
     client::{Event, Phase, RowState},
     limits::{Limits, PUSHES_IN_FLIGHT_MAX},
     server::{Now, Request, Session},
     wire::{AckCode, ByeCode, ClientFrame, Exception, FRAME_IGNORED_MIN, ServerFrame, Versions},
 };
-use support::{author, frames::push, key, pair::Group};
+use support::{author, frames::push, key, pair::Group, person, secret};
 
 const NOW_MS: u64 = 1_800_000_000_000;
 
@@ -25,7 +25,7 @@ fn greeted() -> Session {
     let mut store = support::store::Store::default();
     store.start(keybook_core::Epoch(1));
     let mut session = Session::new(Limits::default(), Now::both(NOW_MS));
-    session.handle_message(&ClientFrame::hello(ReplicaId(1), author(1)).encode(), Now::both(NOW_MS));
+    session.handle_message(&ClientFrame::hello(secret(1), person(1)).encode(), Now::both(NOW_MS));
     assert!(matches!(session.poll_request(), Some(Request::Open { .. })));
     session.handle_opened(store.opened(), Now::both(NOW_MS));
     assert!(matches!(sent(&mut session), Some(ServerFrame::Welcome { version: 1, .. })));
@@ -177,5 +177,5 @@ fn so_many_pushes_are_read_as_may_be_without_an_ack() {
             assert!(session.wants_frame());
         }
     }
-    assert_eq!(session.actor().map(|actor| actor.author.id), Some(AuthorId(1)));
+    assert_eq!(session.actor().map(|actor| actor.author.id), Some(author(1).id));
 }

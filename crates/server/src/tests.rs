@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::{SinkExt, StreamExt};
 use keybook_core::{
-    Author, AuthorId, AuthorName, Epoch, HybridTime, ReplicaId, Seq, Stamp,
+    Epoch, HybridTime, Person, ReplicaId, Secret, Seq, Stamp,
     limits::{GROUP_OPS_MAX, PUSHES_IN_FLIGHT_MAX},
     paths,
     wire::{AckCode, ByeCode, ClientFrame, Condition, Exception, Op, SUBPROTOCOL, ServerFrame},
@@ -56,8 +56,8 @@ async fn connect(address: SocketAddr) -> Socket {
     request.headers_mut().insert("sec-websocket-protocol", SUBPROTOCOL.parse().unwrap());
     let stream = TcpStream::connect(address).await.unwrap();
     let mut socket = Socket(client_async(request, stream).await.unwrap().0);
-    let author = Author { id: AuthorId(1), name: AuthorName::new("Ada") };
-    socket.send(&ClientFrame::hello(ReplicaId(1), author)).await;
+    let secret = Secret([1; 16]);
+    socket.send(&ClientFrame::hello(secret, Person::generated(secret))).await;
     socket
 }
 

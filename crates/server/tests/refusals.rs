@@ -63,9 +63,9 @@ async fn what_is_too_much() {
     check(true, push, ByeCode::Protocol, "push has 513 elements, limit is 512").await;
 
     let mut seen = ops(1);
-    seen[0].seen = vec![Stamp::ZERO; 9];
+    seen[0].seen = vec![Stamp::ZERO; 65];
     let push = frame(&ClientFrame::Push { batch: 1, ops: seen });
-    check(true, push, ByeCode::Protocol, "seen has 9 elements, limit is 8").await;
+    check(true, push, ByeCode::Protocol, "seen has 65 elements, limit is 64").await;
 
     let presence = frame(&ClientFrame::Presence { blob: vec![0; 257].into() });
     check(true, presence, ByeCode::Protocol, "presence is 257 bytes, limit is 256").await;
@@ -77,7 +77,7 @@ async fn what_is_too_much() {
 async fn what_is_out_of_turn() {
     let server = Server::start().await;
     let raw = server.connect("main").await;
-    let ClientFrame::Hello { versions, token, replica, client_ms, author, .. } = raw.hello_frame(None, None, Seq(0))
+    let ClientFrame::Hello { versions, token, replicas, client_ms, author, .. } = raw.hello_frame(None, None, Seq(0))
     else {
         unreachable!()
     };
@@ -87,7 +87,7 @@ async fn what_is_out_of_turn() {
         frame(&ClientFrame::Hello {
             versions,
             token,
-            replica,
+            replicas: replicas.clone(),
             dictionary,
             epoch,
             lineage,

@@ -338,6 +338,10 @@ impl server::Rows for Rows<'_> {
         Ok(())
     }
 
+    fn version(&mut self, id: &VersionId) -> Result<Option<Version>, Infallible> {
+        Ok(self.contents.versions.get(id).cloned())
+    }
+
     fn take_version(&mut self, id: &VersionId) -> Result<Option<Version>, Infallible> {
         Ok(self.contents.versions.remove(id))
     }

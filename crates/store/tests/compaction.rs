@@ -30,7 +30,11 @@ fn write(store: &Store, time: u64, keys: &[(String, Option<usize>)]) {
         Op { key: key.clone(), value, stamp, seen: vec![Stamp::MAX], author: None, recovered: None }
     };
     let author = Author { id: AuthorId(1), name: AuthorName::new("Ada") };
-    let context = Context { now_ms: time, limits: Limits::default(), actor: Actor { role: Role::Writer, author } };
+    let context = Context {
+        now_ms: time,
+        limits: Limits::default(),
+        actor: Actor { role: Role::Writer, author, replicas: Vec::new() },
+    };
     let mut hub = store.summary(&main()).unwrap().into_hub();
     let command = Command::Push { ops: keys.iter().map(op).collect() };
     let record = Record { at: hub.counters().head.next(), room_bytes: u64::MAX, context, command };

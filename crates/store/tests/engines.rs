@@ -116,7 +116,11 @@ fn op(millis: u64, key: &str, value: Option<&str>, seen: Stamp) -> Op {
 
 fn context() -> Context {
     let author = Author { id: AuthorId(3), name: AuthorName::new("Ada") };
-    Context { now_ms: 1_000_000, limits: Limits::default(), actor: Actor { role: Role::Writer, author } }
+    Context {
+        now_ms: 1_000_000,
+        limits: Limits::default(),
+        actor: Actor { role: Role::Writer, author, replicas: vec![ReplicaId(1)] },
+    }
 }
 
 /// Writes as the server does, in one transaction. Returns what became of the commands.

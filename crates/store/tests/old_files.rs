@@ -56,7 +56,7 @@ fn write_sample<E: Engine<Error: std::fmt::Debug>>(engine: &E) {
                     at = at.next();
                 }
                 let author = Author { id: AuthorId(*author), name: AuthorName::new(&format!("Author {author}")) };
-                let actor = Actor { role: Role::Writer, author };
+                let actor = Actor { role: Role::Writer, author, replicas: Vec::new() };
                 let context = Context { now_ms: 1_000_000, limits: Limits::default(), actor };
                 hub.apply(&mut rows, &Record { at, room_bytes: u64::MAX, context, command: command.clone() }).unwrap();
             }

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use anyhow::{Context, bail};
 use keybook_client::{Address, Connection, Step};
 use keybook_core::{
-    Author, AuthorId, AuthorName, Clock, ReplicaId, Seq, Stamp,
+    AuthorName, Clock, Person, ReplicaId, Secret, Seq, Stamp,
     wire::{ClientFrame, Op, ServerFrame},
 };
 use tokio::{
@@ -34,9 +34,11 @@ impl Joined {
     /// Connects, and skips what the dictionary holds already.
     pub(super) async fn connect(address: &Address) -> anyhow::Result<Self> {
         let mut connection = Connection::open(address).await.with_context(|| format!("cannot connect to {address}"))?;
-        let replica = ReplicaId(getrandom::u64().expect("every system that runs this has random numbers"));
-        let author = Author { id: AuthorId(replica.0), name: AuthorName::new("load") };
-        connection.send(ClientFrame::hello(replica, author).encode());
+        let mut secret = Secret([0; 16]);
+        getrandom::fill(&mut secret.0).expect("every system that runs this has random numbers");
+        let author = Person { secret, name: AuthorName::new("load") };
+        connection.send(ClientFrame::hello(secret, author).encode());
+        let replica = secret.replica();
         let (epoch, head, server_ms) = loop {
             if let Step::Received(bytes) = connection.step().await? {
                 match ServerFrame::decode(&bytes)? {

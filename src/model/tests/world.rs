@@ -2,7 +2,7 @@
 
 use keybook_core::{
     Author, AuthorId, AuthorName, AuthorNumbers, Conflict, Contributor, Dictionary, DictionaryId, Entry, Epoch,
-    HybridTime, Key, ReplicaId, Resolution, Seq, Side, Stamp, Value, Winner,
+    HybridTime, Key, Person, ReplicaId, Resolution, Secret, Seq, Side, Stamp, Value, Winner,
     device::{self, Found, Kept, Left, WhoLives},
     limits::Limits,
     wire::{AckCode, Change, Check, ClientFrame, Delta, Exception, Horizon, Mode, Role, ServerFrame, VERSION},
@@ -40,6 +40,9 @@ pub(super) struct World {
     head: Seq,
 }
 
+/// Whose page it is.
+const OWN: Secret = Secret([7; 16]);
+
 pub(super) fn key(text: &str) -> Key {
     Key::parse(text).unwrap()
 }
@@ -68,8 +71,8 @@ pub(super) fn stamp(ms: u64) -> Stamp {
 
 /// The authors of the server's dictionary.
 fn authors() -> [Contributor; 2] {
-    [(1, "Ada"), (2, "Bo")].map(|(number, name)| {
-        let author = Author { id: AuthorId(number.into()), name: AuthorName::new(name) };
+    [(1, OWN.author(), "Ada"), (2, AuthorId(2), "Bo")].map(|(number, id, name)| {
+        let author = Author { id, name: AuthorName::new(name) };
         Contributor { number, author, made: Seq(1), seq: Seq(1) }
     })
 }
@@ -91,8 +94,8 @@ impl World {
         };
         let opened = Opened {
             name: "main".to_owned(),
-            replica: ReplicaId(1),
-            author: Author { id: AuthorId(1), name: AuthorName::new("Ada") },
+            replica: Secret([1; 16]),
+            author: Person { secret: OWN, name: AuthorName::new("Ada") },
             lives: WhoLives::Locks,
             is_plain_http: false,
             normalize: |text| text.replace("e\u{301}", "é"),
@@ -172,7 +175,7 @@ impl World {
     /// A write of this person's has lost against one of somebody else.
     pub(super) fn lose(&mut self, name: &str) {
         let seq = Seq(self.head.0 + 1);
-        let loser = Side { value: Some(Value::from_text("mine")), stamp: stamp(1), author: AuthorId(1) };
+        let loser = Side { value: Some(Value::from_text("mine")), stamp: stamp(1), author: OWN.author() };
         let winner = Winner { stamp: stamp(2), author: AuthorId(2) };
         self.conflicts.push(Conflict { key: key(name), loser, winner, seq, resolution: Resolution::Open });
         self.others_write(name, Some("theirs"), 1);
@@ -248,7 +251,7 @@ impl World {
                         Some((code, data)) => exceptions.push(Exception { index, code, data }),
                         None => {
                             let value = op.value.map(|json| Value::parse(&json).unwrap());
-                            writes.push((key(&op.key), value, op.stamp, AuthorId(1)));
+                            writes.push((key(&op.key), value, op.stamp, OWN.author()));
                         }
                     }
                 }
@@ -279,7 +282,8 @@ impl World {
             ClientFrame::Presence { .. }
             | ClientFrame::Recover { .. }
             | ClientFrame::Group { .. }
-            | ClientFrame::Name { .. } => {}
+            | ClientFrame::Name { .. }
+            | ClientFrame::Prove { .. } => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::{error::Error, time::Instant};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use keybook_core::{
-    Author, AuthorId, AuthorName, ReplicaId, Seq, paths,
+    AuthorName, Person, Secret, Seq, paths,
     wire::{ClientFrame, Delta, SUBPROTOCOL, ServerFrame},
 };
 use tokio::net::TcpStream;
@@ -35,6 +35,9 @@ pub(crate) struct Written {
     pub(crate) seq: Seq,
 }
 
+/// Of all connections: the stamps of the frames are another replica's.
+const SECRET: Secret = Secret([1; 16]);
+
 impl Connection {
     /// Connects to the server at `url`, as one that has all there is and is told what follows.
     pub(crate) async fn follow(url: &str, dictionary: &str) -> Outcome<Self> {
@@ -45,8 +48,8 @@ impl Connection {
         request.headers_mut().insert("sec-websocket-protocol", SUBPROTOCOL.parse()?);
         let (socket, _) = client_async(request, stream).await?;
         let mut connection = Self { socket, others: Vec::new() };
-        let author = Author { id: AuthorId(1), name: AuthorName::new("Loader") };
-        connection.send(&ClientFrame::hello(ReplicaId(1), author)).await?;
+        let author = Person { secret: SECRET, name: AuthorName::new("Loader") };
+        connection.send(&ClientFrame::hello(SECRET, author)).await?;
         let welcome = ServerFrame::decode(&connection.receive().await?)?;
         let ServerFrame::Welcome { epoch, head, .. } = welcome else { return Err("no Welcome".into()) };
         connection.send(&ClientFrame::Resume { epoch, cursor: head }).await?;

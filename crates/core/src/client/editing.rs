@@ -223,7 +223,7 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Author, AuthorId, AuthorName, ReplicaId};
+    use crate::{Person, Secret};
 
     fn key(name: &str) -> Key {
         Key::parse(name).unwrap()
@@ -231,8 +231,7 @@ mod tests {
 
     /// A client that has written `a` and `b` in one step, in place of these values.
     fn client(replaced: [Option<Value>; 2]) -> Client {
-        let author = Author { id: AuthorId(1), name: AuthorName::new("Ada") };
-        let mut client = Client::opening(ReplicaId(1), author, 0);
+        let mut client = Client::opening(Secret([1; 16]), Person::generated(Secret([1; 16])), 0);
         let step = [key("a"), key("b")].into_iter().zip(replaced).map(|(key, value)| {
             let stamp = client.put(&key, Value::from_text("new"), Stamp::ZERO, 0).unwrap();
             Write { key, stamp, replaced: Stamp::ZERO, value }
@@ -265,7 +264,7 @@ mod tests {
         assert_eq!(values(&client), [Some("\"newer\"".to_owned()), None]);
         assert_eq!(client.redo(0), Ok(Undone::Written(key("b"))));
         client.put(&key("b"), Value::from_text("newer"), Stamp::ZERO, 0).unwrap();
-        let author = Some(AuthorId(1));
+        let author = Some(client.author().id);
         assert_eq!(client.undo(None, 0), Ok(Undone::Overtaken { key: key("b"), author }), "the step is of b alone now");
     }
 

@@ -13,7 +13,7 @@ use super::{
     siblings::{Answer, Told, ToldRows},
 };
 use crate::{
-    Author, Branch, Conflict, Key, ReplicaId, Stamp, Value, cbor_array,
+    Author, Branch, Conflict, Key, ReplicaId, Secret, Stamp, Value, cbor_array,
     mutants::mutant,
     wire::{AckCode, WireError, encode},
 };
@@ -75,6 +75,7 @@ impl Client {
         for (key, rows) in outbox {
             match read_key(rows) {
                 Ok(kept) => {
+                    kept.proofs.into_iter().for_each(|secret| self.proofs.add(secret));
                     kept.rows.into_iter().for_each(|row| self.sender.outbox_mut().insert(key.clone(), row));
                     kept.resolutions.into_iter().for_each(|pending| are_decided |= self.decisions.add(pending));
                     kept.lost.into_iter().for_each(|conflict| are_decided |= self.decisions.add_lost(conflict));
@@ -132,7 +133,8 @@ impl Client {
 
     /// What is kept of a key, and told to siblings; none if that is nothing.
     fn key_bytes(&self, key: &Key) -> Option<Vec<u8>> {
-        let rows: Vec<WireRow> = self.outbox().rows(key).iter().map(WireRow::from).collect();
+        let row = |row: &OutboxRow| WireRow::new(row, self.proofs.get(row.stamp.replica()));
+        let rows: Vec<WireRow> = self.outbox().rows(key).iter().map(row).collect();
         let resolutions = self.decisions.of_key(key);
         let lost = self.decisions.lost_of_key(key, &|id| self.base.name(id));
         if rows.is_empty() && resolutions.is_empty() && lost.is_none() {
@@ -211,6 +213,8 @@ impl Client {
 
 /// What is kept of a key.
 pub(super) struct KeptKey {
+    /// The secrets of the replicas that wrote them, as far as they are known.
+    proofs: Vec<Secret>,
     /// Its rows in the outbox.
     pub(super) rows: Vec<OutboxRow>,
     /// What was decided about its conflicts.
@@ -227,7 +231,8 @@ pub(super) fn read_key(bytes: &[u8]) -> Result<KeptKey, WireError> {
     let resolutions = if decoder.position() < bytes.len() { decoder.decode()? } else { Vec::new() };
     let lost = if decoder.position() < bytes.len() { decoder.decode()? } else { KeptConflicts::default() };
     let (lost, authors) = lost.into_rows()?;
-    Ok(KeptKey { rows: rows.into_iter().map(OutboxRow::from).collect(), resolutions, lost, authors })
+    let proofs = rows.iter().filter_map(|row| row.proof).collect();
+    Ok(KeptKey { proofs, rows: rows.into_iter().map(OutboxRow::from).collect(), resolutions, lost, authors })
 }
 
 /// A row of the outbox as a store keeps it.
@@ -239,12 +244,14 @@ struct WireRow {
     recovered: Option<Branch>,
     held: Option<(AckCode, u64)>,
     is_orphaned: bool,
+    /// The secret of the replica that wrote it: whoever takes it over proves it to be its own.
+    proof: Option<Secret>,
 }
 
-cbor_array!(WireRow { value, stamp, seen, author, recovered, held, is_orphaned });
+cbor_array!(WireRow { value, stamp, seen, author, recovered, held, is_orphaned, proof });
 
-impl From<&OutboxRow> for WireRow {
-    fn from(row: &OutboxRow) -> Self {
+impl WireRow {
+    fn new(row: &OutboxRow, proof: Option<Secret>) -> Self {
         let held = match row.state {
             RowState::Held { code, data } => Some((code, data)),
             _ => None,
@@ -257,13 +264,14 @@ impl From<&OutboxRow> for WireRow {
             recovered: row.recovered.clone(),
             held,
             is_orphaned: row.state == RowState::Orphaned,
+            proof,
         }
     }
 }
 
 impl From<WireRow> for OutboxRow {
     fn from(row: WireRow) -> Self {
-        let WireRow { value, stamp, mut seen, author, recovered, held, is_orphaned } = row;
+        let WireRow { value, stamp, mut seen, author, recovered, held, is_orphaned, proof: _ } = row;
         if seen.is_empty() {
             seen.push(Stamp::ZERO);
         }

@@ -31,6 +31,7 @@ mod keeping;
 mod link;
 mod outbox;
 mod output;
+mod proofs;
 mod sender;
 mod server_time;
 mod siblings;
@@ -52,6 +53,7 @@ pub use link::{Action, Phase};
 pub use outbox::{Outbox, OutboxRow, RowState};
 pub use output::Event;
 use output::{Output, Summary};
+use proofs::Proofs;
 use sender::Sender;
 use server_time::ServerTime;
 use siblings::Siblings;
@@ -66,7 +68,7 @@ pub use view::Shown;
 use view::View;
 
 use crate::{
-    Author, Dictionary, DictionaryId, Key, ReplicaId, Seq, Value,
+    Dictionary, DictionaryId, Key, Person, ReplicaId, Secret, Seq, Value,
     limits::{Limits, PUSHES_IN_FLIGHT_MAX},
     wire::{ClientFrame, ServerFrame, VERSIONS, WireError},
 };
@@ -76,6 +78,7 @@ use crate::{
 pub struct Client {
     user: User,
     time: ServerTime,
+    proofs: Proofs,
     base: Base,
     sender: Sender,
     verifier: Verifier,
@@ -90,7 +93,7 @@ pub struct Client {
 
 impl Client {
     /// A replica that has nothing and connects at once.
-    pub fn new(replica: ReplicaId, author: Author, now_ms: u64) -> Self {
+    pub fn new(replica: Secret, author: Person, now_ms: u64) -> Self {
         let mut timers = TimerTable::default();
         let link = Link::new(&mut timers, now_ms);
         Self::with_link(replica, author, link, timers)
@@ -98,16 +101,17 @@ impl Client {
 
     /// A replica that connects once a local store has been read; see [`Client::handle_stored`]. If that takes for ever, it
     /// connects without.
-    pub fn opening(replica: ReplicaId, author: Author, now_ms: u64) -> Self {
+    pub fn opening(replica: Secret, author: Person, now_ms: u64) -> Self {
         let mut timers = TimerTable::default();
         let link = Link::opening(&mut timers, now_ms);
         Self::with_link(replica, author, link, timers)
     }
 
-    fn with_link(replica: ReplicaId, author: Author, link: Link, timers: TimerTable) -> Self {
+    fn with_link(replica: Secret, author: Person, link: Link, timers: TimerTable) -> Self {
         Self {
             user: User::new(author),
-            time: ServerTime::new(replica),
+            time: ServerTime::new(replica.replica()),
+            proofs: Proofs::new(replica),
             base: Base::new(),
             sender: Sender::default(),
             verifier: Verifier::default(),
@@ -238,7 +242,7 @@ impl Client {
         self.output.transmit(&ClientFrame::Hello {
             versions: VERSIONS,
             token: None,
-            replica: self.replica(),
+            replicas: self.proofs.greet(),
             dictionary: self.base.dictionary(),
             epoch: self.base.epoch(),
             lineage: self.base.lineage().map_or(Vec::new(), |lineage| lineage.past.clone()),
@@ -377,7 +381,12 @@ impl Client {
     }
 
     fn send(&mut self, now_ms: u64) {
-        let Self { user, base, sender, decisions, siblings, link, timers, output, .. } = self;
+        let Self { user, proofs, base, sender, decisions, siblings, link, timers, output, .. } = self;
+        if link.is_welcome()
+            && let Some(replicas) = proofs.take_news()
+        {
+            output.transmit(&ClientFrame::Prove { replicas });
+        }
         let holds_back = timers.is_set(Timer::Siblings);
         let may_go = |key: &Key, row: &OutboxRow| !holds_back || !siblings.precede(key, row);
         let (value_bytes_max, mut held) = (user.limits().value_bytes, Vec::new());

@@ -1,7 +1,9 @@
 //! Who writes here, and what the server lets them.
 
 use super::{Client, base::Base};
-use crate::{Author, AuthorId, AuthorName, Authors, Entry, Key, Value, ValueError, limits::Limits, wire::Role};
+use crate::{
+    Author, AuthorId, AuthorName, Authors, Entry, Key, Person, Secret, Value, ValueError, limits::Limits, wire::Role,
+};
 
 /// Why an edit was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +28,7 @@ pub enum EditError {
 /// The user of a client.
 #[derive(Clone, Debug)]
 pub(super) struct User {
+    secret: Secret,
     pub(super) author: Author,
     /// The name that the server was told last over this connection, beside that of Hello.
     told: Option<AuthorName>,
@@ -35,14 +38,25 @@ pub(super) struct User {
 
 impl User {
     /// A user of whom no server has said anything: everything is allowed that a server allows by default.
-    pub(super) fn new(author: Author) -> Self {
-        Self { author, told: None, role: Role::Writer, limits: Limits::default() }
+    pub(super) fn new(Person { secret, name }: Person) -> Self {
+        Self {
+            secret,
+            author: Author { id: secret.author(), name },
+            told: None,
+            role: Role::Writer,
+            limits: Limits::default(),
+        }
     }
 
     /// Hello says the author. Who has written nothing is known by that with the first write.
-    pub(super) fn greet(&mut self) -> Author {
+    pub(super) fn greet(&mut self) -> Person {
         self.told = None;
-        self.author.clone()
+        self.person()
+    }
+
+    /// The user with the secret.
+    pub(super) fn person(&self) -> Person {
+        Person { secret: self.secret, name: self.author.name.clone() }
     }
 
     /// The name to tell, if the dictionary knows the author by another one. Once a connection: two pages of one author may disagree.
@@ -115,6 +129,11 @@ impl Client {
         &self.user.author
     }
 
+    /// Who writes here, with the secret.
+    pub fn person(&self) -> Person {
+        self.user.person()
+    }
+
     /// The user is called otherwise from now on, by everybody who hears of it.
     pub fn set_name(&mut self, name: AuthorName, now_ms: u64) {
         self.user.author.name = name;
@@ -125,12 +144,11 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AuthorId, limits::ENTRY_BYTES};
+    use crate::limits::ENTRY_BYTES;
 
     #[test]
     fn what_a_server_allows() {
-        let id = AuthorId(1);
-        let mut user = User::new(Author { id, name: AuthorName::generated(id) });
+        let mut user = User::new(Person::generated(Secret([1; 16])));
         let (key, base) = (Key::parse("k").unwrap(), Base::new());
         let check = |user: &User, value: &str, is_new| user.check_put(&key, &Value::from_text(value), &base, || is_new);
         assert_eq!((user.check_role(), check(&user, "12345", true)), (Ok(()), Ok(())));

@@ -4,6 +4,7 @@ mod stamp;
 
 mod author;
 mod key;
+mod secret;
 
 pub(crate) mod json;
 mod value;
@@ -25,5 +26,6 @@ pub use digest::Digest;
 pub use entry::{Entry, Rank, Seq};
 pub use key::{DictionaryName, Key, KeyError, NameError};
 pub use lineage::{Epoch, Lineage, PastEpoch};
+pub use secret::{Person, Secret};
 pub use stamp::{Clock, HybridTime, ReplicaId, Stamp};
 pub use value::{Value, ValueError};

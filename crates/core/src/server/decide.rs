@@ -73,17 +73,33 @@ fn leaves_tombstone(op: &Op) -> bool {
     op.recovered.is_some() || op.seen.iter().any(|&stamp| stamp != Stamp::ZERO)
 }
 
-/// Whether the server has this very write already, so that it was sent again.
-pub(super) fn is_known<R: Rows>(rows: &mut R, key: &Key, row: &Row, new: &Entry) -> Result<bool, R::Error> {
+/// Whether the server has this very write already, so that it was sent again. A write that is not proven may have the stamp of one
+/// that is, which somebody has guessed: it does not make that one known.
+pub(super) fn is_known<R: Rows>(
+    rows: &mut R,
+    key: &Key,
+    row: &Row,
+    new: &Entry,
+    is_proven: bool,
+) -> Result<bool, R::Error> {
     if new.stamp == row.entry.stamp {
-        return Ok(!new.beats(&row.entry));
+        return Ok(new.value == row.entry.value || !wins(new, row, is_proven));
     }
     if mutant!("a resend is new") {
         return Ok(false);
     }
     // A version is always below the entry. One that lost a conflict may have left the history.
-    let id = || ConflictId { key: key.clone(), loser: new.stamp };
-    Ok(new.stamp < row.entry.stamp && (rows.history(key)?.has(new.stamp) || rows.conflict(&id())?.is_some()))
+    if new.stamp > row.entry.stamp {
+        return Ok(false);
+    }
+    let is_it = |value: &Option<Value>| !is_proven || *value == new.value;
+    if let Some(id) = rows.history(key)?.id(key, new.stamp)
+        && (!is_proven || rows.version(&id)?.is_some_and(|version| is_it(&version.value)))
+    {
+        return Ok(true);
+    }
+    let lost = rows.conflict(&ConflictId { key: key.clone(), loser: new.stamp })?;
+    Ok(lost.is_some_and(|row| !row.conflict.is_open() || is_it(&row.conflict.loser.value)))
 }
 
 /// How far ahead a stamp may be: farther for what comes back, which has a `fork`. One step above the entry is always admitted, so
@@ -94,33 +110,34 @@ pub(super) fn latest_admitted(now_ms: u64, row: Option<&Row>, fork: Option<Seq>)
     row.map_or(by_clock, |row| by_clock.max(row.entry.stamp.time().plus_millis(1)))
 }
 
-/// Whether a write takes the place of the entry.
-pub(super) fn wins(new: &Entry, row: &Row) -> bool {
+/// Whether a write takes the place of the entry. Of two with one stamp that is the one that is proven.
+pub(super) fn wins(new: &Entry, row: &Row, is_proven: bool) -> bool {
     if mutant!("the last to come wins") {
         return true;
     }
-    new.beats(&row.entry)
+    if new.stamp == row.entry.stamp && is_proven != row.is_proven { is_proven } else { new.beats(&row.entry) }
 }
 
 /// Whether an operation conflicts with the entry: its writer had not seen that entry, and wrote something else. The one that
 /// does not win is then shown in a conflict row. `fork` is up to where the writer of what comes back had seen the server's history.
-pub(super) fn conflicts(op: &Op, row: &Row, new: &Entry, fork: Option<Seq>) -> bool {
-    if mutant!("who loses is not told") && !wins(new, row) {
+pub(super) fn conflicts(op: &Op, row: &Row, new: &Entry, fork: Option<Seq>, is_proven: bool) -> bool {
+    if mutant!("who loses is not told") && !wins(new, row, is_proven) {
         return false;
     }
     let there = &row.entry;
-    let has_seen = there.stamp <= first_seen(op) || is_own(op, there);
+    let has_seen = there.stamp <= first_seen(op) || is_own(op, row, is_proven);
     !has_seen && !is_one_history(op, row, fork) && there.value != new.value && there.stamp != new.stamp
 }
 
-/// Whether the entry is the writer's own. A replica never conflicts with itself: it has seen what it wrote, even if its
-/// older write comes after its newer one, over a connection that it has given up, and even if more of its writes are in
-/// flight than `seen` can name.
-fn is_own(op: &Op, there: &Entry) -> bool {
+/// Whether the entry is the writer's own, or one that it names. A replica never conflicts with itself: it has seen what it wrote, even
+/// if its older write comes after its newer one, over a connection that it has given up, and even if more of its writes are in
+/// flight than `seen` can name. Both have to be proven: else anybody's blind write would count as the victim's own.
+fn is_own(op: &Op, row: &Row, is_proven: bool) -> bool {
     if mutant!("one conflicts with oneself") {
         return false;
     }
-    there.stamp.replica() == op.stamp.replica() || op.seen.contains(&there.stamp)
+    let there = row.entry.stamp;
+    is_proven && row.is_proven && there.replica() == op.stamp.replica() || op.seen.contains(&there)
 }
 
 /// Whether an operation that comes back after a rollback and the entry are of one history.

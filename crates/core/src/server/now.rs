@@ -21,7 +21,7 @@ impl Now {
 mod tests {
     use super::*;
     use crate::{
-        Author, AuthorId, AuthorName, DictionaryId, Epoch, Lineage, ReplicaId,
+        DictionaryId, Epoch, Lineage, Person, Secret,
         limits::{Limits, SILENT_MS_MAX},
         server::{Counters, Opened, Session},
         wire::{ByeCode, ClientFrame, Role, ServerFrame},
@@ -40,8 +40,8 @@ mod tests {
         for wall_ms in [11 * HOUR_MS, 9 * HOUR_MS] {
             let before = Now { steady_ms: 7, wall_ms: 10 * HOUR_MS };
             let mut session = Session::new(Limits::default(), before);
-            let author = Author { id: AuthorId(1), name: AuthorName::new("Ada") };
-            session.handle_message(&ClientFrame::hello(ReplicaId(1), author).encode(), before);
+            let secret = Secret([1; 16]);
+            session.handle_message(&ClientFrame::hello(secret, Person::generated(secret)).encode(), before);
             let lineage = Lineage { past: Vec::new(), current: Epoch(1) };
             let (counters, role) = (Counters::default(), Role::Writer);
             session.handle_opened(Opened { id: DictionaryId(1), lineage, counters, role }, before);

@@ -8,7 +8,7 @@
 //! A record owns all that it holds, so that it can be encoded and kept in a log.
 
 use crate::{
-    Author, Conflict, ConflictId, Resolution, Seq,
+    Author, Conflict, ConflictId, ReplicaId, Resolution, Seq, Stamp,
     limits::{Limits, ROW_BYTES},
     wire::{AckCode, Condition, Exception, Op, Role},
 };
@@ -44,6 +44,15 @@ pub struct Actor {
     pub role: Role,
     /// The author, as whom operations count unless they come back after a rollback.
     pub author: Author,
+    /// The replicas that are proven to be theirs. What has the stamp of another is taken, but not at its word.
+    pub replicas: Vec<ReplicaId>,
+}
+
+impl Actor {
+    /// Whether a write is made by a replica that is proven to be theirs.
+    pub fn proves(&self, stamp: Stamp) -> bool {
+        self.replicas.contains(&stamp.replica())
+    }
 }
 
 /// What to do with a dictionary.

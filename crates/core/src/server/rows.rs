@@ -42,6 +42,11 @@ pub trait Rows {
     /// # Errors
     /// When the store cannot write.
     fn add_version(&mut self, id: &VersionId, version: &Version) -> Result<(), Self::Error>;
+    /// A version, if it is there.
+    ///
+    /// # Errors
+    /// When the store cannot read.
+    fn version(&mut self, id: &VersionId) -> Result<Option<Version>, Self::Error>;
     /// Takes a version out, if it is there.
     ///
     /// # Errors
@@ -112,6 +117,8 @@ pub struct Row {
     pub index: u16,
     /// Where it was confirmed, if it came from a client after the server had lost it.
     pub recovered: Option<Branch>,
+    /// Whether it came over a connection that had proven its replica.
+    pub is_proven: bool,
 }
 
 impl Row {
@@ -176,6 +183,12 @@ impl History {
     /// Whether one of them has this stamp.
     pub fn has(&self, stamp: Stamp) -> bool {
         self.versions.iter().any(|&(_, known)| known == stamp)
+    }
+
+    /// The name of the one of them that has this stamp.
+    pub fn id(&self, key: &Key, stamp: Stamp) -> Option<VersionId> {
+        let (since, stamp) = *self.versions.iter().find(|&&(_, known)| known == stamp)?;
+        Some(VersionId { since, key: key.clone(), stamp })
     }
 }
 

@@ -12,8 +12,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::{
-    AuthorNumbers, DictionaryId, Lineage, Seq,
-    limits::{HELLO_MS_MAX, Limits, PUSHES_IN_FLIGHT_MAX, SILENT_MS_MAX},
+    AuthorNumbers, DictionaryId, Lineage, Secret, Seq,
+    limits::{HELLO_MS_MAX, Limits, PUSHES_IN_FLIGHT_MAX, REPLICAS_MAX, SILENT_MS_MAX},
     mutants::mutant,
     server::{Actor, Command, Commit, Counters, Now, Receipt},
     wire::{ByeCode, Change, ClientFrame, Delta, FRAME_IGNORED_MIN, Mode, Role, ServerFrame, VERSIONS, WireError},
@@ -223,11 +223,15 @@ impl Session {
     fn handle_frame(&mut self, frame: ClientFrame, now: Now) {
         match (&self.phase, frame) {
             (Phase::Closed, _) => {}
-            (Phase::New, ClientFrame::Hello { versions, token, dictionary, epoch, lineage, cursor, author, .. }) => {
+            (
+                Phase::New,
+                ClientFrame::Hello { versions, token, replicas, dictionary, epoch, lineage, cursor, author, .. },
+            ) => {
                 let version = VERSIONS.common(versions).expect("a Hello of other versions does not decode");
                 let lineage = epoch.map(|current| Lineage { past: lineage, current });
                 self.phase = Phase::Opening(Box::new(Hello { version, dictionary, lineage, cursor }));
-                self.actor = Some(Actor { role: Role::Reader, author });
+                let replicas = replicas.iter().map(Secret::replica).collect();
+                self.actor = Some(Actor { role: Role::Reader, author: author.author(), replicas });
                 self.requests.push_back(Request::Open { token });
             }
             (Phase::New, _) => self.close(ByeCode::Protocol, "the first frame must be Hello", 0),
@@ -263,6 +267,18 @@ impl Session {
             (_, ClientFrame::Name { name }) => {
                 self.actor.as_mut().expect("Hello comes first").author.name = name;
                 self.request_command(Command::Name, None);
+            }
+            (_, ClientFrame::Prove { replicas }) => {
+                let known = &mut self.actor.as_mut().expect("Hello comes first").replicas;
+                for replica in replicas.iter().map(Secret::replica) {
+                    if known.contains(&replica) {
+                        continue;
+                    }
+                    if known.len() == REPLICAS_MAX {
+                        known.remove(1);
+                    }
+                    known.push(replica);
+                }
             }
         }
     }

@@ -11,12 +11,12 @@ use minicbor::{Decode, Decoder, Encode, bytes::ByteVec};
 
 use super::{AckCode, ByeCode, Delta, WireConflict};
 use crate::{
-    Author, AuthorName, Branch, ConflictId, DictionaryId, Digest, Epoch, Lineage, PastEpoch, ReplicaId, Resolution,
-    Seq, Stamp, cbor_array,
+    Author, AuthorName, Branch, ConflictId, DictionaryId, Digest, Epoch, Lineage, PastEpoch, Person, Resolution,
+    Secret, Seq, Stamp, cbor_array,
     codec::{check_definite, frames},
     limits::{
         GROUP_BYTES_MAX, GROUP_OPS_MAX, KEY_BYTES_MAX, LINEAGE_MAX, Limits, PRESENCE_BYTES_MAX, PUSH_BYTES_MAX,
-        PUSH_OPS_MAX, SEEN_MAX, TOKEN_BYTES_MAX,
+        PUSH_OPS_MAX, REPLICAS_MAX, SEEN_MAX, TOKEN_BYTES_MAX,
     },
 };
 
@@ -132,8 +132,9 @@ pub enum ClientFrame {
         versions: Versions,
         /// Grants the right to read or to write, where one is needed.
         token: Option<String>,
-        /// The replica that speaks.
-        replica: ReplicaId,
+        /// The secrets of the replicas that write over this connection: first that of the one that speaks. At least one, and at most
+        /// [`REPLICAS_MAX`].
+        replicas: Vec<Secret>,
         /// The dictionary that the client's entries belong to, if it has any.
         dictionary: Option<DictionaryId>,
         /// The epoch of its cursor.
@@ -144,8 +145,8 @@ pub enum ClientFrame {
         cursor: Seq,
         /// The client's clock.
         client_ms: u64,
-        /// The person who writes.
-        author: Author,
+        /// Who writes.
+        author: Person,
         /// A bit set; none is defined.
         capabilities: u32,
         /// Reserved for a replica of the keys that begin so. A server of this version sends all.
@@ -209,10 +210,15 @@ pub enum ClientFrame {
         /// The name.
         name: AuthorName,
     },
+    /// Further replicas write over this connection from now on.
+    Prove {
+        /// Their secrets. With those before at most [`REPLICAS_MAX`]; of more the first leave, but for the one that speaks.
+        replicas: Vec<Secret>,
+    },
 }
 
 frames!(ClientFrame {
-    0 Hello { versions, token, replica, dictionary, epoch, lineage, cursor, client_ms, author, capabilities, prefix },
+    0 Hello { versions, token, replicas, dictionary, epoch, lineage, cursor, client_ms, author, capabilities, prefix },
     1 Push { batch, ops },
     2 Ping { client_ms },
     3 Presence { blob },
@@ -222,6 +228,7 @@ frames!(ClientFrame {
     7 Recover { batch, conflicts, authors },
     8 Group { batch, ops, conditions },
     9 Name { name },
+    10 Prove { replicas },
 });
 
 /// What the client may do.
@@ -372,11 +379,11 @@ cbor_array!(Check { seq, digest, live, tombstones, untold });
 
 impl ClientFrame {
     /// The Hello of a client that has nothing yet, and does not tell its time.
-    pub fn hello(replica: ReplicaId, author: Author) -> Self {
+    pub fn hello(replica: Secret, author: Person) -> Self {
         Self::Hello {
             versions: VERSIONS,
             token: None,
-            replica,
+            replicas: vec![replica],
             dictionary: None,
             epoch: None,
             lineage: Vec::new(),
@@ -403,9 +410,13 @@ impl ClientFrame {
             let versions: Versions = behind.decode()?;
             VERSIONS.common(versions).ok_or(WireError::Version(versions))?;
         }
-        let frame: Self = decode(bytes, |id| id <= 9)?;
+        let frame: Self = decode(bytes, |id| id <= 10)?;
         match &frame {
-            Self::Hello { lineage, token, prefix, .. } => {
+            Self::Hello { lineage, token, prefix, replicas, .. } => {
+                check_count("replicas", replicas.len(), REPLICAS_MAX)?;
+                if replicas.is_empty() {
+                    return Err(minicbor::decode::Error::message("a Hello of no replica").into());
+                }
                 check_count("lineage", lineage.len(), LINEAGE_MAX)?;
                 check_bytes("token", token.as_ref().map_or(0, String::len), TOKEN_BYTES_MAX)?;
                 check_bytes("prefix", prefix.as_ref().map_or(0, String::len), KEY_BYTES_MAX)?;
@@ -425,6 +436,7 @@ impl ClientFrame {
             }
             Self::Presence { blob } => check_bytes("presence", blob.len(), PRESENCE_BYTES_MAX)?,
             Self::Recover { conflicts, .. } => check_count("recover", conflicts.len(), PUSH_OPS_MAX)?,
+            Self::Prove { replicas } => check_count("replicas", replicas.len(), REPLICAS_MAX)?,
             Self::Ping { .. } | Self::Resume { .. } | Self::Resolve { .. } | Self::Check | Self::Name { .. } => {}
         }
         Ok(frame)

@@ -12,7 +12,7 @@ use keybook_core::{
 };
 use keybook_store::Summary;
 
-use super::{author, key, put_stamp, remove_stamp, store::Store, value};
+use super::{author, key, person, put_stamp, remove_stamp, secret, store::Store, value};
 
 /// Every frame that a client sends.
 pub fn client_frames() -> Vec<(&'static str, ClientFrame)> {
@@ -46,6 +46,7 @@ pub fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         ("recover", ClientFrame::Recover { batch: 10, conflicts, authors: authors.into_authors() }),
         ("group", ClientFrame::Group { batch: 11, ops, conditions }),
         ("name", ClientFrame::Name { name: AuthorName::new("Zoë") }),
+        ("prove", ClientFrame::Prove { replicas: vec![secret(3)] }),
     ]
 }
 
@@ -146,7 +147,7 @@ pub fn sample_store() -> Store {
     ] {
         let at = hub.counters().head.next();
         for (author, command) in commands {
-            let actor = Actor { role: Role::Writer, author };
+            let actor = Actor { role: Role::Writer, author, replicas: vec![ReplicaId(1)] };
             let context = Context { now_ms: 5000, limits: Limits::default(), actor };
             let record = Record { at, room_bytes: u64::MAX, context, command };
             let Ok(_) = store.write(|rows| hub.apply(rows, &record));
@@ -164,13 +165,13 @@ pub fn hello(lineage: usize) -> ClientFrame {
     ClientFrame::Hello {
         versions: VERSIONS,
         token: Some("secret".into()),
-        replica: ReplicaId(u64::MAX),
+        replicas: vec![secret(1), secret(2)],
         dictionary: Some(DictionaryId(3)),
         epoch: Some(Epoch(4)),
         lineage: past(lineage),
         cursor: Seq(99),
         client_ms: 1_800_000_000_000,
-        author: author(5),
+        author: person(5),
         capabilities: 0,
         prefix: None,
     }

@@ -9,7 +9,7 @@ pub mod pair;
 pub mod store;
 pub mod world;
 
-use keybook_core::{Author, AuthorId, AuthorName, HybridTime, Key, ReplicaId, Stamp, Value};
+use keybook_core::{Author, HybridTime, Key, Person, ReplicaId, Secret, Stamp, Value};
 
 pub fn key(text: &str) -> Key {
     Key::parse(text).unwrap()
@@ -19,8 +19,23 @@ pub fn value(json: &str) -> Value {
     Value::parse(json).unwrap()
 }
 
-pub fn author(id: u64) -> Author {
-    Author { id: AuthorId(id), name: AuthorName::generated(AuthorId(id)) }
+/// The secret of this number.
+pub fn secret(number: u64) -> Secret {
+    let mut bytes = [0; 16];
+    bytes[8..].copy_from_slice(&number.to_be_bytes());
+    Secret(bytes)
+}
+
+pub fn replica(number: u64) -> ReplicaId {
+    secret(number).replica()
+}
+
+pub fn person(number: u64) -> Person {
+    Person::generated(secret(number))
+}
+
+pub fn author(number: u64) -> Author {
+    person(number).author()
 }
 
 pub fn put_stamp(ms: u64, replica: u64) -> Stamp {

@@ -1,14 +1,14 @@
 //! One server and clients that reach it at once and without faults: for stories, where the simulator is for storms.
 
 use keybook_core::{
-    DictionaryId, Epoch, ReplicaId,
+    DictionaryId, Epoch,
     client::{Action, Client, Event},
     limits::Limits,
     server::{Broadcast, Context, Hub, Now, Opened, Receipt, Record, Request, Session},
     wire::{ClientFrame, Role},
 };
 
-use super::{author, store::Store};
+use super::{person, secret, store::Store};
 
 /// Spreads the attempts to connect; as every bound of the wait is a multiple of 500 ms, each wait is near it.
 const RANDOM: u64 = 20_000;
@@ -53,7 +53,7 @@ impl Group {
         store.start(Epoch(1));
         let now_ms = 1_800_000_000_000;
         let member = |n| Member {
-            client: Client::new(ReplicaId(n), author(n), now_ms),
+            client: Client::new(secret(n), person(n), now_ms),
             session: None,
             skew_ms: 0,
             sent_bytes: 0,

@@ -133,7 +133,8 @@ fn write(
             contents.head += 1;
             heads.push((Some(batch), contents.head));
             let author = Author { id: AuthorId(1), name: AuthorName::new("Ada") };
-            let (dictionary, actor) = (DictionaryName::parse(name).unwrap(), Actor { role: Role::Writer, author });
+            let (dictionary, actor) =
+                (DictionaryName::parse(name).unwrap(), Actor { role: Role::Writer, author, replicas: Vec::new() });
             let reply = Reply { batch: Some(batch), to: answers_to.clone() };
             worker.queue.push(Write::new(dictionary, actor, Command::Push { ops }, reply));
         }

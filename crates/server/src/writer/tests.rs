@@ -38,7 +38,7 @@ fn turn(worker: &mut Worker) {
 
 fn write(dictionary: &str, batch: u64, ops: Vec<Op>, answers: &mpsc::Sender<Answer>) -> Write {
     let author = Author { id: AuthorId(1), name: AuthorName::new("Ada") };
-    let actor = Actor { role: Role::Writer, author };
+    let actor = Actor { role: Role::Writer, author, replicas: Vec::new() };
     Write::new(name(dictionary), actor, Command::Push { ops }, Reply { batch: Some(batch), to: answers.clone() })
 }
 

@@ -11,7 +11,8 @@ use std::{
 
 use futures_util::{SinkExt, StreamExt};
 use keybook_core::{
-    Author, AuthorId, AuthorName, DictionaryId, Epoch, HybridTime, Lineage, PastEpoch, ReplicaId, Seq, Stamp, paths,
+    Author, AuthorName, DictionaryId, Epoch, HybridTime, Lineage, PastEpoch, Person, ReplicaId, Secret, Seq, Stamp,
+    paths,
     wire::{ByeCode, ClientFrame, Delta, Exception, Mode, Op, SUBPROTOCOL, ServerFrame, VERSIONS},
 };
 use keybook_server::{Config, Pages, RunError};
@@ -160,6 +161,7 @@ pub struct Welcome {
 pub struct Raw {
     pub replica: ReplicaId,
     pub author: Author,
+    person: Person,
     pub cursor: Seq,
     pub welcome: Option<Welcome>,
     next_batch: u64,
@@ -194,9 +196,10 @@ impl Raw {
             request.headers_mut().insert("sec-websocket-protocol", subprotocols.parse().unwrap());
         }
         let (socket, _) = soon("the upgrade", client_async(request, stream)).await.unwrap();
-        let id = rand_like(address, name);
-        let author = Author { id: AuthorId(id), name: AuthorName::new("Tester") };
-        Self { replica: ReplicaId(id), author, cursor: Seq(0), welcome: None, next_batch: 0, socket }
+        let secret = Secret(u128::from(rand_like(address, name)).to_be_bytes());
+        let person = Person { secret, name: AuthorName::new("Tester") };
+        let (replica, author) = (secret.replica(), person.author());
+        Self { person, replica, author, cursor: Seq(0), welcome: None, next_batch: 0, socket }
     }
 
     pub async fn send(&mut self, frame: &ClientFrame) {
@@ -273,13 +276,13 @@ impl Raw {
         ClientFrame::Hello {
             versions: VERSIONS,
             token: None,
-            replica: self.replica,
+            replicas: vec![self.person.secret],
             dictionary,
             epoch: lineage.map(|lineage| lineage.current),
             lineage: lineage.map_or(Vec::new(), |lineage| lineage.past.clone()),
             cursor,
             client_ms: now_ms(),
-            author: self.author.clone(),
+            author: self.person.clone(),
             capabilities: 0,
             prefix: None,
         }

@@ -35,7 +35,11 @@ fn fill(store: &Store, name: &DictionaryName) {
         Op { key, value, stamp, seen: vec![Stamp::ZERO], author: None, recovered: None }
     };
     let author = Author { id: AuthorId(3), name: AuthorName::new("Ada") };
-    let context = Context { now_ms: 1_000_000, limits: Limits::default(), actor: Actor { role: Role::Writer, author } };
+    let context = Context {
+        now_ms: 1_000_000,
+        limits: Limits::default(),
+        actor: Actor { role: Role::Writer, author, replicas: Vec::new() },
+    };
     let mut hub = store.summary(name).unwrap().into_hub();
     let command = Command::Push { ops: (1..=ENTRIES).map(put).collect() };
     let record = Record { at: hub.counters().head.next(), room_bytes: u64::MAX, context, command };

@@ -169,10 +169,14 @@ impl server::Rows for Rows<'_, '_> {
         Ok(())
     }
 
+    fn version(&mut self, id: &VersionId) -> Result<Option<Version>, StoreError> {
+        let row = self.tables.versions.get(&self.number.version(id)[..])?;
+        Ok(row.map(|row| decode_version(row.value())).transpose()?)
+    }
+
     fn take_version(&mut self, id: &VersionId) -> Result<Option<Version>, StoreError> {
-        let (key, versions) = (self.number.version(id), &mut self.tables.versions);
-        let version = versions.get(&key[..])?.map(|row| decode_version(row.value())).transpose()?;
-        versions.remove(&key[..])?;
+        let version = self.version(id)?;
+        self.tables.versions.remove(&self.number.version(id)[..])?;
         Ok(version)
     }
 

@@ -204,9 +204,9 @@ impl Hub {
         };
         let fork = op.recovered.as_ref().and_then(|branch| branch.fork(&self.lineage));
         let new = Entry { value, stamp: op.stamp, seq, author: writer(op, context).id };
-        let old = rows.entry(&key)?;
+        let (old, is_proven) = (rows.entry(&key)?, context.actor.proves(op.stamp));
         if let Some(row) = &old
-            && is_known(rows, &key, row, &new)?
+            && is_known(rows, &key, row, &new, is_proven)?
         {
             return Ok(Judged::Known);
         }
@@ -220,7 +220,10 @@ impl Hub {
                     return Ok(Judged::Refused(outcome));
                 }
             }
-            Some(row) => (wins, conflicts) = (decide::wins(&new, row), decide::conflicts(op, row, &new, fork)),
+            Some(row) => {
+                wins = decide::wins(&new, row, is_proven);
+                conflicts = decide::conflicts(op, row, &new, fork, is_proven);
+            }
         }
         if !wins && !conflicts {
             return Ok(Judged::Refused(AckCode::Superseded.into()));
@@ -244,8 +247,9 @@ impl Hub {
         let Admitted { key, mut new, old, is_recovered, wins, conflicts } = admitted;
         new.author = self.sign(rows, batch, writer(op, context))?;
         let recovered = op.recovered.clone().filter(|_| is_recovered);
+        let is_proven = context.actor.proves(op.stamp);
         let Some(row) = old else {
-            self.set_row(rows, batch, &key, Row { entry: new.clone(), index: 0, recovered }, None)?;
+            self.set_row(rows, batch, &key, Row { entry: new.clone(), index: 0, recovered, is_proven }, None)?;
             if conflicts {
                 let loser = purged_side(&self.counters);
                 self.add_conflict(rows, batch, context, &key, loser, Winner::from(&new))?;
@@ -258,7 +262,7 @@ impl Hub {
         let (accepted, reason) = if wins { (row.entry.seq, Reason::Replaced) } else { (batch.seq, Reason::Lost) };
         self.add_version(rows, batch, &key, accepted, reason, loser)?;
         if wins {
-            self.set_row(rows, batch, &key, Row { entry: new.clone(), index: 0, recovered }, Some(&row))?;
+            self.set_row(rows, batch, &key, Row { entry: new.clone(), index: 0, recovered, is_proven }, Some(&row))?;
         }
         if conflicts {
             let winner = Winner::from(if wins { &new } else { &row.entry });

@@ -25,7 +25,8 @@ impl World {
             None => self.new_group(),
         };
         self.group = Some(command.clone());
-        let actor = Actor { role: Role::Writer, author: author(self.decisions.below(5)) };
+        let author = author(self.decisions.below(5));
+        let actor = Actor { role: Role::Writer, author, replicas: Vec::new() };
         if let Some(server) = &mut self.server {
             server.queue.push_back(Queued { command, done: Receipt::default(), actor, reply: NOBODY });
         }

@@ -11,7 +11,7 @@ use keybook_core::{
 };
 
 use super::{World, peers::Peer};
-use crate::support::author;
+use crate::support::{person, secret};
 
 /// What an outbox holds, but for how far its rows have come, and what was decided about conflicts.
 pub(super) type LeftRows = (Vec<(Key, Stamp, Option<Value>)>, Vec<PendingResolution>);
@@ -188,7 +188,7 @@ impl LocalStore {
 
     /// What a client shows that comes later and has no connection.
     pub(super) fn base(&self) -> Dictionary {
-        let mut client = Client::opening(ReplicaId(0), author(0), 0);
+        let mut client = Client::opening(secret(0), person(0), 0);
         client.handle_stored(&self.found().stored, 0);
         client.base().clone()
     }

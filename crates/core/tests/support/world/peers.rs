@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use keybook_core::{
-    Author, AuthorId, AuthorName, Conflict, ConflictId, Key, ReplicaId, Resolution, Stamp, Value,
+    AuthorName, Conflict, ConflictId, Key, Person, Resolution, Stamp, Value,
     client::{Action, Client, EditError, Event, Phase, RowState},
     device::{Device, WhoLives},
     server::{Now, Session},
@@ -11,7 +11,7 @@ use keybook_core::{
 };
 
 use super::{World, local_store::LocalStore, network::Connection, server::Served, tabs::Tab};
-use crate::support::{key, value};
+use crate::support::{key, secret, value};
 
 pub(super) struct Peer {
     pub(super) device: Device,
@@ -72,24 +72,25 @@ impl World {
         }
         let now_ms = self.now_ms.saturating_add_signed(skew_ms);
         let replica = self.decisions.number();
-        let author = self.author_of(replica);
+        let person = self.person_of(replica);
         // It never learns of a store.
-        let device = Device::new(Client::new(ReplicaId(replica), author, now_ms), WhoLives::Locks);
+        let device = Device::new(Client::new(secret(replica), person, now_ms), WhoLives::Locks);
         Peer::new(device, Role::Writer, skew_ms)
     }
 
     /// One of few, as the person is called by now.
-    pub(super) fn author_of(&self, replica: u64) -> Author {
-        let id = AuthorId(replica % 5 + 1);
-        let times = self.renamed.get(&id).copied().unwrap_or(0);
-        Author { id, name: AuthorName::new(&format!("Author {} for the {times}. time", id.0)) }
+    pub(super) fn person_of(&self, replica: u64) -> Person {
+        let secret = secret(replica % 5);
+        let times = self.renamed.get(&secret.author()).copied().unwrap_or(0);
+        Person { secret, name: AuthorName::new(&format!("Author {} for the {times}. time", replica % 5)) }
     }
 
     /// A person takes another name, of which all pages of that person hear at once.
     pub(super) fn rename(&mut self, index: usize) {
         let id = self.peers[index].client().author().id;
         *self.renamed.entry(id).or_default() += 1;
-        let name = self.author_of(id.0 - 1).name;
+        let number = (0..5).find(|&number| secret(number).author() == id).expect("it is one of them");
+        let name = self.person_of(number).name;
         for index in 0..self.peers.len() {
             if self.peers[index].client().author().id == id {
                 let now_ms = self.local_ms(index);

@@ -18,7 +18,7 @@ use super::{
     local_store::{Transaction, rows},
     peers::Peer,
 };
-use crate::support::key;
+use crate::support::{key, secret};
 
 /// What a client has to do with its device.
 #[derive(Default)]
@@ -47,7 +47,7 @@ impl World {
     pub(super) fn new_tab(&mut self, store: usize, skew_ms: i64) -> Peer {
         let replica = self.decisions.number();
         let now_ms = self.now_ms.saturating_add_signed(skew_ms);
-        let client = Client::opening(ReplicaId(replica), self.author_of(replica), now_ms);
+        let client = Client::opening(secret(replica), self.person_of(replica), now_ms);
         let lives = if self.plan.asked { WhoLives::Asked } else { WhoLives::Locks };
         let tab = Tab { store, ..Tab::default() };
         Peer { tab: Some(tab), ..Peer::new(Device::new(client, lives), Role::Writer, skew_ms) }

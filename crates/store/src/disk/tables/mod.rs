@@ -61,7 +61,7 @@ pub(super) const WRITES: Table = TableDefinition::new("writes");
 ///
 /// | key | value |
 /// | --- | --- |
-/// | number, 4; key | stamp, 16; seq, 8; index, 2; author, 8; epochs, 1; (epoch, 8; end, 8) each; value, nothing in a tombstone |
+/// | number, 4; key | stamp, 16; seq, 8; index, 2; author, 8; epochs, 1, with 128 added if the replica is proven; (epoch, 8; end, 8) each; value, nothing in a tombstone |
 ///
 /// The epochs are the branch of a recovered entry; others have none.
 pub(super) const ENTRIES: Table = TableDefinition::new("entries");
@@ -272,15 +272,18 @@ pub(super) fn decode_u64(bytes: &[u8]) -> Result<u64, Corrupt> {
     fields.end(number)
 }
 
+/// Beside the number of epochs in a row of [`ENTRIES`].
+const PROVEN: u8 = 128;
+
 pub(super) fn encode_row(row: &Row) -> Vec<u8> {
-    let Row { entry, index, recovered } = row;
+    let Row { entry, index, recovered, is_proven } = row;
     let epochs = recovered.as_ref().map_or(&[][..], Branch::epochs);
     [
         &entry.stamp.to_bytes()[..],
         &entry.seq.0.to_be_bytes(),
         &index.to_be_bytes(),
         &entry.author.0.to_be_bytes(),
-        &[epochs.len() as u8],
+        &[epochs.len() as u8 | if *is_proven { PROVEN } else { 0 }],
         &encode_past(epochs),
         text(entry.value.as_ref()).as_bytes(),
     ]
@@ -292,11 +295,12 @@ pub(super) fn decode_row(bytes: &[u8]) -> Result<Row, Corrupt> {
     let (stamp, seq, index) = (fields.stamp()?, Seq(fields.u64()?), fields.u16()?);
     let author = AuthorId(fields.u64()?);
     let epochs = fields.u8()?;
-    let epochs = (0..epochs).map(|_| fields.past_epoch()).collect::<Result<Vec<_>, _>>()?;
+    let is_proven = epochs & PROVEN != 0;
+    let epochs = (0..epochs & !PROVEN).map(|_| fields.past_epoch()).collect::<Result<Vec<_>, _>>()?;
     let recovered =
         if epochs.is_empty() { None } else { Some(Branch::new(epochs).ok_or(Corrupt { table: "entries" })?) };
     let entry = Entry { value: fields.rest_value()?, stamp, seq, author };
-    Ok(Row { entry, index, recovered })
+    Ok(Row { entry, index, recovered, is_proven })
 }
 
 /// What a row of [`BY_SEQ`] names.

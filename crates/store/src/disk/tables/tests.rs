@@ -16,7 +16,8 @@ fn rows_round_trip_and_a_cut_row_is_refused() {
     for value in [Some(r#"{"a":[1,2]}"#), None] {
         let Side { value, stamp, author } = side(value);
         let entry = Entry { value, stamp, seq: Seq(5), author };
-        let row = Row { entry, index: 3, recovered: Branch::new(vec![PastEpoch { epoch: Epoch(6), end: Seq(7) }]) };
+        let recovered = Branch::new(vec![PastEpoch { epoch: Epoch(6), end: Seq(7) }]);
+        let row = Row { entry, index: 3, recovered, is_proven: true };
         let bytes = encode_row(&row);
         assert_eq!(decode_row(&bytes), Ok(row));
         for length in 0..51 {
@@ -87,7 +88,7 @@ fn bytes_of_an_entry() {
     assert_eq!(decode_version_key(&name), Ok(id));
     let Side { value, stamp, author } = side(Some("1"));
     let entry = Entry { value, stamp, seq: Seq(5), author };
-    let bytes = encode_row(&Row { entry, index: 3, recovered: None });
+    let bytes = encode_row(&Row { entry, index: 3, recovered: None, is_proven: false });
     assert_eq!(bytes[..16], [0, 0, 0, 0, 0, 7, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8]);
     assert_eq!(bytes[16..], [0, 0, 0, 0, 0, 0, 0, 5, 0, 3, 0, 0, 0, 0, 0, 0, 0, 9, 0, b'1']);
 }
