@@ -14,7 +14,7 @@ use support::{
 
 const SEEDS: u64 = 1000;
 
-const MUTANTS: [&str; 30] = [
+const MUTANTS: [&str; 37] = [
     "a cut forgets what was sent",
     "acks outlive their epoch",
     "a lost entry's remove leaves nothing",
@@ -45,6 +45,13 @@ const MUTANTS: [&str; 30] = [
     "a refused store goes on",
     "what was left is deleted unread",
     "everybody who asks takes over",
+    "forks are not lowered",
+    "strangers are told everything",
+    "the newest that was seen is left out",
+    "a device forgets what was confirmed",
+    "what comes back is stamped anew",
+    "each change has a frame of its own",
+    "what is overwritten is kept empty",
 ];
 
 /// The first seed whose world fails, and how.

@@ -14,7 +14,7 @@ use support::{
 const FRESH: u64 = 20;
 
 /// What must happen in some world; a kind that never does is not tested.
-const KINDS: [&str; 85] = [
+const KINDS: [&str; 91] = [
     "put",
     "put refused locally",
     "remove",
@@ -89,6 +89,12 @@ const KINDS: [&str; 85] = [
     "store deleted",
     "store refused in the middle",
     "tab adopted where asked",
+    "server with a wrong clock",
+    "no room on the server's disk",
+    "no common history",
+    "hundreds of starts",
+    "no room for a conflict row",
+    "another dictionary",
     "server start",
     "server stop",
     "server crash before a request is answered",

@@ -38,16 +38,17 @@ impl Client {
     fn write(&mut self, key: &Key, value: Option<Value>, began: Stamp, now_ms: u64) -> Result<Stamp, EditError> {
         self.user.check_role()?;
         let shown = self.shown(key).map_or(Stamp::ZERO, |shown| shown.stamp);
-        // A page shows the server's first entries before this replica has read them.
-        let stamp = self.time.stamp(shown.max(began), value.is_some(), now_ms);
         let replica = self.replica();
         let own = |entry: &&Entry| entry.stamp.replica() == replica;
         let confirmed = self.base.entries().entry(key.as_str()).filter(own).map(|entry| entry.stamp);
         let rows = self.outbox().rows(key).iter().chain(self.siblings.rows(key));
+        let seen = seen(began, confirmed, rows, replica);
+        // A page shows the server's first entries before this replica has read them.
+        let stamp = self.time.stamp(shown.max(began), &seen, value.is_some(), now_ms);
         let row = OutboxRow {
             value,
             stamp,
-            seen: seen(began, confirmed, rows, replica),
+            seen,
             author: self.user.author.clone(),
             recovered: None,
             sent: false,

@@ -90,7 +90,10 @@ impl Client {
         self.base.take_authors(shared);
         let is_any_lost = !lost.is_empty();
         if self.user.is_writer() {
-            let state = if fork.is_some() { RowState::Queued } else { RowState::Orphaned };
+            let mut state = if fork.is_some() { RowState::Queued } else { RowState::Orphaned };
+            if mutant!("strangers are told everything") {
+                state = RowState::Queued;
+            }
             for (key, entry) in lost {
                 let row = self.recovered(Branch::of(&lineage, entry.seq, server), entry, state);
                 self.sender.outbox_mut().insert(key, row);

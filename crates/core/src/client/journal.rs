@@ -162,7 +162,7 @@ impl BaseChange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DictionaryId, Digest, Epoch, Lineage, wire::Horizon};
+    use crate::{DictionaryId, Digest, Epoch, Lineage, PastEpoch, wire::Horizon};
 
     fn header(seq: u64) -> Header {
         let lineage = Lineage { past: Vec::new(), current: Epoch(1) };
@@ -200,6 +200,20 @@ mod tests {
         };
         assert_eq!(empty(9).onto(&header(5).encode()), Verdict::Keep, "the store does not know the epoch");
         assert_eq!(empty(1).onto(&header(5).encode()), Verdict::Leave, "the store is farther in the same epoch");
+    }
+
+    /// A page was told of a new epoch, and kept that before it had read the end of the last one. What a page kept that had read it was
+    /// taken for less.
+    #[test]
+    fn a_store_is_as_far_as_its_cursor() {
+        let past = |end| vec![PastEpoch { epoch: Epoch(1), end: Seq(end) }];
+        let change = |epoch: u64, seq: u64, end: u64| {
+            let lineage = Lineage { past: past(end), current: Epoch(epoch) };
+            Journal::whole().take_change(&Header { lineage, ..header(seq) }, Vec::new).unwrap()
+        };
+        let stored = change(2, 13, 14).header;
+        assert_eq!(change(3, 14, 14).onto(&stored), Verdict::Keep);
+        assert_eq!(change(3, 13, 14).onto(&stored), Verdict::Leave);
     }
 
     #[test]

@@ -271,7 +271,10 @@ impl WireRow {
 
 impl From<WireRow> for OutboxRow {
     fn from(row: WireRow) -> Self {
-        let WireRow { value, stamp, mut seen, author, recovered, held, is_orphaned, proof: _ } = row;
+        let WireRow { value, stamp, mut seen, author, mut recovered, held, is_orphaned, proof: _ } = row;
+        if mutant!("a device forgets what was confirmed") {
+            recovered = None;
+        }
         if seen.is_empty() {
             seen.push(Stamp::ZERO);
         }

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     Author, Branch, Key, Lineage, Rank, ReplicaId, Seq, Stamp, Value,
     limits::{PUSH_BYTES_MAX, PUSH_OPS_MAX, SEEN_MAX},
+    mutants::mutant,
     wire::{AckCode, Op},
 };
 
@@ -412,8 +413,11 @@ pub(super) fn seen<'a>(
     }
     // The newest matter: an older one is already below what the server has.
     while seen.len() > SEEN_MAX {
-        let oldest = (1..seen.len()).min_by_key(|&position| seen[position]).expect("it is over the limit");
-        seen.swap_remove(oldest);
+        let mut leaves = (1..seen.len()).min_by_key(|&position| seen[position]).expect("it is over the limit");
+        if mutant!("the newest that was seen is left out") {
+            leaves = (1..seen.len()).max_by_key(|&position| seen[position]).expect("it is over the limit");
+        }
+        seen.swap_remove(leaves);
     }
     seen
 }

@@ -170,7 +170,10 @@ impl Sender {
         now_ms: u64,
     ) -> Answered {
         let Some(row) = self.outbox.row(key, stamp) else { return Answered::Goes };
-        let is_recovered = row.recovered.is_some();
+        let mut is_recovered = row.recovered.is_some();
+        if mutant!("what comes back is stamped anew") {
+            is_recovered = false;
+        }
         let mut state = match exception.map(|exception| (exception.code, exception.code.class(), exception.data)) {
             None | Some((_, AckClass::Done, _)) => RowState::Acked(seq),
             Some((code, AckClass::Held, data)) => RowState::Held { code, data },
@@ -232,7 +235,7 @@ impl Sender {
         let below = row.seen.iter().copied().chain(others.map(|row| row.stamp)).chain(late);
         let replaced = below.filter(|stamp| stamp.time() <= admitted).fold(confirmed, Stamp::max);
         let is_put = row.value.is_some();
-        row.stamp = Stamp::new(time.stamp(replaced, is_put, now_ms).time(), is_put, stamp.replica());
+        row.stamp = Stamp::new(time.stamp(replaced, &row.seen, is_put, now_ms).time(), is_put, stamp.replica());
         (row.state, row.sent) = (RowState::Queued, false);
         if mutant!("a new stamp has seen what is there") {
             row.seen[0] = confirmed;

@@ -80,8 +80,8 @@ impl Lineage {
         self.past.iter().rev().find(|past| past.epoch == epoch).map(|past| past.end)
     }
 
-    /// The fork of this history, a client's with its cursor, and a server's with its head: the lowest end of the last epoch
-    /// that both know. All up to it is shared; what either has above it, the other may never have seen. `None` when they share
+    /// The fork of this history, up to its cursor, and of a server's or another client's, up to its head: the lowest end of the last
+    /// epoch that both know. All up to it is shared; what either has above it, the other may never have seen. `None` when they share
     /// no epoch.
     ///
     /// A client that has seen nothing shares all of nothing. O(client's epochs × server's).
@@ -99,7 +99,7 @@ impl Lineage {
                 Some(shared)
             })
             .next()
-            .map(|fork| fork.min(cursor))
+            .map(|fork| fork.min(cursor).min(head))
     }
 }
 
@@ -128,6 +128,8 @@ mod tests {
         // The client lived through a restart that the restored server knows nothing of.
         check(&restarted, 70, &lineage(&[(1, 30)], 4), 30, Some(30));
         check(&restarted, 70, &lineage(&[(1, 60)], 4), 60, Some(50));
+        // The other is a client too, and has not read all of the epoch before.
+        check(&restarted, 50, &lineage(&[(1, 50)], 3), 40, Some(40));
         // Strangers, and a client that has seen nothing.
         check(&first, 50, &lineage(&[], 9), 50, None);
         check(&first, 0, &lineage(&[], 9), 50, Some(0));

@@ -125,14 +125,19 @@ pub(super) fn conflicts(op: &Op, row: &Row, new: &Entry, fork: Option<Seq>, is_p
         return false;
     }
     let there = &row.entry;
-    let has_seen = there.stamp <= first_seen(op) || is_own(op, row, is_proven);
-    !has_seen && !is_one_history(op, row, fork) && there.value != new.value && there.stamp != new.stamp
+    !has_seen(op, row, is_proven)
+        && !is_one_history(op, row, fork)
+        && there.value != new.value
+        && there.stamp != new.stamp
 }
 
-/// Whether the entry is the writer's own, or one that it names. A replica never conflicts with itself: it has seen what it wrote, even
-/// if its older write comes after its newer one, over a connection that it has given up, and even if more of its writes are in
-/// flight than `seen` can name. Both have to be proven: else anybody's blind write would count as the victim's own.
-fn is_own(op: &Op, row: &Row, is_proven: bool) -> bool {
+/// Whether the writer had seen the entry: it names it, or it is its own. A greater stamp says nothing: after a rollback the
+/// writer may have seen that in a history in which the entry never was.
+///
+/// A replica never conflicts with itself: it has seen what it wrote, even if its older write comes after its newer one, over a
+/// connection that it has given up, and even if more of its writes are in flight than `seen` can name. Both have to be proven:
+/// else anybody's blind write would count as the victim's own.
+fn has_seen(op: &Op, row: &Row, is_proven: bool) -> bool {
     if mutant!("one conflicts with oneself") {
         return false;
     }

@@ -10,7 +10,7 @@ use minicbor::{Decode, Decoder, Encode, Encoder, data::Type, decode, encode};
 use super::WireError;
 use crate::{
     Author, AuthorId, AuthorName, AuthorNumbers, Authors, Conflict, Contributor, Entry, Key, Resolution, Seq, Side,
-    Stamp, Value, Winner, WrongNumber, cbor_array, limits::AUTHOR_BYTES_MAX,
+    Stamp, Value, Winner, WrongNumber, cbor_array, limits::AUTHOR_BYTES_MAX, mutants::mutant,
 };
 
 /// A change of a dictionary.
@@ -193,7 +193,10 @@ impl Delta {
                 bytes += change.bytes();
                 bytes <= frame_bytes
             };
-            let count = rest.iter().take_while(fits).count().max(1).min(rest.len());
+            let mut count = rest.iter().take_while(fits).count().max(1).min(rest.len());
+            if mutant!("each change has a frame of its own") {
+                count = rest.len().min(1);
+            }
             let (rows, tail) = rest.split_at(count);
             let frame_to = match (rows.last(), tail.first()) {
                 (_, None) => to,

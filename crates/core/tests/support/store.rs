@@ -21,11 +21,16 @@ pub struct Store {
 
 impl Default for Store {
     fn default() -> Self {
-        Self { engine: memory::Store::new(1), name: DictionaryName::parse("main").unwrap() }
+        Self::new(1)
     }
 }
 
 impl Store {
+    /// An empty one. Another number makes another dictionary.
+    pub fn new(id: u64) -> Self {
+        Self { engine: memory::Store::new(id), name: DictionaryName::parse("main").unwrap() }
+    }
+
     pub fn start(&mut self, epoch: Epoch) {
         self.engine.start(epoch);
     }

@@ -31,6 +31,7 @@ use crate::{
     Author, AuthorId, AuthorNumbers, Conflict, ConflictId, Contributor, DictionaryId, Entry, Key, Lineage, PastEpoch,
     Seq, Side, Value, Winner,
     limits::{LINEAGE_MAX, ROW_BYTES},
+    mutants::mutant,
     wire::{AckCode, Change, Op},
 };
 
@@ -258,7 +259,12 @@ impl Hub {
         };
 
         let old = Side::from(row.entry.clone());
-        let loser = if wins { &old } else { &Side::from(new.clone()) };
+        let mut loser = if wins { &old } else { &Side::from(new.clone()) };
+        let emptied;
+        if mutant!("what is overwritten is kept empty") {
+            emptied = Side { value: None, ..loser.clone() };
+            loser = &emptied;
+        }
         let (accepted, reason) = if wins { (row.entry.seq, Reason::Replaced) } else { (batch.seq, Reason::Lost) };
         self.add_version(rows, batch, &key, accepted, reason, loser)?;
         if wins {

@@ -46,7 +46,8 @@ impl World {
             let seen = saw.unwrap_or_default();
             let time = HybridTime::from_millis(self.now_ms).max(seen.time().plus_millis(1));
             let stamp = Stamp::new(time, value.is_some(), replica);
-            self.oracle.write(&key, stamp, seen);
+            let shown = self.oracle.shown_now(&key, seen);
+            self.oracle.write(&key, stamp, shown);
             if self.decisions.one_in(2) {
                 conditions.push(Condition { key: key.as_str().to_owned(), stamp: saw });
             }

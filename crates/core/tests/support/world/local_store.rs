@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use keybook_core::{
-    Dictionary, Key, ReplicaId, Stamp, Value,
+    Dictionary, Epoch, Key, ReplicaId, Stamp, Value,
     client::{BaseChange, Client, LocalChange, OutboxRow, PendingResolution, Stored, Verdict},
     device::{Found, Kept, Left, Storage},
 };
@@ -32,8 +32,9 @@ pub(super) struct LocalStore {
     room: Room,
     outbox: BTreeMap<(ReplicaId, Key), Vec<u8>>,
     base: Option<BaseChange>,
-    /// What the client held that wrote the base.
+    /// What the client held that wrote the base, and of which epoch that was.
     held_base: Dictionary,
+    held_epoch: Option<Epoch>,
     /// What each client held when it wrote its outbox.
     held: BTreeMap<ReplicaId, LeftRows>,
     /// The writes in the last change that each client made, durable or not. If the store is closed before it takes the change,
@@ -58,12 +59,13 @@ pub(super) struct Transaction {
     /// What the client held when it first made this change.
     rows: LeftRows,
     base: Dictionary,
+    epoch: Option<Epoch>,
 }
 
 impl Transaction {
-    pub(super) fn new(client: &Client, change: LocalChange, adopted: Vec<ReplicaId>) -> Self {
+    pub(super) fn new(client: &Client, epoch: Option<Epoch>, change: LocalChange, adopted: Vec<ReplicaId>) -> Self {
         let (rows, base) = (rows(client), client.base().clone());
-        Self { replica: client.replica(), change, adopted, rows, base }
+        Self { replica: client.replica(), change, adopted, rows, base, epoch }
     }
 
     /// It is tried again with `change`, which is all that it was but for its base.
@@ -105,7 +107,7 @@ impl LocalStore {
     }
 
     /// A transaction becomes durable.
-    fn sync(&mut self, Transaction { replica, change, adopted, rows, base }: Transaction) -> Kept {
+    fn sync(&mut self, Transaction { replica, change, adopted, rows, base, epoch }: Transaction) -> Kept {
         for (key, rows) in &change.outbox {
             match rows {
                 Some(rows) => _ = self.outbox.insert((replica, key.clone()), rows.clone()),
@@ -119,7 +121,7 @@ impl LocalStore {
         let header = self.base.as_ref().map_or(&[][..], |base| &base.header);
         let verdict = change.base.as_ref().map_or(Verdict::Leave, |change| change.onto(header));
         if let (Verdict::Keep, Some(change)) = (verdict, change.base) {
-            self.held_base = base;
+            (self.held_base, self.held_epoch) = (base, epoch);
             match (&mut self.base, change.snapshot.is_some()) {
                 (Some(base), false) => {
                     base.header = change.header;
@@ -245,7 +247,7 @@ impl World {
     pub(super) fn open_store(&mut self, index: usize) {
         let now_ms = self.local_ms(index);
         let fails = self.plan.store_faults && !self.calm && self.decisions.one_in(8);
-        let Peer { device, tab: Some(tab), .. } = &mut self.peers[index] else { return };
+        let Peer { device, epoch, tab: Some(tab), .. } = &mut self.peers[index] else { return };
         let store = &self.stores[tab.store];
         if device.storage() != Storage::Opening {
             return;
@@ -261,6 +263,9 @@ impl World {
         let (own, base) = (rows(device.client()), device.client().base().clone());
         device.handle_opened(store.found(), now_ms);
         assert_eq!(rows(device.client()), own, "client {index} has no other edits");
+        if !is_late {
+            *epoch = store.held_epoch;
+        }
         let expected = if is_late { &base } else { &store.held_base };
         assert_eq!(device.client().base(), expected, "client {index} has the entries that its device kept");
         self.tally.count(if is_late { "device opened late" } else { "device opened" });

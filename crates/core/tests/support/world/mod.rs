@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use keybook_core::{
     AuthorId, Key, Stamp,
-    limits::{BYTES_DEFAULT, COMMIT_BYTES_MAX, Limits},
+    limits::{BYTES_DEFAULT, COMMIT_BYTES_MAX, Limits, VALUE_BYTES_DEFAULT, VALUE_BYTES_MAX},
     server::Command,
 };
 
@@ -63,6 +63,16 @@ pub struct Plan {
     pub changing_limits: bool,
     /// A program writes groups.
     pub groups: bool,
+    /// Each start of the server may find its clock wrong, by a day or a year.
+    pub wrong_clock: bool,
+    /// The server's disk is full now and then: it turns commands away.
+    pub full_disk: bool,
+    /// In between two starts there may be hundreds in which a stranger writes: more epochs than a lineage has.
+    pub many_epochs: bool,
+    /// Some values are near their limit, so that there is no room for all conflict rows.
+    pub large_values: bool,
+    /// Another data file takes the place of the server's, with which clients share no history.
+    pub strangers: bool,
     pub limits: Limits,
     /// What a commit may write.
     pub room_bytes: u64,
@@ -86,8 +96,14 @@ impl Plan {
             changing_limits: seed % 5 == 2,
             // Not where tabs are asked: a planted fault shows there in few worlds, and a group hides it.
             groups: seed % 6 == 4 && seed / 2 % 16 != 7,
+            wrong_clock: seed % 11 == 3,
+            full_disk: seed.is_multiple_of(7) || seed % 7 == 4,
+            many_epochs: seed % 199 == 50,
+            large_values: seed % 101 == 70,
+            strangers: seed % 13 == 5,
             limits: Limits {
                 entries: if seed.is_multiple_of(7) { 5 } else { 1000 },
+                value_bytes: if seed % 101 == 70 { VALUE_BYTES_MAX } else { VALUE_BYTES_DEFAULT },
                 bytes: if seed % 7 == 3 { 600 } else { BYTES_DEFAULT },
                 ..Limits::default()
             },
@@ -103,6 +119,8 @@ pub struct World {
     disk: Store,
     backups: Vec<(Store, History)>,
     rollbacks: u32,
+    /// How far the server's clock is off.
+    skew_ms: i64,
     limits: Limits,
     server: Option<Server>,
     /// The last that was written, which may be sent again.
@@ -130,6 +148,7 @@ impl World {
             disk: Store::default(),
             backups: Vec::new(),
             rollbacks: 0,
+            skew_ms: 0,
             limits: plan.limits,
             server: None,
             group: None,
@@ -195,7 +214,9 @@ impl World {
             987..=990 => self.review(peer),
             991..=993 => self.crash_server(),
             994..=995 => self.stop_server(),
-            996..=997 => self.rollback(),
+            996 => self.rollback(),
+            997 if self.plan.strangers && self.decisions.one_in(4) => self.replace_server(),
+            997 => self.rollback(),
             _ => self.now_ms += self.decisions.below(40_000),
         }
         if self.plan.devices && self.decisions.one_in(2) {

@@ -89,13 +89,14 @@ impl World {
     }
 
     fn deliver_to_server(&mut self, id: u64) {
+        let now = self.now();
         let Some(served) = self.server.as_mut().and_then(|server| server.served.get_mut(&id)) else { return };
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if connection.is_stalled || !served.requests.is_empty() || !served.session.wants_frame() {
             return;
         }
         if let Some(message) = connection.to_server.pop_front() {
-            served.session.handle_message(&message, Now::both(self.now_ms));
+            served.session.handle_message(&message, now);
             self.note_arrival(id, &message);
         } else if connection.is_cut || connection.is_given_up {
             self.hang_up(id);

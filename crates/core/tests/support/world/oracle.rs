@@ -1,9 +1,10 @@
-//! The world's own account of conflicts, kept beside the hub's and much simpler: every write that was ever accepted, and
-//! what its writer had been shown.
+//! The world's own account of conflicts, kept beside the hub's and much simpler: every write that was ever accepted in each
+//! history of the server, in order, and what its writer had been shown.
 //!
-//! Two writes of a key conflict if their values differ and neither's writer had seen the other. After a rollback the writes
-//! from before it come back one by one. Of two that were both accepted in one history that was lost, what conflict there was arose
-//! then, and went with the rollback; such a pair may get a row again, but need not.
+//! Who is shown an entry has seen the writes of its key that were accepted before it, in the history of which it was shown, and no
+//! others, whatever their stamps are. Two writes of a key conflict if their values differ and neither's writer had seen the other.
+//! After a rollback the writes from before it come back one by one. Of two that were both accepted in one history that was lost, what
+//! conflict there was arose then, and went with the rollback; such a pair may get a row again, but need not.
 
 use std::{
     cell::RefCell,
@@ -11,43 +12,78 @@ use std::{
     rc::Rc,
 };
 
-use keybook_core::{Key, ReplicaId, Stamp, wire::Op};
+use keybook_core::{Epoch, Key, PastEpoch, ReplicaId, Side, Stamp, wire::Op};
 
 use crate::support::key;
 
 /// A write's name. A stamp alone is none: a clock that was set right may make it again, for another key.
 type Write = (Key, Stamp);
 
+/// What somebody has seen of a key.
+#[derive(Clone, Default)]
+pub(super) struct Seen {
+    /// The confirmed entry that was shown.
+    pub(super) entry: Stamp,
+    /// The writes that were accepted up to that entry.
+    writes: Rc<BTreeSet<Stamp>>,
+}
+
 #[derive(Default)]
 pub(super) struct Oracle {
-    /// The confirmed entry that its writer was shown when editing began.
-    saw: BTreeMap<Write, Stamp>,
+    /// What its writer was shown when editing began.
+    saw: BTreeMap<Write, Seen>,
     /// When its user made it.
     turn: BTreeMap<Write, usize>,
     /// The writes that waited on its writer's device, and those that these had replaced or been shown. A write that is stamped anew has replaced
     /// the same, and shares the set.
     replaced: BTreeMap<Write, Rc<RefCell<BTreeSet<Stamp>>>>,
+    /// What was ever accepted, with its value.
+    values: BTreeSet<(Key, Stamp, Option<String>)>,
     /// Replicas whose pages are gone: nobody knows any more what they had sent.
     gone: BTreeSet<ReplicaId>,
     history: History,
     /// What was accepted in each history that a rollback has ended.
-    past: Vec<BTreeSet<Write>>,
+    past: Vec<Accepted>,
+    /// The history of each epoch: its number among those that have ended, or how many they are; and its origin.
+    epochs: BTreeMap<Epoch, (usize, usize)>,
+    /// How many data files there were that began empty.
+    origins: usize,
 }
+
+/// The writes of each key, in the order in which they were accepted.
+type Accepted = BTreeMap<Key, Vec<Stamp>>;
 
 /// What the server has accepted; a rollback takes it back.
 #[derive(Clone, Default)]
 pub(super) struct History {
-    accepted: BTreeSet<Write>,
+    /// Two histories share a beginning only if this is equal.
+    origin: usize,
+    accepted: Accepted,
     truth: BTreeMap<Key, (Stamp, Option<String>)>,
     conflicts: BTreeSet<(Key, Stamp, Stamp)>,
 }
 
 impl Oracle {
-    pub(super) fn saw(&self, key: &Key, write: Stamp) -> Stamp {
-        self.saw.get(&(key.clone(), write)).copied().unwrap_or_default()
+    pub(super) fn start(&mut self, epoch: Epoch) {
+        self.epochs.insert(epoch, (self.past.len(), self.history.origin));
     }
 
-    pub(super) fn write(&mut self, key: &Key, write: Stamp, saw: Stamp) {
+    /// What somebody sees to whom an entry is shown that was confirmed in an epoch.
+    pub(super) fn shown(&self, key: &Key, entry: Stamp, epoch: Option<Epoch>) -> Seen {
+        let history = epoch.map(|epoch| self.past.get(self.epochs[&epoch].0).unwrap_or(&self.history.accepted));
+        history.map_or_else(Seen::default, |history| seen_in(history, key, entry))
+    }
+
+    /// What somebody sees to whom the server's entry is shown.
+    pub(super) fn shown_now(&self, key: &Key, entry: Stamp) -> Seen {
+        seen_in(&self.history.accepted, key, entry)
+    }
+
+    pub(super) fn saw(&self, key: &Key, write: Stamp) -> Seen {
+        self.saw.get(&(key.clone(), write)).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn write(&mut self, key: &Key, write: Stamp, saw: Seen) {
         self.saw.insert((key.clone(), write), saw);
         self.turn.insert((key.clone(), write), self.turn.len());
     }
@@ -60,14 +96,14 @@ impl Oracle {
         let mut all: BTreeSet<Stamp> = waiting.iter().copied().collect();
         for stamp in waiting {
             // A tab that replaces another's write replaces what that one was shown.
-            all.insert(self.saw(key, *stamp));
+            all.insert(self.saw(key, *stamp).entry);
             all.extend(self.replaced.get(&(key.clone(), *stamp)).into_iter().flat_map(|set| set.borrow().clone()));
         }
         self.replaced.insert((key.clone(), write), Rc::new(RefCell::new(all)));
     }
 
     /// Who replaces a write replaces what its writer had written of that key before, confirmed or not.
-    fn has_replaced(&self, key: &Key, newer: Stamp, older: Stamp) -> bool {
+    pub(super) fn has_replaced(&self, key: &Key, newer: Stamp, older: Stamp) -> bool {
         let turn = |write: &Stamp| self.turn.get(&(key.clone(), *write));
         // A write that was stamped anew has the turn that it had.
         let follows = |write: &Stamp| write.replica() == older.replica() && turn(write) >= turn(&older);
@@ -91,27 +127,33 @@ impl Oracle {
 
     pub(super) fn accept(&mut self, op: &Op) {
         let key = key(&op.key);
-        if !self.history.accepted.insert((key.clone(), op.stamp)) {
+        if let Some(branch) = &op.recovered {
+            let is_shared = |past: &PastEpoch| self.epochs[&past.epoch].1 == self.history.origin;
+            assert!(branch.epochs().iter().any(is_shared), "{:?} of {key:?} comes to strangers by itself", op.stamp);
+        }
+        self.values.insert((key.clone(), op.stamp, op.value.clone()));
+        let accepted = self.history.accepted.entry(key.clone()).or_default();
+        if accepted.contains(&op.stamp) {
             return;
         }
+        accepted.push(op.stamp);
         let new = (op.stamp, op.value.clone());
         let Some(old) = self.history.truth.get(&key).cloned() else {
             self.history.truth.insert(key, new);
             return;
         };
-        let knows = self.saw(&key, new.0) >= old.0;
+        let has_seen = |write, other| self.saw(&key, write).writes.contains(&other);
         // What is accepted only now can have been seen only before a rollback.
-        let is_known = self.past.iter().any(|past| {
-            let has = |write| past.contains(&(key.clone(), write));
-            has(new.0) && (has(old.0) || self.saw(&key, old.0) >= new.0)
-        });
+        let is_known = has_seen(new.0, old.0) || has_seen(old.0, new.0);
+        let both = |accepted: &Vec<Stamp>| accepted.contains(&new.0) && accepted.contains(&old.0);
+        let is_past = self.past.iter().any(|past| past.get(&key).is_some_and(both));
         let is_own = old.0.replica() == new.0.replica();
         let is_replaced = self.has_replaced(&key, new.0, old.0) || self.has_replaced(&key, old.0, new.0);
         let turn = |write| self.turn[&(key.clone(), write)];
         let is_followed = is_own && !self.gone.contains(&new.0.replica());
         let undoes = is_followed && new.0 > old.0 && turn(new.0) < turn(old.0);
         assert!(!undoes, "the write {:?} of {key:?} undoes its user's later one {:?}", new.0, old.0);
-        if old.1 != new.1 && !is_own && !is_replaced && !knows && !is_known {
+        if old.1 != new.1 && !is_own && !is_replaced && !is_known && !is_past {
             self.history.conflicts.insert((key.clone(), old.0.min(new.0), old.0.max(new.0)));
         }
         self.history.truth.insert(key, old.max(new));
@@ -122,8 +164,20 @@ impl Oracle {
         &self.history.conflicts
     }
 
+    /// Whether a write with this value was ever accepted.
+    pub(super) fn has_accepted(&self, key: &Key, side: &Side) -> bool {
+        let value = side.value.as_ref().map(|value| value.as_str().to_owned());
+        self.values.contains(&(key.clone(), side.stamp, value))
+    }
+
     pub(super) fn history(&self) -> &History {
         &self.history
+    }
+
+    /// The server is set back to having accepted nothing.
+    pub(super) fn begin_anew(&mut self) {
+        self.origins += 1;
+        self.roll_back(History { origin: self.origins, ..History::default() });
     }
 
     /// The server is set back to an earlier history.
@@ -131,4 +185,10 @@ impl Oracle {
         let lost = std::mem::replace(&mut self.history, to);
         self.past.push(lost.accepted);
     }
+}
+
+fn seen_in(history: &Accepted, key: &Key, entry: Stamp) -> Seen {
+    let accepted = history.get(key).map_or(&[][..], |accepted| accepted);
+    let up_to = accepted.iter().position(|write| *write == entry).map_or(&[][..], |last| &accepted[..=last]);
+    Seen { entry, writes: Rc::new(up_to.iter().copied().collect()) }
 }

@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use keybook_core::{
-    AuthorName, Conflict, ConflictId, Key, Person, Resolution, Stamp, Value,
+    AuthorName, Conflict, ConflictId, Epoch, Key, Person, Resolution, Stamp, Value,
     client::{Action, Client, EditError, Event, Phase, RowState},
     device::{Device, WhoLives},
-    server::{Now, Session},
+    server::Session,
     wire::{ByeCode, Role},
 };
 
-use super::{World, local_store::LocalStore, network::Connection, server::Served, tabs::Tab};
+use super::{World, local_store::LocalStore, network::Connection, oracle::Seen, server::Served, tabs::Tab};
 use crate::support::{key, secret, value};
+
+/// One such value fits into the room for the conflict rows of one maker.
+const LARGE_BYTES: usize = 900_000;
 
 pub(super) struct Peer {
     pub(super) device: Device,
@@ -20,6 +23,8 @@ pub(super) struct Peer {
     pub(super) tab: Option<Tab>,
     pub(super) connection: Option<u64>,
     pub(super) fetching: bool,
+    /// The epoch that its base is of.
+    pub(super) epoch: Option<Epoch>,
     /// What the server lets it do.
     pub(super) role: Role,
     /// An open editor.
@@ -38,15 +43,28 @@ pub(super) struct Peer {
 pub(super) struct Editing {
     pub(super) key: Key,
     pub(super) began: Stamp,
-    pub(super) saw: Stamp,
+    pub(super) saw: Seen,
 }
 
 impl Peer {
     pub(super) fn new(device: Device, role: Role, skew_ms: i64) -> Self {
         let (answered, decided, arrived) = Default::default();
-        let (tab, connection, fetching, editing) = (None, None, false, None);
+        let (tab, connection, fetching, epoch, editing) = (None, None, false, None, None);
         let newest_push = 0;
-        Self { device, skew_ms, tab, connection, fetching, role, editing, answered, decided, newest_push, arrived }
+        Self {
+            device,
+            skew_ms,
+            tab,
+            connection,
+            fetching,
+            epoch,
+            role,
+            editing,
+            answered,
+            decided,
+            newest_push,
+            arrived,
+        }
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -109,13 +127,16 @@ impl World {
     }
 
     pub(super) fn begin(&self, index: usize, key: &Key) -> Editing {
-        let client = self.peers[index].client();
+        let Peer { epoch, device, .. } = &self.peers[index];
+        let client = device.client();
         let saw = match client.shown(key) {
-            None => Stamp::ZERO,
-            Some(shown) if shown.pending.is_none() => shown.stamp,
-            // A recovered row was confirmed, and shown as that.
-            Some(own) if client.outbox().row(key, own.stamp).is_some_and(|row| row.recovered.is_some()) => own.stamp,
-            Some(own) => self.oracle.saw(key, own.stamp),
+            None => Seen::default(),
+            Some(shown) if shown.pending.is_none() => self.oracle.shown(key, shown.stamp, *epoch),
+            Some(own) => match client.outbox().row(key, own.stamp).and_then(|row| row.recovered.as_ref()) {
+                // A recovered row was confirmed, and is shown as that.
+                Some(branch) => self.oracle.shown(key, own.stamp, branch.epochs().last().map(|past| past.epoch)),
+                None => self.oracle.saw(key, own.stamp),
+            },
         };
         Editing { key: key.clone(), began: client.begin(key), saw }
     }
@@ -141,7 +162,11 @@ impl World {
     /// One of few, so that some writes are equal. Some are over the shorter limit of a server.
     pub(super) fn any_value(&mut self) -> Value {
         let number = self.decisions.below(50);
-        value(&if number < 40 { number.to_string() } else { format!("\"a longer text {number}\"") })
+        value(&match number {
+            47.. if self.plan.large_values => format!("\"{number}{}\"", "x".repeat(LARGE_BYTES)),
+            40.. => format!("\"a longer text {number}\""),
+            _ => number.to_string(),
+        })
     }
 
     /// Writes as the user of an editor does.
@@ -170,7 +195,7 @@ impl World {
         let replaced: Vec<Stamp> = waiting.map(|row| row.stamp).collect();
         let written = write(client, now_ms)?;
         if let Some(stamp) = written {
-            self.oracle.write(key, stamp, *saw);
+            self.oracle.write(key, stamp, saw.clone());
             self.oracle.replace(key, stamp, &replaced);
             let shown = self.peers[index].client().shown(key);
             assert!(shown.is_some_and(|shown| shown.stamp == stamp), "an edit shows");
@@ -261,13 +286,13 @@ impl World {
     }
 
     pub(super) fn connect(&mut self, index: usize) {
-        let (now_ms, random) = (self.local_ms(index), self.decisions.number());
+        let (now_ms, now, random) = (self.local_ms(index), self.now(), self.decisions.number());
         let Some(server) = &mut self.server else {
             return self.peers[index].client_mut().handle_disconnected(now_ms, random);
         };
         let id = self.next_id;
         self.next_id += 1;
-        let session = Session::new(self.limits, Now::both(self.now_ms));
+        let session = Session::new(self.limits, now);
         let (broadcasts, requests) = Default::default();
         server.served.insert(id, Served { session, broadcasts, lagged: false, requests });
         self.connections.insert(id, Connection::of(index));
@@ -318,9 +343,10 @@ impl World {
                 self.drive(index);
             }
         }
+        let now = self.now();
         let Some(server) = &mut self.server else { return };
         for served in server.served.values_mut() {
-            served.session.handle_timeout(Now::both(self.now_ms));
+            served.session.handle_timeout(now);
         }
     }
 }

@@ -3,19 +3,25 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use keybook_core::{
-    Epoch,
-    limits::VALUE_BYTES_DEFAULT,
+    Epoch, ReplicaId, Stamp,
     server::{Actor, Broadcast, Command, Context, Hub, Now, Opened, Outcome, Receipt, Record, Request, Session},
-    wire::{AckCode, ByeCode, Role, ServerFrame},
+    wire::{AckCode, ByeCode, Op, Role, ServerFrame},
 };
 
 use super::{World, groups::accepted_of_group};
+use crate::support::{author, store::Store};
 
 const BROADCASTS_MAX: usize = 3;
 /// What changed, in a page: about two small batches, so that catching up takes several.
 const PAGE_BYTES: usize = 200;
 /// A limit of values that some are over.
 const SHORT_BYTES: u32 = 8;
+/// What a client waits whose command was turned away for want of room.
+const BUSY_MS: u64 = 5000;
+/// How many epochs pass in which no client is connected.
+const EPOCHS: usize = 400;
+const STRANGER: u64 = 99;
+const DAY_MS: i64 = 24 * 3_600_000;
 
 pub(super) struct Served {
     pub(super) session: Session,
@@ -44,12 +50,53 @@ pub(super) struct Server {
 impl World {
     pub(super) fn start_server(&mut self) {
         if self.plan.changing_limits {
-            self.limits.value_bytes = if self.decisions.one_in(2) { SHORT_BYTES } else { VALUE_BYTES_DEFAULT };
+            self.limits.value_bytes = if self.decisions.one_in(2) { SHORT_BYTES } else { self.plan.limits.value_bytes };
         }
-        self.disk.start(Epoch(self.decisions.number()));
+        if self.plan.wrong_clock {
+            let skews_ms = [0, DAY_MS, -DAY_MS, 365 * DAY_MS];
+            self.skew_ms = skews_ms[self.decisions.index(0..skews_ms.len())];
+            self.tally.count_some("server with a wrong clock", usize::from(self.skew_ms != 0));
+        }
+        if self.plan.many_epochs && !self.calm {
+            (0..EPOCHS).for_each(|_| self.pass_epoch());
+            self.tally.count("hundreds of starts");
+        }
+        self.begin_epoch();
         let (served, queue) = Default::default();
         self.server = Some(Server { hub: self.disk.hub(), served, queue, snapshot: None });
         self.tally.count("server start");
+    }
+
+    fn begin_epoch(&mut self) {
+        let epoch = Epoch(self.decisions.number());
+        self.disk.start(epoch);
+        self.oracle.start(epoch);
+    }
+
+    /// The server starts, and a stranger who has seen what is there writes, before it is gone again.
+    fn pass_epoch(&mut self) {
+        self.begin_epoch();
+        let mut hub = self.disk.hub();
+        let key = self.any_key();
+        let there = self.disk.contents().entries.get(&key).map_or(Stamp::ZERO, |row| row.entry.stamp);
+        let stamp = Stamp::new(there.time().next(), true, ReplicaId(self.decisions.number()));
+        let saw = self.oracle.shown_now(&key, there);
+        self.oracle.write(&key, stamp, saw);
+        let (value, seen) = (Some("0".to_owned()), vec![there]);
+        let op = Op { key: key.to_string(), value, stamp, seen, author: None, recovered: None };
+        let actor = Actor { role: Role::Writer, author: author(STRANGER) };
+        let context = Context { now_ms: self.server_ms(), limits: self.limits, actor };
+        let command = Command::Push { ops: vec![op.clone()] };
+        let (at, room_bytes) = (hub.counters().head.next(), self.plan.room_bytes);
+        let record = Record { at, room_bytes, context, command };
+        let mut transaction = self.disk.begin();
+        let Ok(receipt) = transaction.write(|rows| hub.apply(rows, &record));
+        let Ok(_) = transaction.write(|rows| hub.finish(rows));
+        transaction.commit();
+        if receipt.outcomes == [Outcome::Applied] {
+            self.oracle.accept(&op);
+            self.durable.insert((key, stamp));
+        }
     }
 
     /// Everything that was not committed is gone; clients find out when they next receive.
@@ -82,19 +129,44 @@ impl World {
         self.tally.count("server stop");
     }
 
+    /// The time as the server's machine has it.
+    pub(super) fn now(&self) -> Now {
+        Now { steady_ms: self.now_ms, wall_ms: self.server_ms() }
+    }
+
+    /// The time as the server's clock shows it.
+    fn server_ms(&self) -> u64 {
+        self.now_ms.saturating_add_signed(self.skew_ms)
+    }
+
     /// The machine is set back to an earlier state of its disk.
     pub(super) fn rollback(&mut self) {
         if self.rollbacks < self.plan.rollbacks_max && !self.backups.is_empty() {
-            self.crash_server();
             let backup = self.decisions.index(0..self.backups.len());
             let (disk, history) = self.backups[backup].clone();
-            self.disk = disk;
+            self.crash_server();
             self.oracle.roll_back(history);
-            self.start_server();
-            self.forget_what_nobody_has();
-            self.rollbacks += 1;
+            self.set_back(disk);
             self.tally.count("rollback");
         }
+    }
+
+    /// The server's data file is gone, and an empty one is in its place: of the same dictionary with no common history, or of
+    /// another one.
+    pub(super) fn replace_server(&mut self) {
+        let is_same = self.decisions.one_in(2);
+        let store = if is_same { 1 } else { self.decisions.number() };
+        self.crash_server();
+        self.oracle.begin_anew();
+        self.set_back(Store::new(store));
+        self.tally.count(if is_same { "no common history" } else { "another dictionary" });
+    }
+
+    fn set_back(&mut self, disk: Store) {
+        self.disk = disk;
+        self.start_server();
+        self.forget_what_nobody_has();
+        self.rollbacks += 1;
     }
 
     /// A client's link is exchanged for one with the other right, which closes its sockets.
@@ -110,6 +182,7 @@ impl World {
 
     /// Answers one waiting request of one session, or gives it its next commit.
     pub(super) fn serve(&mut self) {
+        let now = self.now();
         let Some(server) = &mut self.server else { return };
         let ids: Vec<u64> = server.served.keys().copied().collect();
         let Some(id) = self.decisions.choice(&ids) else { return };
@@ -129,7 +202,7 @@ impl World {
             }
             Some(Request::Open { .. }) => {
                 let role = self.peers[self.connections[&id].peer].role;
-                served.session.handle_opened(Opened { role, ..self.disk.opened() }, Now::both(self.now_ms));
+                served.session.handle_opened(Opened { role, ..self.disk.opened() }, now);
             }
             Some(Request::Apply { command, actor, batch }) => {
                 let done = Receipt::default();
@@ -150,7 +223,13 @@ impl World {
     pub(super) fn send(&mut self) {
         let Some(server) = &mut self.server else { return };
         server.served.retain(|id, served| {
+            let mut deltas = 0;
             while let Some(message) = served.session.poll_transmit() {
+                deltas += usize::from(matches!(ServerFrame::decode(&message), Ok(ServerFrame::Delta(_))));
+                assert!(deltas <= 1 || self.plan.large_values, "what fits into one frame comes in one");
+                // What is there may be over the limit of today.
+                let limit = self.plan.limits.frame_bytes();
+                assert!(message.len() <= limit, "a frame of {} bytes", message.len());
                 self.connections.get_mut(id).expect("a served one is there").send_to_client(message.to_vec());
             }
             !served.session.is_closed()
@@ -158,14 +237,32 @@ impl World {
         self.forget_ended();
     }
 
-    /// One transaction over what is queued, unless something needs another one for its rest. The server may crash before the commit, and before it tells anyone.
+    /// There is no room on the server's disk for what is queued.
+    fn turn_away(&mut self) {
+        let Some(server) = &mut self.server else { return };
+        self.tally.count_some("no room on the server's disk", server.queue.len());
+        for Queued { command, mut done, reply: (connection, batch), .. } in server.queue.drain(..) {
+            done.extend(Receipt::turned_away(&command, AckCode::Busy, BUSY_MS));
+            if let Some(served) = server.served.get_mut(&connection) {
+                served.session.handle_receipt(batch, &done);
+            }
+        }
+        self.send();
+    }
+
+    /// One transaction over what is queued, unless something needs another one for its rest. The server may crash before
+    /// the commit, and before it tells anyone.
     pub(super) fn commit(&mut self) {
+        if self.plan.full_disk && !self.calm && self.decisions.one_in(8) {
+            return self.turn_away();
+        }
+        let server_ms = self.server_ms();
         let Some(server) = &mut self.server else { return };
         let mut transaction = self.disk.begin();
         let mut accepted = Vec::new();
         let mut receipts: Vec<((u64, Option<u64>), Receipt)> = Vec::new();
         while let Some(Queued { command, mut done, actor, reply }) = server.queue.pop_front() {
-            let context = Context { now_ms: self.now_ms, limits: self.limits, actor };
+            let context = Context { now_ms: server_ms, limits: self.limits, actor };
             let (at, room_bytes) = (server.hub.counters().head.next(), self.plan.room_bytes);
             let mut record = Record { at, room_bytes, context, command };
             let Ok(receipt) = transaction.write(|rows| server.hub.apply(rows, &record));

@@ -79,7 +79,7 @@ impl World {
                         assert_eq!(adopted, before.adopted, "client {index} tries the same again");
                         before.without_base(change)
                     }
-                    None => Transaction::new(client, change, adopted),
+                    None => Transaction::new(client, peer.epoch, change, adopted),
                 };
                 store.begin(transaction);
             }
@@ -314,6 +314,9 @@ impl World {
         for (store, index) in &tabs {
             for (_, other) in tabs.iter().filter(|(other, _)| other == store) {
                 let [client, other] = [index, other].map(|index| self.peers[*index].client());
+                if client.dictionary() != other.dictionary() {
+                    continue;
+                }
                 for (key, row) in other.outbox().iter() {
                     let shown = client.shown(key).map(|shown| shown.stamp);
                     let is_told = row.state.is_active() && row.recovered.is_none();
