@@ -3,7 +3,7 @@
 mod support;
 
 use keybook_core::{
-    Author, AuthorId, AuthorName, Branch, Epoch, PastEpoch, Seq, Stamp,
+    Author, AuthorId, AuthorName, Branch, Epoch, PastEpoch, Seq,
     client::Event,
     limits::{AUTHORS_MAX, Limits},
     server::{Actor, Command, Context, Hub, Outcome, Receipt, Record},
@@ -17,7 +17,7 @@ fn named(id: u64, name: &str) -> Author {
 
 fn put(name: &str, ms: u64) -> Op {
     let (key, value) = (name.to_owned(), Some(ms.to_string()));
-    Op { key, value, stamp: put_stamp(ms, ms), seen: vec![Stamp::MAX], author: None, recovered: None }
+    Op { key, value, stamp: put_stamp(ms, ms), seen: vec![put_stamp(ms - 1, ms - 1)], author: None, recovered: None }
 }
 
 /// A dictionary, and who writes to it.

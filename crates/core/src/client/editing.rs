@@ -43,8 +43,10 @@ impl Client {
         let confirmed = self.base.entries().entry(key.as_str()).filter(own).map(|entry| entry.stamp);
         let rows = self.outbox().rows(key).iter().chain(self.siblings.rows(key));
         let seen = seen(began, confirmed, rows, replica);
+        let mut taken = self.outbox().stamps(key);
+        taken.extend(&seen);
         // A page shows the server's first entries before this replica has read them.
-        let stamp = self.time.stamp(shown.max(began), &seen, value.is_some(), now_ms);
+        let stamp = self.time.stamp(shown.max(began), &taken, value.is_some(), now_ms);
         let row = OutboxRow {
             value,
             stamp,

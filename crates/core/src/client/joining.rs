@@ -74,6 +74,7 @@ impl Client {
             }
         }
         self.siblings.handle_lineage(&server);
+        self.sender.outbox_mut().orphan_strangers(&server);
         self.base.follow(dictionary, server, horizon, head);
         if mode == Mode::Snapshot || self.base.is_incomplete() {
             self.fetch();

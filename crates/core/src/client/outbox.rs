@@ -207,10 +207,29 @@ impl Outbox {
         self.rows(key).iter().any(|row| row.state.is_active() && row.recovered.is_some())
     }
 
-    /// The greatest row of a key that is shown.
+    /// The greatest row of a key that is shown. One that another has replaced is not, even if the other was stamped anew and has
+    /// a lower stamp now.
     pub fn shown(&self, key: &Key) -> Option<&OutboxRow> {
-        let active = self.rows(key).iter().filter(|row| row.state.is_active());
+        let active = self.rows(key).iter().filter(|row| row.state.is_active() && !self.is_replaced(key, row.stamp));
         active.max_by(|a, b| a.rank().cmp(&b.rank()))
+    }
+
+    /// The stamps of a key's rows, those that wait for their user too.
+    pub(super) fn stamps(&self, key: &Key) -> Vec<Stamp> {
+        self.rows(key).iter().map(|row| row.stamp).collect()
+    }
+
+    /// Whether a row that is on its way has replaced this write. O(rows of the key).
+    pub(super) fn is_replaced(&self, key: &Key, stamp: Stamp) -> bool {
+        self.rows(key).iter().any(|newer| newer.stamp != stamp && newer.replaces(stamp))
+    }
+
+    /// The server has refused a write, and no old connection brings it: nobody has it.
+    pub(super) fn set_unsent(&mut self, key: &Key, stamp: Stamp) {
+        let mut rows = self.rows.get_mut(key).into_iter().flatten();
+        if let Some(row) = rows.find(|row| row.stamp == stamp) {
+            row.sent = false;
+        }
     }
 
     /// All rows in key order.
@@ -375,6 +394,12 @@ impl Outbox {
 
     fn of(&self, of: &dyn Fn(&OutboxRow) -> bool) -> Vec<(Key, Stamp)> {
         self.iter().filter(|(_, row)| of(row)).map(|(key, row)| (key.clone(), row.stamp)).collect()
+    }
+
+    /// What was confirmed in a history that the server has no part of waits for its user.
+    pub(super) fn orphan_strangers(&mut self, server: &Lineage) {
+        let is_strange = |row: &OutboxRow| row.recovered.as_ref().is_some_and(|branch| !branch.hangs_on(server));
+        self.transition(&|row| row.state.is_active() && is_strange(row), RowState::Orphaned);
     }
 
     /// The server was set back once more: recovered rows may hang on an older epoch, which `lineage` knows.

@@ -180,6 +180,10 @@ impl Sender {
             Some((AckCode::ClockAhead, _, server_ms)) => {
                 match self.early_ms(key, stamp, is_recovered, own, server_ms) {
                     Some(wait_ms) => RowState::Waiting { until_ms: now_ms + wait_ms.clamp(WAIT_MS_MIN, WAIT_MS_MAX) },
+                    None if self.outbox.is_replaced(key, stamp) => {
+                        self.outbox.set_unsent(key, stamp);
+                        RowState::Waiting { until_ms: now_ms + WAIT_MS_MIN }
+                    }
                     None => return Answered::Early { server_ms },
                 }
             }
@@ -235,7 +239,9 @@ impl Sender {
         let below = row.seen.iter().copied().chain(others.map(|row| row.stamp)).chain(late);
         let replaced = below.filter(|stamp| stamp.time() <= admitted).fold(confirmed, Stamp::max);
         let is_put = row.value.is_some();
-        row.stamp = Stamp::new(time.stamp(replaced, &row.seen, is_put, now_ms).time(), is_put, stamp.replica());
+        let mut taken = self.outbox.stamps(key);
+        taken.extend(&row.seen);
+        row.stamp = Stamp::new(time.stamp(replaced, &taken, is_put, now_ms).time(), is_put, stamp.replica());
         (row.state, row.sent) = (RowState::Queued, false);
         if mutant!("a new stamp has seen what is there") {
             row.seen[0] = confirmed;
@@ -321,6 +327,19 @@ mod tests {
         // Once it is done, nothing of it comes late.
         assert_eq!(answer(&mut sender, first, None), Answered::Goes);
         assert_eq!(sender.unanswered.get(&key()), None);
+    }
+
+    /// The row of a page that had ended was stamped anew after the write that had replaced it, and so came to stand above it.
+    #[test]
+    fn what_was_replaced_gets_no_new_stamp() {
+        let (older, newer) = (stamp(900_000, 2), stamp(1000, 1));
+        let mut sender = sending(older);
+        sender.outbox_mut().insert(key(), OutboxRow { seen: vec![Stamp::ZERO, older], ..row(newer) });
+        assert_eq!(sender.outbox().shown(&key()).map(|row| row.stamp), Some(newer));
+        assert_eq!(answer(&mut sender, older, Some((AckCode::ClockAhead, 1000))), Answered::Goes);
+        assert!(matches!(sender.outbox().row(&key(), older).unwrap().state, RowState::Waiting { .. }));
+        assert_eq!(answer(&mut sender, newer, None), Answered::Goes);
+        assert_eq!(sender.outbox().row(&key(), older), None, "nobody has it, and nobody needs it");
     }
 
     #[test]

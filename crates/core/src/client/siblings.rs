@@ -105,10 +105,11 @@ impl ToldRows {
 impl Siblings {
     // What they have.
 
-    /// The greatest row of a key, if it is not one's own.
+    /// The greatest of one's own row of a key and the siblings' that no other of them has replaced.
     pub(super) fn shown<'a>(&'a self, key: &Key, own: Option<&'a OutboxRow>) -> Option<&'a OutboxRow> {
-        let rows = self.heard.iter().filter_map(|sibling| sibling.rows.shown(key));
-        own.into_iter().chain(rows).max_by(|a, b| a.rank().cmp(&b.rank()))
+        let rows = || own.into_iter().chain(self.heard.iter().filter_map(|sibling| sibling.rows.shown(key)));
+        let is_replaced = |row: &OutboxRow| rows().any(|newer| newer.stamp != row.stamp && newer.replaces(row.stamp));
+        rows().filter(|row| !is_replaced(row)).max_by(|a, b| a.rank().cmp(&b.rank()))
     }
 
     /// The rows of a key.

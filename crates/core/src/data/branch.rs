@@ -58,7 +58,7 @@ impl Branch {
 
     /// The last seq that the branch shares with the history of a server which has lost the write. None if it hangs on nothing
     /// that the server knows, or if the server has the confirmation yet. O(epochs of the branch × the server's).
-    pub(crate) fn fork(&self, server: &Lineage) -> Option<Seq> {
+    pub fn fork(&self, server: &Lineage) -> Option<Seq> {
         // No run of a server loses what it has confirmed itself.
         if self.0.iter().any(|past| past.epoch == server.current) {
             return None;
@@ -70,6 +70,12 @@ impl Branch {
         }
         let is_lost = newest.epoch != self.confirmation().epoch || newest.end > end;
         is_lost.then_some(newest.end.min(end))
+    }
+
+    /// Whether the server knows an epoch of the branch. If not, it has no history in common with the write. O(epochs of the branch ×
+    /// the server's).
+    pub(crate) fn hangs_on(&self, server: &Lineage) -> bool {
+        self.0.iter().any(|past| past.epoch == server.current || server.past_end(past.epoch).is_some())
     }
 
     /// Whether both writes were confirmed in one history. O(epochs).

@@ -172,11 +172,13 @@ impl LocalStore {
         self.takers.insert(left, taker).filter(|before| *before != taker)
     }
 
-    /// A client keeps nothing just now: it tells what it has all the same.
+    /// A client keeps nothing just now: it tells what it has all the same, what it has taken over too.
     pub(super) fn tell_unkept(&mut self, client: &Client) {
+        let held = self.held.get(&client.replica()).map_or(&[][..], |(rows, _)| rows);
+        let is_held = |(key, stamp): &(Key, Stamp)| held.iter().any(|(held, of, _)| (held, of) == (key, stamp));
         let handed = self.handed.get(&client.replica()).into_iter().flatten().cloned();
         let writes = client.outbox().iter().map(|(key, row)| (key.clone(), row.stamp)).chain(handed);
-        self.told_unkept.extend(writes.filter(|write| !self.kept.contains(write)));
+        self.told_unkept.extend(writes.filter(|write| !is_held(write)));
     }
 
     /// Whether a write may be known to other clients.

@@ -105,7 +105,6 @@ impl Plan {
                 entries: if seed.is_multiple_of(7) { 5 } else { 1000 },
                 value_bytes: if seed % 101 == 70 { VALUE_BYTES_MAX } else { VALUE_BYTES_DEFAULT },
                 bytes: if seed % 7 == 3 { 600 } else { BYTES_DEFAULT },
-                ..Limits::default()
             },
             room_bytes: if seed % 4 == 1 { 200 } else { COMMIT_BYTES_MAX },
         }

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, VecDeque};
 
 use keybook_core::{
     ConflictId,
-    server::Now,
     wire::{ClientFrame, Op},
 };
 

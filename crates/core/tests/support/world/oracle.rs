@@ -12,7 +12,7 @@ use std::{
     rc::Rc,
 };
 
-use keybook_core::{Epoch, Key, PastEpoch, ReplicaId, Side, Stamp, wire::Op};
+use keybook_core::{Epoch, Key, PastEpoch, ReplicaId, Stamp, Value, wire::Op};
 
 use crate::support::key;
 
@@ -165,9 +165,8 @@ impl Oracle {
     }
 
     /// Whether a write with this value was ever accepted.
-    pub(super) fn has_accepted(&self, key: &Key, side: &Side) -> bool {
-        let value = side.value.as_ref().map(|value| value.as_str().to_owned());
-        self.values.contains(&(key.clone(), side.stamp, value))
+    pub(super) fn has_accepted(&self, key: &Key, stamp: Stamp, value: Option<&Value>) -> bool {
+        self.values.contains(&(key.clone(), stamp, value.map(|value| value.as_str().to_owned())))
     }
 
     pub(super) fn history(&self) -> &History {

@@ -163,7 +163,7 @@ impl World {
     pub(super) fn any_value(&mut self) -> Value {
         let number = self.decisions.below(50);
         value(&match number {
-            47.. if self.plan.large_values => format!("\"{number}{}\"", "x".repeat(LARGE_BYTES)),
+            42.. if self.plan.large_values => format!("\"{number}{}\"", "x".repeat(LARGE_BYTES)),
             40.. => format!("\"a longer text {number}\""),
             _ => number.to_string(),
         })

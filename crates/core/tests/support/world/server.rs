@@ -84,7 +84,7 @@ impl World {
         self.oracle.write(&key, stamp, saw);
         let (value, seen) = (Some("0".to_owned()), vec![there]);
         let op = Op { key: key.to_string(), value, stamp, seen, author: None, recovered: None };
-        let actor = Actor { role: Role::Writer, author: author(STRANGER) };
+        let actor = Actor { role: Role::Writer, author: author(STRANGER), replicas: Vec::new() };
         let context = Context { now_ms: self.server_ms(), limits: self.limits, actor };
         let command = Command::Push { ops: vec![op.clone()] };
         let (at, room_bytes) = (hub.counters().head.next(), self.plan.room_bytes);
@@ -163,6 +163,10 @@ impl World {
     }
 
     fn set_back(&mut self, disk: Store) {
+        if disk.summary().id != self.disk.summary().id {
+            // Clients take the dictionary that they know for deleted.
+            self.acknowledged.clear();
+        }
         self.disk = disk;
         self.start_server();
         self.forget_what_nobody_has();
@@ -240,8 +244,13 @@ impl World {
     /// There is no room on the server's disk for what is queued.
     fn turn_away(&mut self) {
         let Some(server) = &mut self.server else { return };
-        self.tally.count_some("no room on the server's disk", server.queue.len());
-        for Queued { command, mut done, reply: (connection, batch), .. } in server.queue.drain(..) {
+        // A name has no answer: one that is turned away is told again over the next connection alone.
+        let queue = std::mem::take(&mut server.queue);
+        let (names, turned_away): (VecDeque<_>, VecDeque<_>) =
+            queue.into_iter().partition(|queued| matches!(queued.command, Command::Name));
+        server.queue = names;
+        self.tally.count_some("no room on the server's disk", turned_away.len());
+        for Queued { command, mut done, reply: (connection, batch), .. } in turned_away {
             done.extend(Receipt::turned_away(&command, AckCode::Busy, BUSY_MS));
             if let Some(served) = server.served.get_mut(&connection) {
                 served.session.handle_receipt(batch, &done);
