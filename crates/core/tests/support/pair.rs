@@ -24,6 +24,8 @@ pub struct Member {
     pub sent_bytes: usize,
     pub received_bytes: usize,
     pub sent: Vec<ClientFrame>,
+    /// All that was said, with who said it.
+    pub trace: Vec<(&'static str, Vec<u8>)>,
     pub events: Vec<Event>,
     pub fetches: usize,
 }
@@ -59,6 +61,7 @@ impl Group {
             sent_bytes: 0,
             received_bytes: 0,
             sent: Vec::new(),
+            trace: Vec::new(),
             events: Vec::new(),
             fetches: 0,
         };
@@ -160,11 +163,13 @@ impl Group {
             member.sent_bytes += message.len();
             member.sent.push(ClientFrame::decode(&message).unwrap());
             session.handle_message(&message, Now::both(now_ms));
+            member.trace.push(("client", message.clone()));
             self.serve(index);
             return true;
         }
         while let Some(message) = session.poll_transmit() {
             member.received_bytes += message.len();
+            member.trace.push(("server", message.to_vec()));
             member.client.handle_message(&message, local_ms);
             moved = true;
         }
