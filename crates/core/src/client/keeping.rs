@@ -271,10 +271,7 @@ impl WireRow {
 
 impl From<WireRow> for OutboxRow {
     fn from(row: WireRow) -> Self {
-        let WireRow { value, stamp, mut seen, author, mut recovered, held, is_orphaned, proof: _ } = row;
-        if mutant!("a device forgets what was confirmed") {
-            recovered = None;
-        }
+        let WireRow { value, stamp, mut seen, author, recovered, held, is_orphaned, proof: _ } = row;
         if seen.is_empty() {
             seen.push(Stamp::ZERO);
         }
@@ -285,5 +282,29 @@ impl From<WireRow> for OutboxRow {
             None => RowState::Queued,
         };
         Self { value, stamp, seen, author, recovered, sent: true, state }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AuthorId, AuthorName, Epoch, HybridTime, PastEpoch, Seq};
+
+    /// A device that forgot where a write had been confirmed brought it back as a new one.
+    #[test]
+    fn a_row_is_what_it_was() {
+        let row = OutboxRow {
+            value: None,
+            stamp: Stamp::new(HybridTime::from_millis(5), false, ReplicaId(1)),
+            seen: vec![Stamp::ZERO],
+            author: Author { id: AuthorId(1), name: AuthorName::new("Ada") },
+            recovered: Branch::new(vec![PastEpoch { epoch: Epoch(1), end: Seq(2) }]),
+            sent: true,
+            state: RowState::Queued,
+        };
+        for state in [RowState::Queued, RowState::Orphaned, RowState::Held { code: AckCode::Full, data: 3 }] {
+            let row = OutboxRow { state, ..row.clone() };
+            assert_eq!(OutboxRow::from(WireRow::new(&row, None)), row);
+        }
     }
 }

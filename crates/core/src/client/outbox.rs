@@ -398,6 +398,9 @@ impl Outbox {
 
     /// What was confirmed in a history that the server has no part of waits for its user.
     pub(super) fn orphan_strangers(&mut self, server: &Lineage) {
+        if mutant!("strangers are told everything") {
+            return;
+        }
         let is_strange = |row: &OutboxRow| row.recovered.as_ref().is_some_and(|branch| !branch.hangs_on(server));
         self.transition(&|row| row.state.is_active() && is_strange(row), RowState::Orphaned);
     }
@@ -438,11 +441,32 @@ pub(super) fn seen<'a>(
     }
     // The newest matter: an older one is already below what the server has.
     while seen.len() > SEEN_MAX {
-        let mut leaves = (1..seen.len()).min_by_key(|&position| seen[position]).expect("it is over the limit");
-        if mutant!("the newest that was seen is left out") {
-            leaves = (1..seen.len()).max_by_key(|&position| seen[position]).expect("it is over the limit");
-        }
-        seen.swap_remove(leaves);
+        let oldest = (1..seen.len()).min_by_key(|&position| seen[position]).expect("it is over the limit");
+        seen.swap_remove(oldest);
     }
     seen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AuthorId, AuthorName, HybridTime};
+
+    #[test]
+    fn of_too_much_that_was_seen_the_oldest_is_left_out() {
+        let stamp = |ms: u64, replica| Stamp::new(HybridTime::from_millis(ms), true, ReplicaId(replica));
+        let row = |ms| OutboxRow {
+            value: None,
+            stamp: stamp(ms, ms),
+            seen: vec![Stamp::ZERO],
+            author: Author { id: AuthorId(1), name: AuthorName::new("Ada") },
+            recovered: None,
+            sent: true,
+            state: RowState::Queued,
+        };
+        let rows: Vec<OutboxRow> = (1..=SEEN_MAX as u64).map(row).collect();
+        let seen = seen(stamp(1, 7), None, rows.iter(), ReplicaId(7));
+        assert_eq!((seen.len(), seen[0]), (SEEN_MAX, stamp(1, 7)), "what was shown stays");
+        assert!(!seen.contains(&rows[0].stamp) && rows[1..].iter().all(|row| seen.contains(&row.stamp)));
+    }
 }

@@ -170,10 +170,7 @@ impl Sender {
         now_ms: u64,
     ) -> Answered {
         let Some(row) = self.outbox.row(key, stamp) else { return Answered::Goes };
-        let mut is_recovered = row.recovered.is_some();
-        if mutant!("what comes back is stamped anew") {
-            is_recovered = false;
-        }
+        let is_recovered = row.recovered.is_some();
         let mut state = match exception.map(|exception| (exception.code, exception.code.class(), exception.data)) {
             None | Some((_, AckClass::Done, _)) => RowState::Acked(seq),
             Some((code, AckClass::Held, data)) => RowState::Held { code, data },
@@ -256,7 +253,7 @@ impl Sender {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Author, AuthorId, AuthorName, HybridTime, Value};
+    use crate::{Author, AuthorId, AuthorName, Branch, Epoch, HybridTime, PastEpoch, Value};
 
     const OWN: ReplicaId = ReplicaId(1);
 
@@ -327,6 +324,17 @@ mod tests {
         // Once it is done, nothing of it comes late.
         assert_eq!(answer(&mut sender, first, None), Answered::Goes);
         assert_eq!(sender.unanswered.get(&key()), None);
+    }
+
+    /// It was confirmed with this stamp: with another one it would be another write.
+    #[test]
+    fn what_comes_back_waits_for_its_time() {
+        let early = stamp(900_000, 1);
+        let mut sender = sending(early);
+        let recovered = Branch::new(vec![PastEpoch { epoch: Epoch(1), end: Seq(1) }]);
+        sender.outbox_mut().insert(key(), OutboxRow { recovered, ..row(early) });
+        assert_eq!(answer(&mut sender, early, Some((AckCode::ClockAhead, 1000))), Answered::Goes);
+        assert!(matches!(sender.outbox().row(&key(), early).unwrap().state, RowState::Waiting { .. }));
     }
 
     /// The row of a page that had ended was stamped anew after the write that had replaced it, and so came to stand above it.
