@@ -154,14 +154,13 @@ export class Line {
     this.digests.set(seq, (this.digests.get(seq) ?? new Set()).add(digest.toString("hex")));
   }
 
-  /** A Delta is `[17, [prev, to, more, changes, authors]]`; in the changes a kind and its body take turns, and kind 1 is a conflict. */
+  /** A Delta is `[17, to, advance, changes, more]`; a change that begins with 1 is a conflict, `[key, value, loser, …, winner, …]`. */
   #noteDelta(payload) {
-    const [[, delta]] = items(payload);
-    const changes = delta[3];
-    for (let at = 0; at < changes.length; at += 2) {
-      if (changes[at] !== 1) continue;
-      const [id, , key, [winner], [loser]] = changes[at + 1];
-      this.conflicts.set(id.join(), [key, winner, loser]);
+    const [[, , , changes]] = items(payload);
+    for (const [kind, conflict] of changes) {
+      if (kind !== 1) continue;
+      const [key, value, loser] = conflict;
+      this.conflicts.set(`${key} ${loser.toString("hex")}`, [key, value]);
     }
   }
 }
