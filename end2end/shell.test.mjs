@@ -267,10 +267,10 @@ test("a page whose version the server refuses asks for a reload, and keeps its e
   assert.deepEqual(await shown(page), { espresso: "2.20" });
 });
 
-/** A Hello of another version: `[0, version, …]`. Other messages are as they were. */
+/** A Hello of another version: `[0, [oldest, newest], …]`. Other messages are as they were. */
 function ofVersion(version, message) {
   const bytes = Buffer.from(message);
-  if (bytes[1] === 0) bytes[2] = version;
+  if (bytes[1] === 0) bytes.fill(version, 3, 5);
   return bytes;
 }
 
