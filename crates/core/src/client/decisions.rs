@@ -245,12 +245,15 @@ impl Decisions {
     /// How many messages wait for their answers.
     pub(super) fn in_flight(&self) -> usize {
         let lost = self.lost.iter().map(|report| report.progress);
-        let sent =
-            self.pending.iter().map(|report| report.progress).chain(lost).filter_map(|progress| match progress {
-                Progress::Sent { batch } => Some(batch),
-                _ => None,
-            });
-        sent.collect::<BTreeSet<u64>>().len()
+        let all = self.pending.iter().map(|report| report.progress).chain(lost);
+        let sent = all.filter_map(|progress| match progress {
+            Progress::Sent { batch } => Some(batch),
+            _ => None,
+        });
+        let mut batches: Vec<u64> = sent.collect();
+        batches.sort_unstable();
+        batches.dedup();
+        batches.len()
     }
 
     /// The next message, which is sent from now on, under the number `batch`. To be asked after [`Decisions::settle`]. `waits` says

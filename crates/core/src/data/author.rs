@@ -1,4 +1,4 @@
-//! Who wrote: a browser profile's or a command line's random id, and the name that its person chose.
+//! Who wrote: the id of a browser profile's or a command line's secret, and the name that its person chose.
 
 use std::{fmt, sync::Arc};
 
@@ -9,7 +9,7 @@ use crate::{
     limits::{AUTHOR_BYTES_MAX, AUTHORS_MAX},
 };
 
-/// An author's id: 8 random bytes, which stay while the name changes.
+/// An author's id: the hash of a secret, which stays while the name changes. See [`Secret`](crate::Secret).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AuthorId(pub u64);
 

@@ -144,10 +144,6 @@ impl Group {
                     self.failing_fetches -= 1;
                     member.client.handle_snapshot_failed("the network", local_ms);
                 }
-                Action::FetchSnapshot if self.failing_fetches > 0 => {
-                    self.failing_fetches -= 1;
-                    member.client.handle_snapshot_failed("the network", local_ms);
-                }
                 Action::FetchSnapshot => {
                     member.fetches += 1;
                     member.client.handle_snapshot(&self.store.snapshot(), local_ms);
