@@ -7,12 +7,13 @@
 
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync } from "node:zlib";
+import { orderingNames } from "./order.mjs";
 
 // From NODE_PATH, the folder that scripts/setup.sh fills.
 const require = createRequire(import.meta.url);
@@ -37,7 +38,8 @@ const features = [
 ];
 
 const [input, bindgen] = process.argv.slice(2);
-const sources = [input, bindgen, ...["scripts/page.mjs", "scripts/setup.sh", "style/main.css"].map((name) => path.join(root, name))];
+const ours = ["scripts/page.mjs", "scripts/order.mjs", "scripts/setup.sh", "style/main.css"];
+const sources = [input, bindgen, ...ours.map((name) => path.join(root, name))];
 const from = digest([...sources, ...list(path.join(root, "public"))]);
 if (read(stamp)?.toString() !== `${from} ${digest(list(site))}`) {
   write(await pageFiles());
@@ -77,10 +79,11 @@ function compiled() {
     execFileSync(bindgen, [input, folder], { stdio: "inherit" });
     const file = path.join(folder, "keybook_bg.wasm");
     const optimize = (...options) => execFileSync(wasmOpt, [...options, ...features, file, "--output", file], { stdio: "inherit" });
-    optimize("-Oz", "--debuginfo");
-    // Once more with a look at the whole program, which takes away a fiftieth. The first kilobyte is the far end of the stack.
-    optimize("-Oz", "--debuginfo", "--gufa", "--converge", "--low-memory-unused");
-    // Functions of one name, for several types, are much alike: side by side they compress better by a sixtieth. The names go here.
+    optimize("-Oz");
+    // With a look at the whole program, which takes away a fiftieth. The first kilobyte is the far end of the stack.
+    optimize("-Oz", "--gufa", "--converge", "--low-memory-unused");
+    optimize("-Oz", "--rse", "--vacuum", "--low-memory-unused", "--strip-producers", "--strip-target-features");
+    appendFileSync(file, orderingNames(readFileSync(file)));
     optimize("--reorder-functions-by-name");
     return { script: readFileSync(path.join(folder, "keybook.js"), "utf8"), wasm: readFileSync(file) };
   } finally {
