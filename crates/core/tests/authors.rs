@@ -153,6 +153,31 @@ fn a_person_who_takes_another_name_is_called_so_by_all() {
     );
 }
 
+/// A name that the server had turned away, as its disk had no room, was told again over the next connection alone.
+#[test]
+fn a_name_that_was_turned_away_is_told_again_with_the_next_write() {
+    let mut group = Group::new(2, Limits::default());
+    group.put(0, "k", "1");
+    group.settle();
+    let now_ms = group.now_ms;
+    group.takes_names = false;
+    group.client(0).set_name(AuthorName::new("Eve"), now_ms);
+    group.settle();
+    let called = |group: &mut Group| group.client(1).name(author(1).id).as_str().to_owned();
+    assert_ne!(called(&mut group), "Eve");
+    group.takes_names = true;
+    group.put(0, "k", "2");
+    group.settle();
+    assert_eq!(called(&mut group), "Eve");
+    let sent =
+        |group: &Group| group.members[0].sent.iter().filter(|frame| matches!(frame, ClientFrame::Name { .. })).count();
+    assert_eq!(sent(&group), 2);
+
+    group.put(0, "k", "3");
+    group.settle();
+    assert_eq!(sent(&group), 2, "what the server has is not told again");
+}
+
 /// A server is set back to before an author's first write, and another author's first write gets the same number.
 #[test]
 fn a_number_may_be_given_again_after_a_rollback() {

@@ -165,6 +165,7 @@ impl Client {
         let Some(ops) = self.sender.take_answered(batch) else {
             return self.decisions.handle_answer(batch, seq, exceptions, now_ms);
         };
+        self.user.handle_ack();
         let is_ahead = |exception: &&Exception| exception.code == AckCode::ClockAhead;
         if let Some(exception) = exceptions.iter().find(is_ahead) {
             self.time.handle_clock_ahead(exception.data, now_ms);

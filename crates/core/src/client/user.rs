@@ -32,6 +32,8 @@ pub(super) struct User {
     pub(super) author: Author,
     /// The name that the server was told last over this connection, beside that of Hello.
     told: Option<AuthorName>,
+    /// The dictionary has had that name since.
+    is_heard: bool,
     role: Role,
     limits: Limits,
 }
@@ -43,6 +45,7 @@ impl User {
             secret,
             author: Author { id: secret.author(), name },
             told: None,
+            is_heard: false,
             role: Role::Writer,
             limits: Limits::default(),
         }
@@ -63,11 +66,19 @@ impl User {
     pub(super) fn take_news(&mut self, authors: &Authors) -> Option<AuthorName> {
         let name = &self.author.name;
         let is_known = authors.get(self.author.id).is_none_or(|row| row.author.name == *name);
+        self.is_heard |= is_known;
         if is_known || self.told.as_ref() == Some(name) {
             return None;
         }
-        self.told = Some(name.clone());
+        (self.told, self.is_heard) = (Some(name.clone()), false);
         self.told.clone()
+    }
+
+    /// The server has answered a push. If it has turned the name away for want of room, there may be some by now.
+    pub(super) fn handle_ack(&mut self) {
+        if !self.is_heard {
+            self.told = None;
+        }
     }
 
     /// The server has said what is allowed.

@@ -4,7 +4,7 @@ use keybook_core::{
     DictionaryId, Epoch,
     client::{Action, Client, Event},
     limits::Limits,
-    server::{Broadcast, Context, Hub, Now, Opened, Receipt, Record, Request, Session},
+    server::{Broadcast, Command, Context, Hub, Now, Opened, Receipt, Record, Request, Session},
     wire::{ClientFrame, Role},
 };
 
@@ -47,6 +47,8 @@ pub struct Group {
     pub connected: bool,
     /// So many of the next fetches fail.
     pub failing_fetches: usize,
+    /// While false, the server turns names away, as where its disk has no room.
+    pub takes_names: bool,
 }
 
 impl Group {
@@ -68,7 +70,8 @@ impl Group {
         let (hub, id) = (store.hub(), store.summary().id);
         let members = (1..=clients).map(member).collect();
         let (role, connected, failing_fetches) = (Role::Writer, true, 0);
-        let mut group = Self { store, hub, limits, members, now_ms, role, id, connected, failing_fetches };
+        let mut group =
+            Self { store, hub, limits, members, now_ms, role, id, connected, failing_fetches, takes_names: true };
         group.settle();
         group
     }
@@ -180,6 +183,7 @@ impl Group {
                     let opened = Opened { id: self.id, role: self.role, ..self.store.opened() };
                     session.handle_opened(opened, Now::both(self.now_ms));
                 }
+                Request::Apply { command: Command::Name, .. } if !self.takes_names => {}
                 Request::Apply { command, actor, batch } => {
                     let context = Context { now_ms: self.now_ms, limits: self.limits, actor };
                     let (at, room_bytes) = (self.hub.counters().head.next(), u64::MAX);
