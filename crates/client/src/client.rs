@@ -11,6 +11,7 @@ use tokio::{sync::broadcast, task::JoinHandle};
 use crate::{
     address::{Address, AddressError},
     driver,
+    group::{Admitted, Group, GroupError},
     shared::{Shared, now_ms, random_secret},
 };
 
@@ -72,6 +73,22 @@ impl Client {
             let began = replica.begin(key);
             replica.remove(key, began, now_ms())
         })
+    }
+
+    /// Writes a group: all of it is on the server's disk and in this replica when this returns, or nothing of it was applied. It waits for a
+    /// connection, sends the group again after each one that ended without an outcome, and the server applies it once. Unlike other edits
+    /// it is not shown before. O(writes × log n), and each message that comes meanwhile is read twice.
+    ///
+    /// What was refused once may, if it had been sent before over a connection that ended, still be on its way there; it is applied within
+    /// two minutes if its conditions hold by then, or never.
+    ///
+    /// Who drops the future does not know what becomes of the group; what was not sent by then is not.
+    ///
+    /// # Errors
+    /// When the group is over a limit, or the server refuses anything in it: [`GroupError::Refused`] names what, and why.
+    pub async fn group(&self, group: Group) -> Result<Admitted, GroupError> {
+        let answered = self.edit(|replica| self.shared.groups().add(replica, group, now_ms()))?;
+        answered.await.expect("the driver lives as long as the client, and answers each group")
     }
 
     /// The value of a key, as shown here now. O(log n).

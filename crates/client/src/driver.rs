@@ -80,6 +80,7 @@ impl Driver {
         loop {
             let action = {
                 let mut replica = self.shared.replica();
+                self.shared.groups().settle(&replica);
                 events.extend(std::iter::from_fn(|| replica.poll_event()));
                 replica.poll_action()
             };
@@ -99,14 +100,15 @@ impl Driver {
     /// Waits for whatever comes first, and tells the replica.
     async fn step(&mut self) {
         let timeout = {
-            let mut replica = self.shared.replica();
+            let (mut replica, now_ms) = (self.shared.replica(), now_ms());
+            let mut groups = self.shared.groups();
             if let Some(connection) = &mut self.connection
                 && connection.has_room()
-                && let Some(message) = replica.poll_transmit()
+                && let Some(message) = replica.poll_transmit().or_else(|| groups.take_message(&mut replica, now_ms))
             {
                 connection.send(message);
             }
-            replica.poll_timeout()
+            replica.poll_timeout().into_iter().chain(groups.next_ms(now_ms)).min()
         };
         let happening = self.wait(timeout).await;
         self.handle(happening);
@@ -153,6 +155,8 @@ impl Driver {
             }
             Happening::Stepped(Ok(Step::Received(bytes))) => {
                 self.replica(|replica| replica.handle_message(&bytes, now_ms()));
+                let mut replica = self.shared.replica();
+                self.shared.groups().handle_message(&mut replica, &bytes, now_ms());
             }
             // The next step sends another.
             Happening::Stepped(Ok(Step::Taken)) => {}
@@ -169,6 +173,7 @@ impl Driver {
             self.shared.set_trouble(Some(why));
         }
         self.replica(|replica| replica.handle_disconnected(now_ms(), random()));
+        self.shared.groups().handle_disconnected(now_ms());
     }
 
     fn replica(&self, tell: impl FnOnce(&mut Replica)) {

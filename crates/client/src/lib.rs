@@ -26,16 +26,19 @@ mod address;
 mod client;
 mod connection;
 mod driver;
+mod group;
 mod shared;
 mod snapshot;
 
 pub use keybook_core::{
     DictionaryName, Key, Stamp, Value,
     client::{EditError, Event, Phase},
+    wire::AckCode,
 };
 
 pub use self::{
     address::{Address, AddressError},
     client::{Changes, Client, Options},
     connection::{Connection, ConnectionError, Step},
+    group::{Admitted, Group, GroupError, Refusal},
 };

@@ -11,6 +11,8 @@ use keybook_core::{
 };
 use tokio::sync::{Notify, broadcast, watch};
 
+use crate::group::Groups;
+
 /// Events that a slow reader of changes may be behind.
 const CHANGES: usize = 256;
 
@@ -18,6 +20,8 @@ const CHANGES: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Shared {
     replica: Mutex<Client>,
+    /// Locked after the replica, by whoever needs both.
+    groups: Mutex<Groups>,
     /// The program has written, or wants to leave.
     pub(crate) wake: Notify,
     /// Counts the steps of the replica, so that a program can wait for one.
@@ -32,6 +36,7 @@ impl Shared {
     pub(crate) fn new(replica: Client) -> Self {
         Self {
             replica: Mutex::new(replica),
+            groups: Mutex::default(),
             wake: Notify::new(),
             steps: watch::Sender::new(0),
             changes: broadcast::Sender::new(CHANGES),
@@ -42,6 +47,10 @@ impl Shared {
 
     pub(crate) fn replica(&self) -> MutexGuard<'_, Client> {
         self.replica.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn groups(&self) -> MutexGuard<'_, Groups> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells whoever waits or watches what the replica has to say.

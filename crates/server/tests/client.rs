@@ -2,12 +2,17 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use keybook_client::{Client, Event, Key, Options, Value};
-use keybook_core::Seq;
+use keybook_client::{AckCode, Client, Event, Group, GroupError, Key, Options, Value};
+use keybook_core::{Seq, client::Client as Replica};
 use keybook_server::Config;
 use support::{Server, soon};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::{Notify, watch},
+};
 
 /// A server that lets its clients come back at once.
 fn at_once(config: &mut Config) {
@@ -126,6 +131,135 @@ async fn a_server_restored_from_an_old_copy_is_healed() {
     agree([&one, &two], 2).await;
     assert!(one.with(|replica| replica.conflicts().open().count() == 0));
     assert!(one.with(|replica| replica.cursor() > Seq(0)));
+}
+
+/// A program that wants two writes together could only send one after the other, of which a crash left the first.
+#[tokio::test]
+async fn a_group_is_applied_as_a_whole_or_not_at_all() {
+    let server = Server::start().await;
+    let (one, two) = (connect(&server).await, connect(&server).await);
+    let (bar, cellar) = (key("bar"), key("cellar"));
+    let first = Group::new().put(&bar, value("1")).put(&cellar, value("11")).absent(&bar);
+    let admitted = soon("a group", one.group(first.clone())).await.unwrap();
+    assert_eq!(one.entries(), [(bar.clone(), value("1")), (cellar.clone(), value("11"))], "shown when it returns");
+    assert_eq!(admitted.superseded, []);
+    soon("the group", two.wait(|replica| replica.cursor() >= admitted.seq)).await;
+    assert_eq!(two.entries(), one.entries());
+
+    let check = async |group: Group, expected: &[(&Key, bool, AckCode)]| {
+        let Err(GroupError::Refused(refused)) = soon("a refusal", one.group(group)).await else {
+            panic!("expected {expected:?}");
+        };
+        let refused: Vec<_> = refused.iter().map(|each| (&each.key, each.is_condition, each.code)).collect();
+        assert_eq!(refused, expected);
+        assert_eq!(one.entries(), two.entries());
+    };
+    check(first, &[(&bar, true, AckCode::ConditionFailed)]).await;
+    let stamp = |client: &Client, key| client.with(|replica| replica.shown(key).unwrap().stamp);
+    let (old, counted) = (stamp(&one, &bar), stamp(&one, &cellar));
+    two.put(&bar, value("2")).unwrap();
+    soon("the disk", two.saved()).await;
+    let moved = || Group::new().remove(&cellar).put(&bar, value("12")).unchanged(&cellar, counted);
+    check(moved().unchanged(&bar, old), &[(&bar, true, AckCode::ConditionFailed)]).await;
+    soon("a group", one.group(moved().unchanged(&bar, stamp(&two, &bar)))).await.unwrap();
+    assert_eq!(one.entries(), [(bar, value("12"))]);
+}
+
+#[tokio::test]
+async fn a_group_has_limits() {
+    let server = Server::start().await;
+    let one = connect(&server).await;
+    let keys: Vec<_> = (0..=1024).map(|number| key(&format!("key-{number:04}"))).collect();
+    let puts = |count: usize, text: &str| {
+        keys[..count].iter().fold(Group::new(), |group, key| group.put(key, Value::from_text(text)))
+    };
+    let check = async |group: Group, expected: &str| {
+        let refused = soon("a refusal", one.group(group)).await.unwrap_err();
+        assert!(refused.to_string().starts_with(expected), "{refused}");
+    };
+    check(puts(1025, ""), "a group has 1025 writes, limit is 1024").await;
+    check(keys.iter().fold(Group::new(), Group::absent), "a group has 1025 conditions, limit is 1024").await;
+    check(puts(9, &"x".repeat(60_000)), "a group takes 54").await;
+    check(puts(1, &"x".repeat(70_000)), "value is 70002 bytes, limit is 65536").await;
+    assert_eq!(one.entries(), []);
+    soon("the largest", one.group(puts(1024, ""))).await.unwrap();
+
+    // Each of them fits into a group; what one replaces would not.
+    for key in &keys[..80] {
+        one.put(key, Value::from_text(&"x".repeat(60_000))).unwrap();
+    }
+    soon("the disk", one.saved()).await;
+    check(puts(80, ""), "the write of key-0069 was refused: GroupTooLarge (42").await;
+    soon("none", one.group(Group::new())).await.unwrap();
+}
+
+/// The answer to a group is lost with its connection. The group's condition does not hold any more by then, since the group was
+/// applied, and somebody has written since.
+#[tokio::test]
+async fn a_group_whose_answer_is_lost_has_one_outcome() {
+    let server = Server::start().await;
+    let line = Line::start(server.address).await;
+    let one = Client::connect(&format!("http://{}/d/main", line.address), Options::default()).unwrap();
+    soon("the first agreement", one.settled()).await;
+    let two = connect(&server).await;
+    line.is_deaf.send_replace(true);
+    let group = Group::new().put(&key("a"), value("1")).put(&key("b"), value("1")).absent(&key("a"));
+    let cut = async {
+        soon("the group", two.wait(|replica| replica.base().live() == 2)).await;
+        two.put(&key("a"), value("2")).unwrap();
+        soon("the disk", two.saved()).await;
+        line.cut.notify_waiters();
+        line.is_deaf.send_replace(false);
+    };
+    let (answered, ()) = tokio::join!(one.group(group), cut);
+    assert_eq!(answered.unwrap().superseded, []);
+    assert_eq!(one.entries(), [(key("a"), value("2")), (key("b"), value("1"))]);
+    let head = two.with(Replica::cursor);
+    agree([&one, &two], 2).await;
+    assert_eq!(two.with(Replica::cursor), head, "it was applied once");
+}
+
+/// A line to a server, on which what the server says can be lost.
+struct Line {
+    address: SocketAddr,
+    is_deaf: watch::Sender<bool>,
+    /// Ends all connections.
+    cut: Arc<Notify>,
+}
+
+impl Line {
+    async fn start(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (is_deaf, cut) = (watch::Sender::new(false), Arc::new(Notify::new()));
+        let (deaf, cuts) = (is_deaf.subscribe(), cut.clone());
+        tokio::spawn(async move {
+            loop {
+                let (mut client, _) = listener.accept().await.unwrap();
+                let mut server = TcpStream::connect(server).await.unwrap();
+                let (deaf, cuts) = (deaf.clone(), cuts.clone());
+                tokio::spawn(async move {
+                    let ((mut heard, mut said), (mut from_server, mut to_server)) = (client.split(), server.split());
+                    let hears = async {
+                        let mut bytes = [0; 4096];
+                        while let Ok(count @ 1..) = from_server.read(&mut bytes).await {
+                            if !*deaf.borrow() && said.write_all(&bytes[..count]).await.is_err() {
+                                return;
+                            }
+                        }
+                    };
+                    tokio::select! {
+                        biased;
+                        () = cuts.notified() => {}
+                        () = hears => {}
+                        // An end that is gone ends the line.
+                        _ = tokio::io::copy(&mut heard, &mut to_server) => {}
+                    }
+                });
+            }
+        });
+        Self { address, is_deaf, cut }
+    }
 }
 
 #[tokio::test]

@@ -37,16 +37,7 @@ impl Client {
 
     fn write(&mut self, key: &Key, value: Option<Value>, began: Stamp, now_ms: u64) -> Result<Stamp, EditError> {
         self.user.check_role()?;
-        let shown = self.shown(key).map_or(Stamp::ZERO, |shown| shown.stamp);
-        let replica = self.replica();
-        let own = |entry: &&Entry| entry.stamp.replica() == replica;
-        let confirmed = self.base.entries().entry(key.as_str()).filter(own).map(|entry| entry.stamp);
-        let rows = self.outbox().rows(key).iter().chain(self.siblings.rows(key));
-        let seen = seen(began, confirmed, rows, replica);
-        let mut taken = self.outbox().stamps(key);
-        taken.extend(&seen);
-        // A page shows the server's first entries before this replica has read them.
-        let stamp = self.time.stamp(shown.max(began), &taken, value.is_some(), now_ms);
+        let (stamp, seen) = self.stamp(key, value.is_some(), began, now_ms);
         let row = OutboxRow {
             value,
             stamp,
@@ -60,6 +51,20 @@ impl Client {
         self.output.changed(key.clone());
         self.evaluate(now_ms);
         Ok(stamp)
+    }
+
+    /// The stamp of a write of now, and what it has seen.
+    pub(super) fn stamp(&mut self, key: &Key, is_put: bool, began: Stamp, now_ms: u64) -> (Stamp, Vec<Stamp>) {
+        let shown = self.shown(key).map_or(Stamp::ZERO, |shown| shown.stamp);
+        let replica = self.replica();
+        let own = |entry: &&Entry| entry.stamp.replica() == replica;
+        let confirmed = self.base.entries().entry(key.as_str()).filter(own).map(|entry| entry.stamp);
+        let rows = self.outbox().rows(key).iter().chain(self.siblings.rows(key));
+        let seen = seen(began, confirmed, rows, replica);
+        let mut taken = self.outbox().stamps(key);
+        taken.extend(&seen);
+        // A page shows the server's first entries before this replica has read them.
+        (self.time.stamp(shown.max(began), &taken, is_put, now_ms), seen)
     }
 
     /// Lets a row of the outbox go that waits for its user. Returns whether there was one.

@@ -25,6 +25,7 @@ mod absence;
 mod base;
 mod decisions;
 mod editing;
+mod groups;
 mod joining;
 mod journal;
 mod keeping;
