@@ -1,6 +1,6 @@
 //! The life of a server: it opens the store, serves until it is told to stop or cannot write any more, and ends in order.
 
-use std::{future::Future, io, pin::pin, sync::Arc};
+use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
 use keybook_core::Epoch;
 use keybook_store::{Compacted, Folder, OpenError, Store, StoreError};
@@ -33,8 +33,23 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
     let folder = Folder::take(&config.data)?;
-    let open = || folder.open(random(), Epoch(random()));
-    run_with(listener, config, pages, open, || folder.open_to_read(), shutdown).await
+    let disk = Disk::new(&config);
+    let source = Source {
+        open: || folder.open(random(), Epoch(random())),
+        open_to_read: || folder.open_to_read(),
+        has_room: || disk.room() != Room::Nothing,
+    };
+    run_with(listener, config, pages, source, shutdown).await
+}
+
+/// Where a server has its store from.
+pub(crate) struct Source<O, R, H> {
+    /// Opens it.
+    pub(crate) open: O,
+    /// Opens it without writing anything.
+    pub(crate) open_to_read: R,
+    /// Whether it is worth trying again to open it, after there was no room.
+    pub(crate) has_room: H,
 }
 
 /// Opens the store and serves it. As long as it cannot be opened for want of room, it is read, and tried again.
@@ -42,22 +57,27 @@ pub(crate) async fn run_with(
     listener: TcpListener,
     config: Config,
     pages: Pages,
-    mut open: impl FnMut() -> Result<Store, OpenError>,
-    mut open_to_read: impl FnMut() -> Result<Store, OpenError>,
+    mut source: Source<
+        impl FnMut() -> Result<Store, OpenError>,
+        impl FnMut() -> Result<Store, OpenError>,
+        impl Fn() -> bool,
+    >,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let (listener, mut shutdown) = (Arc::new(listener), pin!(shutdown));
     loop {
-        let error = match open() {
+        let error = match (source.open)() {
             Ok(store) => return serve(listener, config, pages, store, shutdown).await,
             Err(error) => error,
         };
         if !error.is_no_room() {
             return Err(error.into());
         }
-        let Ok(store) = open_to_read() else { return Err(error.into()) };
+        let Ok(store) = (source.open_to_read)() else { return Err(error.into()) };
         warn!("{error}: the dictionaries are only read until there is room");
-        if serve_to_read(listener.clone(), config.clone(), pages, store, &mut shutdown).await? == Until::Shutdown {
+        let room = until(&source.has_room, config.timeouts.room);
+        if serve_to_read(listener.clone(), config.clone(), pages, store, room, &mut shutdown).await? == Until::Shutdown
+        {
             return Ok(());
         }
     }
@@ -77,18 +97,10 @@ async fn serve_to_read(
     config: Config,
     pages: Pages,
     store: Store,
+    room: impl Future<Output = ()>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Until, RunError> {
-    let (disk, every) = (Disk::new(&config), config.timeouts.room);
     let full = Config { disk_reserve_bytes: u64::MAX, disk_last_reserve_bytes: u64::MAX, ..config };
-    let room = async {
-        loop {
-            sleep(every).await;
-            if disk.room() != Room::Nothing {
-                return;
-            }
-        }
-    };
     let mut until = Until::Shutdown;
     let ended = async {
         tokio::select! {
@@ -98,6 +110,16 @@ async fn serve_to_read(
     };
     serve(listener, full, pages, store, ended).await?;
     Ok(until)
+}
+
+/// Returns once something is so; it is looked at so often.
+async fn until(is_so: impl Fn() -> bool, every: Duration) {
+    loop {
+        sleep(every).await;
+        if is_so() {
+            return;
+        }
+    }
 }
 
 /// Serves what is in an open store.

@@ -32,7 +32,7 @@ use tokio_tungstenite::{
 
 use crate::{
     Config, Pages, RunError,
-    run::{run_with, serve},
+    run::{Source, run_with, serve},
 };
 
 /// A server over a store, which runs until the second is sent or dropped, and a client that has said Hello.
@@ -212,10 +212,21 @@ async fn a_server_that_starts_on_a_full_disk_is_read_until_there_is_room() {
     let before = std::fs::read(&file).unwrap();
     let (folder, has_room) = (Folder::take(folder.path()).unwrap(), Arc::<AtomicBool>::default());
     let (to_read, path, room) = (folder.clone(), file.clone(), has_room.clone());
-    let open = move || match room.load(Ordering::SeqCst) {
-        true => folder.open(1, Epoch(2)),
-        false => Err(OpenError::System { path: path.clone(), error: io::ErrorKind::StorageFull.into() }),
+    let (opens, opened) = oneshot::channel();
+    let mut opens = Some(opens);
+    let open = {
+        let room = room.clone();
+        move || match room.load(Ordering::SeqCst) {
+            true => {
+                // The server that only read has ended.
+                opens.take().expect("it is opened once").send(()).expect("the test waits");
+                folder.open(1, Epoch(2))
+            }
+            false => Err(OpenError::System { path: path.clone(), error: io::ErrorKind::StorageFull.into() }),
+        }
     };
+    let source =
+        Source { open, open_to_read: move || to_read.open_to_read(), has_room: move || room.load(Ordering::SeqCst) };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -223,7 +234,7 @@ async fn a_server_that_starts_on_a_full_disk_is_read_until_there_is_room() {
         // Sent or dropped, the test is over.
         let _ = stopped.await;
     };
-    let running = tokio::spawn(run_with(listener, config, Pages::NONE, open, move || to_read.open_to_read(), shutdown));
+    let running = tokio::spawn(run_with(listener, config, Pages::NONE, source, shutdown));
 
     let ready = get(address, "/readyz").await;
     assert!(ready.starts_with("HTTP/1.0 200") && ready.contains("degraded"), "{ready}");
@@ -241,13 +252,10 @@ async fn a_server_that_starts_on_a_full_disk_is_read_until_there_is_room() {
     assert!(std::fs::read(&file).unwrap() == before, "the file is as it was");
 
     has_room.store(true, Ordering::SeqCst);
-    let mut socket = loop {
-        let mut socket = connect(address).await;
-        match socket.receive().await {
-            ServerFrame::Welcome { epoch: Epoch(2), .. } => break socket,
-            frame => assert!(matches!(frame, ServerFrame::Welcome { .. } | ServerFrame::Bye { .. }), "{frame:?}"),
-        }
-    };
+    opened.await.unwrap();
+    let mut socket = connect(address).await;
+    let frame = socket.receive().await;
+    assert!(matches!(frame, ServerFrame::Welcome { epoch: Epoch(2), .. }), "{frame:?}");
     socket.push(2).await;
     while !matches!(socket.receive().await, ServerFrame::Ack { batch: 2, .. }) {}
     assert!(get(address, "/healthz").await.starts_with("HTTP/1.0 200"));
