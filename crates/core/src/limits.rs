@@ -29,8 +29,8 @@ pub const GROUP_BYTES_MAX: usize = 512 * 1024;
 pub const GROUP_REPLACED_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Pushes of one client that are not yet acknowledged: hides a round trip, bounds the resend.
 pub const PUSHES_IN_FLIGHT_MAX: usize = 8;
-/// What a commit writes, or one operation or Group more: it bounds what others wait for. A few bytes can replace large values, which are then
-/// kept, shown to who has lost, and sent to everyone.
+/// What a commit writes, and reads of values that then stay, or one operation or Group more: it bounds what others wait for. A few bytes can
+/// replace large values, which are then kept, shown to who has lost, and sent to everyone; or lose against large ones.
 pub const COMMIT_BYTES_MAX: u64 = 1024 * 1024;
 /// What a row takes beside its key and its value, rounded up: its places in other tables, its stamps and authors.
 pub const ROW_BYTES: u64 = 128;

@@ -18,7 +18,8 @@ use crate::{
 pub struct Record {
     /// The seq of what it changes: above the head, or that of the record before it in the same transaction.
     pub at: Seq,
-    /// Once it has written so many bytes, at one operation at least, what is left of a push belongs to a record at the next seq.
+    /// Once it has written so many bytes, or read them in vain, at one operation at least, what is left of a push belongs to a record at the
+    /// next seq.
     pub room_bytes: u64,
     /// What decides, besides the rows.
     pub context: Context,
@@ -100,7 +101,7 @@ pub struct Receipt {
     /// their order; of a resolution or a name, one outcome.
     /// There are fewer if the record's room was used up: [`Command::skip`] makes the command of the next record, whose receipt continues this one.
     pub outcomes: Vec<Outcome>,
-    /// What was written, in bytes.
+    /// What was written, or read in vain, in bytes.
     pub bytes: u64,
 }
 

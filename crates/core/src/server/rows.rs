@@ -126,6 +126,11 @@ impl Row {
     pub fn place(&self) -> Place {
         Place { seq: self.entry.seq, index: self.index }
     }
+
+    /// The bytes of its value.
+    pub(super) fn value_bytes(&self) -> u64 {
+        self.entry.value.as_ref().map_or(0, |value| value.as_str().len() as u64)
+    }
 }
 
 /// The name of a version: versions are in the order in which they became some.

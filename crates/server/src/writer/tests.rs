@@ -163,6 +163,45 @@ fn a_commit_is_bounded_in_what_it_writes_and_no_dictionary_waits_for_another() {
     assert_eq!(store.summary(&name("main")).unwrap().counters.live, keys);
 }
 
+/// 512 times `1` that lost against values of 64 KiB wrote little, and read 32 MiB in one commit.
+#[test]
+fn a_commit_is_bounded_in_what_it_reads() {
+    let store = Arc::new(faulty::store().0);
+    let (answers_to, mut answers) = mpsc::channel(1 << 10);
+    let mut worker = worker(store, Arc::new(Feeds::new(1 << 10)));
+    let (keys, value) = (64, format!("\"{}\"", "x".repeat(65_000)));
+    for number in 0..keys {
+        worker.queue.push(write("main", number, vec![op(&format!("k{number}"), 1000, &value)], &answers_to));
+    }
+    while let Some(first) = worker.queue.try_take() {
+        worker.write(first).unwrap();
+    }
+    answered(&mut answers);
+
+    let lesser = |batch| (0..keys).map(|number| op(&format!("k{number}"), batch, "1")).collect();
+    let same = (0..keys).map(|number| op(&format!("k{number}"), 1000, &value)).collect();
+    for (batch, ops) in [(1, lesser(1)), (2, lesser(1)), (3, same)] {
+        worker.queue.push(write("main", batch, ops, &answers_to));
+        turn(&mut worker);
+        assert_eq!(answered(&mut answers), [], "push {batch} is more than a commit");
+        worker.queue.push(push("other", 99, 1, &answers_to));
+        turn(&mut worker);
+        turn(&mut worker);
+        assert_eq!(
+            answered(&mut answers).first().map(|answer| answer.0),
+            Some(99),
+            "after one more commit of the other"
+        );
+        let mut turns = 3;
+        while let Some(first) = worker.queue.try_take() {
+            worker.write(first).unwrap();
+            turns += 1;
+        }
+        assert_eq!(answered(&mut answers).last().map(|&(batch, _, outcomes)| (batch, outcomes)), Some((batch, 64)));
+        assert!(turns < 10, "{turns}");
+    }
+}
+
 fn send(writer: &Writer, write: Write) {
     writer.write(write, Arc::new(Semaphore::new(1)).try_acquire_owned().expect("it is free"));
 }

@@ -11,7 +11,7 @@ use super::{Admitted, Batch, Hub, Judged};
 use crate::{
     Key,
     limits::GROUP_REPLACED_BYTES_MAX,
-    server::{Outcome, Rows, record::Context},
+    server::{Outcome, Row, Rows, record::Context},
     wire::{AckClass, AckCode, Condition, Op},
 };
 
@@ -29,7 +29,8 @@ impl Hub {
         let (mut outcomes, mut admitted, mut keys) = (Vec::new(), Vec::new(), BTreeSet::new());
         for (index, op) in ops.iter().enumerate() {
             let judged = match keys.insert(&op.key) {
-                true => self.judge(rows, &counters, context, batch.seq, op)?,
+                // A group is bounded in itself.
+                true => self.judge(rows, &counters, context, batch.seq, op, &mut 0)?,
                 false => Judged::Refused(AckCode::BadKey.into()),
             };
             outcomes.push(match judged {
@@ -74,8 +75,7 @@ impl Hub {
 impl Admitted {
     /// The bytes of the value that becomes a version.
     fn replaced_bytes(&self) -> u64 {
-        let old = self.old.as_ref().and_then(|row| row.entry.value.as_ref());
-        old.map_or(0, |value| value.as_str().len() as u64)
+        self.old.as_ref().map_or(0, Row::value_bytes)
     }
 }
 

@@ -182,14 +182,18 @@ impl Hub {
         context: &Context,
         op: &Op,
     ) -> Result<Outcome, R::Error> {
-        match self.judge(rows, &self.counters, context, batch.seq, op)? {
+        let mut idle_bytes = 0;
+        let judged = self.judge(rows, &self.counters, context, batch.seq, op, &mut idle_bytes)?;
+        batch.bytes += idle_bytes;
+        match judged {
             Judged::Admitted(admitted) => self.write(rows, batch, context, op, admitted),
             Judged::Known => Ok(AckCode::Duplicate.into()),
             Judged::Refused(outcome) => Ok(outcome),
         }
     }
 
-    /// Whether an operation is admitted where the dictionary has these counters. Changes nothing.
+    /// Whether an operation is admitted where the dictionary has these counters. Changes nothing. `idle_bytes` grows by those of a value
+    /// that was read, and is not replaced: others wait for that too.
     fn judge<R: Rows>(
         &self,
         rows: &mut R,
@@ -197,6 +201,7 @@ impl Hub {
         context: &Context,
         seq: Seq,
         op: &Op,
+        idle_bytes: &mut u64,
     ) -> Result<Judged, R::Error> {
         let Context { now_ms, limits, .. } = context;
         let (key, value) = match admit(context, op) {
@@ -206,6 +211,8 @@ impl Hub {
         let fork = op.recovered.as_ref().and_then(|branch| branch.fork(&self.lineage));
         let new = Entry { value, stamp: op.stamp, seq, author: writer(op, context).id };
         let (old, is_proven) = (rows.entry(&key)?, context.actor.proves(op.stamp));
+        let old_bytes = old.as_ref().map_or(0, Row::value_bytes);
+        *idle_bytes += old_bytes;
         if let Some(row) = &old
             && is_known(rows, &key, row, &new, is_proven)?
         {
@@ -233,6 +240,9 @@ impl Hub {
             && let Err(outcome) = admit_growth(counters, limits, &key, &row.entry, &new)
         {
             return Ok(Judged::Refused(outcome));
+        }
+        if wins {
+            *idle_bytes -= old_bytes;
         }
         Ok(Judged::Admitted(Admitted { key, new, old, is_recovered: fork.is_some(), wins, conflicts }))
     }
@@ -329,7 +339,7 @@ struct Batch {
     index: u16,
     /// Whether it has changed anything, at a place or without one.
     is_written: bool,
-    /// What its last record has written, and may write.
+    /// What its last record has written, or read in vain, and how much it may.
     bytes: u64,
     room_bytes: u64,
 }
