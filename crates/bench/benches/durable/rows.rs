@@ -29,6 +29,8 @@ const NUMBER: usize = 4;
 const CHECKSUM: usize = 4;
 /// The seq and the index in the row of an entry: its place, which with the number is a key of `by_seq`.
 const PLACE: std::ops::Range<usize> = CHECKSUM + 16..CHECKSUM + 26;
+/// What precedes the entry's key in a row of `by_seq`, and no other name.
+const ENTRY: u8 = 0;
 /// What precedes the value in the row of an entry that was never recovered.
 const ENTRY_HEAD: usize = CHECKSUM + 35;
 /// A seq precedes the entry's key in the key of a version.
@@ -92,7 +94,8 @@ impl FileRows {
         let (number, state) = self.0[STATES].first_key_value().expect("a dictionary was written");
 
         let mut transactions = Vec::with_capacity(commits.len());
-        let mut places = new(BY_SEQ).peekable();
+        let (of_entries, of_others): (Vec<_>, Vec<_>) = new(BY_SEQ).partition(|(_, name)| name[CHECKSUM] == ENTRY);
+        let mut places = of_entries.into_iter().peekable();
         for head in commits {
             let mut transaction = Transaction::default();
             while let Some((place, name)) = places.next_if(|(place, _)| seq(place) <= *head) {
@@ -117,6 +120,7 @@ impl FileRows {
             changed.map(move |(key, value)| set(table, key, value))
         });
         transactions[0].rows.extend(rare);
+        transactions[0].rows.extend(of_others.into_iter().map(|(place, name)| set(BY_SEQ, place, name)));
         assert!(before.after(&transactions) == *self, "the transactions lead from the rows before to those after");
         transactions
     }
