@@ -224,7 +224,10 @@ fn random_op(rng: &mut Rng) -> Op {
         _ => Some(format!("[{}]", rng.u32(..))),
     };
     let millis = if rng.u8(..8) > 0 { now_ms() } else { rng.u64(..1 << 48) };
-    let seen = (0..rng.usize(..10)).map(|_| if rng.bool() { Stamp::ZERO } else { Stamp::MAX }).collect();
+    // Behind the first one of each replica, or it does not decode.
+    let began = if rng.bool() { Stamp::ZERO } else { Stamp::MAX };
+    let replaced = (0..rng.usize(..9)).map(|_| op(ReplicaId(rng.u64(..)), millis, "", None).stamp);
+    let seen = std::iter::once(began).chain(replaced).collect();
     let recovered = (rng.u8(..16) == 0).then(|| {
         Branch::new(vec![PastEpoch { epoch: Epoch(rng.u64(..)), end: Seq(rng.u64(..)) }]).expect("it has an epoch")
     });

@@ -34,8 +34,10 @@ pub const PUSHES_IN_FLIGHT_MAX: usize = 8;
 pub const COMMIT_BYTES_MAX: u64 = 1024 * 1024;
 /// What a row takes beside its key and its value, rounded up: its places in other tables, its stamps and authors.
 pub const ROW_BYTES: u64 = 128;
-/// Stamps that an operation may claim to have seen: that of the entry, and of each tab of a device one or two.
+/// Stamps that an operation may claim to have seen: that of the entry, and of each tab of a device one.
 pub const SEEN_MAX: usize = 64;
+/// Of these, behind that of the entry, of one replica: its newest write has replaced those before it.
+pub const SEEN_OF_REPLICA_MAX: usize = 1;
 /// Replicas that a connection proves to be its own: the page itself, and the pages that have ended and left it something.
 pub const REPLICAS_MAX: usize = 64;
 /// Entries and tombstones of a dictionary: what a browser still holds in memory.

@@ -96,6 +96,27 @@ fn nobody_conflicts_with_oneself() {
     assert_eq!(group.client(0).conflicts().iter().count(), 0);
 }
 
+/// Each edit of a key named all that its page had sent of that key before: a frame of many stamps, which the server refuses now.
+#[test]
+fn an_edit_names_the_newest_of_ones_own_that_it_replaces() {
+    let mut group = group(1);
+    for n in 0..70 {
+        group.put(0, "k", &n.to_string());
+    }
+    let stamp = group.client(0).shown(&key("k")).unwrap().stamp;
+    group.put(0, "k", "70");
+    group.settle();
+    let sent = group.members[0].sent.iter().filter_map(ops).flatten();
+    let named: Vec<_> = sent.map(|op| op.seen.clone()).collect();
+    assert_eq!(named.len(), PUSHES_IN_FLIGHT_MAX + 1);
+    assert_eq!(named.iter().map(Vec::len).max(), Some(2), "{named:?}");
+    assert!(named.iter().all(|seen| seen[0] == Stamp::ZERO && !seen.contains(&stamp)), "that one never left");
+    assert!(named[PUSHES_IN_FLIGHT_MAX][1] >= *named[PUSHES_IN_FLIGHT_MAX - 1].last().unwrap());
+    assert_eq!(group.shown(0, "k"), Some("70"));
+    assert_eq!(group.client(0).conflicts().iter().count(), 0);
+    assert_agreement(&group);
+}
+
 #[test]
 fn a_clock_far_ahead_is_corrected_and_the_order_kept() {
     let mut group = group(2);

@@ -196,6 +196,26 @@ fn a_group_has_a_limit_of_operations_and_bytes() {
     check(&group(1, GROUP_OPS_MAX + 1, 1), "conditions of a group has 1025 elements, limit is 1024");
 }
 
+/// Of the writes of one replica an operation names the newest alone, behind what was shown; else one could claim to have seen whatever
+/// another's replica will ever write.
+#[test]
+fn one_write_of_a_replica_is_named_as_seen() {
+    let decode = |seen: &[(u64, u64)]| {
+        let ClientFrame::Push { batch, mut ops } = push(2, 1) else { panic!("a push") };
+        ops[1].seen = seen.iter().map(|&(ms, replica)| put_stamp(ms, replica)).collect();
+        let push = ClientFrame::decode(&ClientFrame::Push { batch, ops: ops.clone() }.encode()).map(drop);
+        let group = ClientFrame::decode(&ClientFrame::Group { batch, ops, conditions: Vec::new() }.encode()).map(drop);
+        assert_eq!(push.as_ref().err().map(ToString::to_string), group.err().map(|error| error.to_string()));
+        push.map_err(|error| error.to_string())
+    };
+    assert_eq!(decode(&[]), Ok(()));
+    assert_eq!(decode(&[(1, 1), (2, 1)]), Ok(()), "what was shown may be of any replica");
+    assert_eq!(decode(&[(1, 1), (2, 1), (2, 2), (2, 3)]), Ok(()));
+    let refused = Err("seen of a replica has 2 elements, limit is 1".to_owned());
+    assert_eq!(decode(&[(1, 1), (2, 2), (2, 3), (3, 2)]), refused);
+    assert_eq!(decode(&[(1, 1), (2, 2), (2, 2)]), refused);
+}
+
 /// A later version may append fields; this one skips them, however they nest.
 #[test]
 fn unknown_fields_are_skipped() {

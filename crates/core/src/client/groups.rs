@@ -1,7 +1,7 @@
 //! What a program needs to send groups over a client's connection. The client keeps nothing of them: the program sends a group, sends
 //! it again after a connection that ended, and reads its Ack.
 
-use super::{Client, EditError, Phase};
+use super::{Client, EditError, Phase, outbox::newest_of_each};
 use crate::{Key, Value, wire::Op};
 
 impl Client {
@@ -21,6 +21,7 @@ impl Client {
             value.map_or(Ok(()), |value| value.check_size(self.limits().value_bytes))?;
             let (stamp, seen) = self.stamp(key, value.is_some(), self.begin(key), now_ms);
             let value = value.map(|value| value.as_str().to_owned());
+            let seen = newest_of_each(&seen);
             ops.push(Op { key: key.as_str().to_owned(), value, stamp, seen, author: None, recovered: None });
         }
         Ok(ops)

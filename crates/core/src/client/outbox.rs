@@ -29,7 +29,7 @@ pub struct OutboxRow {
     pub value: Option<Value>,
     /// When and by which replica.
     pub stamp: Stamp,
-    /// What [`Op::seen`] will say.
+    /// What it has seen: first what was shown when editing began, then all that it replaces. [`Op::seen`] says the newest of each replica.
     pub seen: Vec<Stamp>,
     /// Who wrote it.
     pub author: Author,
@@ -91,7 +91,7 @@ impl OutboxRow {
             key: key.as_str().to_owned(),
             value: self.value.as_ref().map(|value| value.as_str().to_owned()),
             stamp: self.stamp,
-            seen: self.seen.clone(),
+            seen: newest_of_each(&self.seen),
             author: self.recovered.is_some().then(|| self.author.clone()),
             recovered: self.recovered.clone(),
         }
@@ -447,6 +447,18 @@ pub(super) fn seen<'a>(
     seen
 }
 
+/// What the server is told of it: what was shown, and behind it the newest of each replica, which has replaced the older ones.
+pub(super) fn newest_of_each(seen: &[Stamp]) -> Vec<Stamp> {
+    let mut newest = seen[..1].to_vec();
+    for &stamp in &seen[1..] {
+        match newest[1..].iter_mut().find(|known| known.replica() == stamp.replica()) {
+            Some(known) => *known = stamp.max(*known),
+            None => newest.push(stamp),
+        }
+    }
+    newest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -467,6 +479,8 @@ mod tests {
         let rows: Vec<OutboxRow> = (1..=SEEN_MAX as u64).map(row).collect();
         let seen = seen(stamp(1, 7), None, rows.iter(), ReplicaId(7));
         assert_eq!((seen.len(), seen[0]), (SEEN_MAX, stamp(1, 7)), "what was shown stays");
+        let told = newest_of_each(&[stamp(1, 7), stamp(4, 7), stamp(2, 8), stamp(5, 7), stamp(3, 7), stamp(2, 8)]);
+        assert_eq!(told, [stamp(1, 7), stamp(5, 7), stamp(2, 8)]);
         assert!(!seen.contains(&rows[0].stamp) && rows[1..].iter().all(|row| seen.contains(&row.stamp)));
     }
 }

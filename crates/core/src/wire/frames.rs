@@ -16,7 +16,7 @@ use crate::{
     codec::{check_definite, frames},
     limits::{
         GROUP_BYTES_MAX, GROUP_OPS_MAX, KEY_BYTES_MAX, LINEAGE_MAX, Limits, PRESENCE_BYTES_MAX, PUSH_BYTES_MAX,
-        PUSH_OPS_MAX, REPLICAS_MAX, SEEN_MAX, TOKEN_BYTES_MAX,
+        PUSH_OPS_MAX, REPLICAS_MAX, SEEN_MAX, SEEN_OF_REPLICA_MAX, TOKEN_BYTES_MAX,
     },
 };
 
@@ -102,7 +102,7 @@ pub struct Op {
     /// When and by which replica.
     pub stamp: Stamp,
     /// First the stamp of the confirmed entry that was shown when editing began (zero if none), then the stamps of the
-    /// unacknowledged operations on the key that this one replaces. At most [`SEEN_MAX`].
+    /// unacknowledged operations on the key that this one replaces: of each replica the newest. At most [`SEEN_MAX`].
     pub seen: Vec<Stamp>,
     /// Who wrote it, if it comes back after a rollback; none stands for the author in Hello, as whom all else counts.
     pub author: Option<Author>,
@@ -426,13 +426,13 @@ impl ClientFrame {
                 if ops.len() > 1 {
                     check_bytes("a push of several operations", bytes.len(), PUSH_BYTES_MAX)?;
                 }
-                ops.iter().try_for_each(|op| check_count("seen", op.seen.len(), SEEN_MAX))?;
+                ops.iter().try_for_each(check_seen)?;
             }
             Self::Group { ops, conditions, .. } => {
                 check_count("group", ops.len(), GROUP_OPS_MAX)?;
                 check_count("conditions of a group", conditions.len(), GROUP_OPS_MAX)?;
                 check_bytes("a group", bytes.len(), GROUP_BYTES_MAX)?;
-                ops.iter().try_for_each(|op| check_count("seen", op.seen.len(), SEEN_MAX))?;
+                ops.iter().try_for_each(check_seen)?;
             }
             Self::Presence { blob } => check_bytes("presence", blob.len(), PRESENCE_BYTES_MAX)?,
             Self::Recover { conflicts, .. } => check_count("recover", conflicts.len(), PUSH_OPS_MAX)?,
@@ -461,6 +461,15 @@ impl ServerFrame {
     pub fn lineage(epoch: Epoch, past: Vec<PastEpoch>) -> Lineage {
         Lineage { past, current: epoch }
     }
+}
+
+fn check_seen(op: &Op) -> Result<(), WireError> {
+    check_count("seen", op.seen.len(), SEEN_MAX)?;
+    let behind = op.seen.get(1..).unwrap_or_default();
+    behind.iter().try_for_each(|stamp| {
+        let count = behind.iter().filter(|other| other.replica() == stamp.replica()).count();
+        check_count("seen of a replica", count, SEEN_OF_REPLICA_MAX)
+    })
 }
 
 fn check_count(what: &'static str, actual: usize, limit: usize) -> Result<(), WireError> {
