@@ -3,12 +3,12 @@
 mod support;
 
 use keybook_core::{
-    Conflict, ConflictId, Resolution, Stamp, Value,
-    client::{ABSENCE_MS_MIN, Absence, Client, EditError, LocalChange, Stored},
+    Conflict, ConflictId, Epoch, Resolution, Stamp, Value,
+    client::{ABSENCE_MS_MIN, Absence, Client, EditError, LocalChange, RowState, Stored},
     limits::Limits,
     wire::{ClientFrame, Role},
 };
-use support::{key, pair::Group, person, secret, value};
+use support::{key, pair::Group, person, secret, store::Store, value};
 
 /// Two clients, of which the second has lost the key `k` to the first: 1 stays, 2 is in the conflict row.
 fn group_in_conflict() -> Group {
@@ -296,6 +296,37 @@ fn a_conflict_that_a_rollback_opened_again_has_its_value_everywhere() {
         assert_eq!(member.client.divergences(), 0);
     }
     assert_eq!(of_server.open().count(), 1);
+}
+
+/// Another file was put in the place of the server's. What a base holds that shares no history with it waits for its user; but the
+/// conflict rows in it were told to the server, and stood there among strangers.
+#[test]
+fn conflicts_of_another_history_wait_for_their_user() {
+    let mut group = group_in_conflict();
+    lose(&mut group, "closed");
+    let now_ms = group.local_ms(1);
+    let id = open(&group, 1).into_iter().find(|open| open.key == key("closed")).unwrap();
+    group.client(1).resolve(&id, Resolution::Dismissed, now_ms).unwrap();
+    group.settle();
+    (0..2).for_each(|index| group.members[index].sent.clear());
+    let mut another = Store::default();
+    another.start(Epoch(50));
+    group.restart(another, 51);
+    reconnect(&mut group);
+    group.pass(60_000);
+    assert_eq!(group.store.conflict_rows().iter().count(), 0);
+    for index in 0..2 {
+        let tells = |frame: &ClientFrame| {
+            matches!(frame, ClientFrame::Push { .. } | ClientFrame::Resolve { .. } | ClientFrame::Recover { .. })
+        };
+        assert!(!group.members[index].sent.iter().any(tells), "nothing is told by itself");
+        assert_eq!((open(&group, index), group.shown(index, "k")), (vec![], None));
+        let offered: Vec<_> =
+            group.client(index).outbox().iter().map(|(key, row)| (key.clone(), row.clone())).collect();
+        assert!(offered.iter().all(|(_, row)| row.state == RowState::Orphaned));
+        let values = offered.iter().map(|(key, row)| (key.as_str(), row.value.as_ref().unwrap().as_str()));
+        assert_eq!(values.collect::<Vec<_>>(), [("closed", "1"), ("k", "1"), ("k", "2")], "the losing value too");
+    }
 }
 
 #[test]

@@ -8,13 +8,16 @@
 //!
 //! That a value was restored is told after the write that restores it: the server looks whether the key has the value.
 //!
+//! A row that was lost has the branch of its last change. It goes to a server that has some of that history; of strangers it is none of
+//! their business.
+//!
 //! All is kept with the outbox's rows of the key, so that whoever takes those over takes it over too.
 
 use std::{collections::BTreeSet, mem};
 
 use super::outbox::WAIT_MS_MAX;
 use crate::{
-    Author, AuthorId, AuthorName, Conflict, ConflictId, Conflicts, Key, Resolution, Seq, cbor_array,
+    Author, AuthorId, AuthorName, Branch, Conflict, ConflictId, Conflicts, Key, Lineage, Resolution, Seq, cbor_array,
     limits::{PUSH_BYTES_MAX, PUSH_OPS_MAX},
     mutants::mutant,
     wire::{AckClass, AckCode, AuthorTable, ClientFrame, Exception, WireConflict, WireError},
@@ -96,12 +99,20 @@ impl<T> Report<T> {
     }
 }
 
+/// A conflict row that the server has lost.
+#[derive(Clone, Debug)]
+pub(super) struct Lost {
+    pub(super) conflict: Conflict,
+    /// Where it was confirmed.
+    pub(super) branch: Branch,
+}
+
 /// What the server is to be told about conflicts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Decisions {
     pending: Vec<Report<PendingResolution>>,
     /// Rows that the server has lost.
-    lost: Vec<Report<Conflict>>,
+    lost: Vec<Report<Lost>>,
     /// Keys of which something else is to be kept than a store was told.
     changed: BTreeSet<Key>,
 }
@@ -111,16 +122,19 @@ pub(super) struct Decisions {
 pub(super) struct KeptConflicts {
     rows: Vec<WireConflict>,
     authors: Vec<Author>,
+    /// One for each row.
+    branches: Vec<Branch>,
 }
 
-cbor_array!(KeptConflicts { rows, authors });
+cbor_array!(KeptConflicts { rows, authors, branches });
 
 impl KeptConflicts {
     /// The rows, and the names of their authors.
-    pub(super) fn into_rows(self) -> Result<(Vec<Conflict>, Vec<Author>), WireError> {
-        let Self { rows, authors } = self;
-        let rows = rows.into_iter().map(|row| row.with_positions(&authors)).collect::<Result<_, _>>()?;
-        Ok((rows, authors))
+    pub(super) fn into_rows(self) -> Result<(Vec<Lost>, Vec<Author>), WireError> {
+        let Self { rows, authors, branches } = self;
+        let lost = |(row, branch): (WireConflict, _)| Ok(Lost { conflict: row.with_positions(&authors)?, branch });
+        let lost = rows.into_iter().zip(branches).map(lost).collect::<Result<_, WireError>>()?;
+        Ok((lost, authors))
     }
 }
 
@@ -131,7 +145,7 @@ impl Decisions {
 
     /// The rows that the server has lost, and that are shown meanwhile.
     pub(super) fn lost(&self) -> impl Iterator<Item = &Conflict> {
-        self.lost.iter().map(|report| &report.what)
+        self.lost.iter().map(|report| &report.what.conflict)
     }
 
     /// What was decided about the conflicts of a key.
@@ -142,10 +156,11 @@ impl Decisions {
     /// The rows of a key that the server has lost; none if there are none.
     pub(super) fn lost_of_key(&self, key: &Key, name: &dyn Fn(AuthorId) -> AuthorName) -> Option<KeptConflicts> {
         let mut table = AuthorTable::default();
-        let of_key = self.lost().filter(|conflict| conflict.key == *key);
+        let of_key = self.lost.iter().map(|report| &report.what).filter(|lost| lost.conflict.key == *key);
         let mut position = |id| table.position(id, name);
-        let rows: Vec<_> = of_key.map(|conflict| WireConflict::new(conflict, &mut position)).collect();
-        (!rows.is_empty()).then(|| KeptConflicts { rows, authors: table.into_authors() })
+        let row = |lost: &Lost| (WireConflict::new(&lost.conflict, &mut position), lost.branch.clone());
+        let (rows, branches): (Vec<_>, _) = of_key.map(row).unzip();
+        (!rows.is_empty()).then(|| KeptConflicts { rows, authors: table.into_authors(), branches })
     }
 
     /// Whether something was decided about a conflict.
@@ -169,29 +184,47 @@ impl Decisions {
     }
 
     /// Adds a row that the server has lost. Returns whether it was not known.
-    pub(super) fn add_lost(&mut self, conflict: Conflict) -> bool {
-        let is_new = !self.lost().any(|known| known.id() == conflict.id());
+    pub(super) fn add_lost(&mut self, lost: Lost) -> bool {
+        let is_new = !self.lost().any(|known| known.id() == lost.conflict.id());
         if is_new {
-            self.changed.insert(conflict.key.clone());
-            self.lost.push(Report::new(conflict));
+            self.changed.insert(lost.conflict.key.clone());
+            self.lost.push(Report::new(lost));
         }
         is_new
     }
 
-    /// The server has lost what these rows say: it is told again. Returns whether there is anything to tell.
-    pub(super) fn recover(&mut self, rows: Vec<Conflict>, own: AuthorId) -> bool {
-        let mut is_any = false;
-        for row in rows {
-            is_any |= match row.resolution {
-                Resolution::Open => self.add_lost(row),
-                Resolution::Archived => false,
+    /// The server has lost what these rows say: it is told again. `branch` says where a batch was confirmed.
+    pub(super) fn recover(&mut self, rows: Vec<Conflict>, branch: &dyn Fn(Seq) -> Branch, own: AuthorId) {
+        for conflict in rows {
+            match conflict.resolution {
+                Resolution::Open => _ = self.add_lost(Lost { branch: branch(conflict.seq), conflict }),
+                Resolution::Archived => {}
                 resolution => {
-                    let decision = PendingResolution::new(&row, resolution, own);
-                    !decision.is_private && self.add(decision)
+                    let decision = PendingResolution::new(&conflict, resolution, own);
+                    if !decision.is_private {
+                        self.add(decision);
+                    }
                 }
-            };
+            }
         }
-        is_any
+    }
+
+    /// The server was set back once more: see [`Outbox::extend_branches`](super::Outbox::extend_branches).
+    pub(super) fn extend_branches(&mut self, lineage: &Lineage, server: &Lineage) {
+        for Report { what, .. } in &mut self.lost {
+            what.branch.extend(lineage, server);
+            self.changed.insert(what.conflict.key.clone());
+        }
+    }
+
+    /// Takes out the rows of a history that the server has no part of: nobody is told of them.
+    pub(super) fn take_strangers(&mut self, server: &Lineage) -> Vec<Lost> {
+        let (known, strange) =
+            mem::take(&mut self.lost).into_iter().partition(|report| report.what.branch.hangs_on(server));
+        self.lost = known;
+        let strange: Vec<Lost> = Vec::into_iter(strange).map(|report: Report<Lost>| report.what).collect();
+        self.changed.extend(strange.iter().map(|lost| lost.conflict.key.clone()));
+        strange
     }
 
     /// What was sent may be lost.
@@ -215,7 +248,7 @@ impl Decisions {
     /// It is another dictionary: what waits says nothing about it.
     pub(super) fn handle_other_dictionary(&mut self) {
         let keys = self.pending.drain(..).map(|report| report.what.id.key);
-        self.changed.extend(keys.chain(self.lost.drain(..).map(|report| report.what.key)));
+        self.changed.extend(keys.chain(self.lost.drain(..).map(|report| report.what.conflict.key)));
     }
 
     /// Lets go of what is done, by the rows of a base that has come to `cursor`. Returns whether there was any.
@@ -223,9 +256,10 @@ impl Decisions {
         let before = self.pending.len() + self.lost.len();
         let changed = &mut self.changed;
         self.lost.retain(|report| {
-            let is_lost = !report.is_reached(cursor) && conflicts.get(&report.what.id()).is_none();
+            let Lost { conflict, .. } = &report.what;
+            let is_lost = !report.is_reached(cursor) && conflicts.get(&conflict.id()).is_none();
             if !is_lost {
-                changed.insert(report.what.key.clone());
+                changed.insert(conflict.key.clone());
             }
             is_lost
         });
@@ -233,7 +267,8 @@ impl Decisions {
         self.pending.retain(|report| {
             let id = &report.what.id;
             let is_open = conflicts.get(id).is_some_and(Conflict::is_open);
-            let waits = !report.is_reached(cursor) && (is_open || lost.iter().any(|lost| lost.what.id() == *id));
+            let waits =
+                !report.is_reached(cursor) && (is_open || lost.iter().any(|lost| lost.what.conflict.id() == *id));
             if !waits {
                 changed.insert(id.key.clone());
             }
@@ -267,16 +302,17 @@ impl Decisions {
         now_ms: u64,
     ) -> Option<ClientFrame> {
         // The write that has won comes back before what it has won over: the key has an entry then.
-        let goes = |report: &Report<Conflict>| report.is_due(now_ms) && !waits(&report.what.key);
+        let goes = |report: &Report<Lost>| report.is_due(now_ms) && !waits(&report.what.conflict.key);
         if self.lost.iter().any(goes) {
             let (mut table, mut rows, mut bytes) = (AuthorTable::default(), Vec::new(), 0);
             for report in self.lost.iter_mut().filter(|report| goes(report)) {
-                bytes += report.what.bytes();
+                let conflict = &report.what.conflict;
+                bytes += conflict.bytes();
                 if rows.len() == PUSH_OPS_MAX || !rows.is_empty() && bytes > PUSH_BYTES_MAX {
                     break;
                 }
+                rows.push(WireConflict::new(conflict, &mut |id| table.position(id, name)));
                 report.progress = Progress::Sent { batch };
-                rows.push(WireConflict::new(&report.what, &mut |id| table.position(id, name)));
             }
             return Some(ClientFrame::Recover { batch, conflicts: rows, authors: table.into_authors() });
         }
@@ -322,7 +358,7 @@ impl Decisions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{HybridTime, ReplicaId, Side, Stamp, Winner};
+    use crate::{Epoch, HybridTime, ReplicaId, Side, Stamp, Winner};
 
     const OWN: AuthorId = AuthorId(1);
 
@@ -403,10 +439,18 @@ mod tests {
     fn what_a_rollback_took_back_is_told_again() {
         let rows =
             vec![conflict(5, Resolution::Open), conflict(6, Resolution::Restored), conflict(7, Resolution::Archived)];
+        let epoch = |number| Lineage { past: Vec::new(), current: Epoch(number) };
+        let branch = |seq| Branch::of(&epoch(1), seq, &epoch(2));
         let mut decisions = Decisions::default();
-        assert!(decisions.recover(rows, OWN));
+        decisions.recover(rows, &branch, OWN);
         let found: Vec<_> = decisions.pending().map(|pending| (pending.id.loser, pending.resolution)).collect();
         assert_eq!(found, [(stamp(11), Resolution::Restored)]);
+        let mut strange = decisions.clone();
+        assert_eq!((strange.take_strangers(&epoch(1)).len(), strange.take_strangers(&epoch(2)).len()), (0, 1));
+        assert_eq!(
+            (strange.lost().count(), strange.take_changed()),
+            (0, BTreeSet::from([conflict(5, Resolution::Open).key]))
+        );
         let (none, mut waiting) = (Conflicts::default(), decisions.clone());
         let sent = waiting.take_message(&none, &AuthorName::generated, &|_| true, 5, 0);
         assert_eq!(sent, None, "the write that won goes first");

@@ -3,13 +3,14 @@
 use super::{
     Client, Event, OutboxRow, Phase, RowState,
     base::{Followed, Joined},
+    decisions::Lost,
     sender::Answered,
     siblings::SIBLINGS_FIRST_MS,
     timers::Timer,
     view::View,
 };
 use crate::{
-    Author, Branch, Entry, Key, Lineage, Seq, Stamp,
+    Author, Branch, Conflict, Key, Lineage, Seq, Side, Stamp,
     mutants::mutant,
     wire::{
         AckCode, ClientFrame, Delta, Exception, Mode, ServerFrame, VERSIONS, Versions, WireError, snapshot::Snapshot,
@@ -74,8 +75,8 @@ impl Client {
             }
         }
         self.siblings.handle_lineage(&server);
-        self.sender.outbox_mut().orphan_strangers(&server);
         self.base.follow(dictionary, server, horizon, head);
+        self.orphan_strangers();
         if mode == Mode::Snapshot || self.base.is_incomplete() {
             self.fetch();
         }
@@ -83,20 +84,18 @@ impl Client {
     }
 
     /// Goes back to a fork. What the base has above it, the server may have lost: it goes back to the outbox. A user who may
-    /// not write fetches what the server has instead. If no history is shared it waits for its user.
+    /// not write fetches what the server has instead.
     fn step_back(&mut self, fork: Option<Seq>, server: &Lineage) {
         let (shared, lineage) = (fork.unwrap_or_default(), self.base.lineage().cloned().unwrap_or_default());
         self.sender.outbox_mut().extend_branches(&lineage, server);
+        self.decisions.extend_branches(&lineage, server);
         let lost = self.base.step_back(shared);
         self.base.take_authors(shared);
         let is_any_lost = !lost.is_empty();
         if self.user.is_writer() {
-            let mut state = if fork.is_some() { RowState::Queued } else { RowState::Orphaned };
-            if mutant!("strangers are told everything") {
-                state = RowState::Queued;
-            }
             for (key, entry) in lost {
-                let row = self.recovered(Branch::of(&lineage, entry.seq, server), entry, state);
+                let branch = Branch::of(&lineage, entry.seq, server);
+                let row = self.recovered(branch, entry.into(), RowState::Queued);
                 self.sender.outbox_mut().insert(key, row);
             }
         } else if is_any_lost {
@@ -110,20 +109,33 @@ impl Client {
             self.base.handle_incomplete();
         }
         if self.user.is_writer() {
-            self.decisions.recover(conflicts, self.user.author.id);
+            let branch = |seq| Branch::of(&lineage, seq, server);
+            self.decisions.recover(conflicts, &branch, self.user.author.id);
         }
         if is_any_lost {
             self.output.reset();
         }
     }
 
+    /// What was confirmed in a history that the server has no part of waits for its user, also the values that lost.
+    pub(super) fn orphan_strangers(&mut self) {
+        let Some(server) = self.base.lineage().filter(|_| !mutant!("strangers are told everything")) else { return };
+        self.sender.outbox_mut().orphan_strangers(server);
+        for Lost { conflict: Conflict { key, loser, .. }, branch } in self.decisions.take_strangers(server) {
+            if self.outbox().row(&key, loser.stamp).is_none() {
+                let row = self.recovered(branch, loser, RowState::Orphaned);
+                self.sender.outbox_mut().insert(key, row);
+            }
+        }
+    }
+
     /// A confirmed write as a row of the outbox, with its own stamp: nobody else may have it any more.
-    fn recovered(&self, branch: Branch, entry: Entry, state: RowState) -> OutboxRow {
+    fn recovered(&self, branch: Branch, write: Side, state: RowState) -> OutboxRow {
         OutboxRow {
-            value: entry.value,
-            stamp: entry.stamp,
+            value: write.value,
+            stamp: write.stamp,
             seen: vec![Stamp::ZERO],
-            author: Author { id: entry.author, name: self.name(entry.author) },
+            author: Author { id: write.author, name: self.name(write.author) },
             recovered: Some(branch),
             sent: true,
             state,

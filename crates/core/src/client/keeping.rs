@@ -8,12 +8,12 @@ use minicbor::Decoder;
 
 use super::{
     Client, Event, OutboxRow, PendingResolution, RowState,
-    decisions::KeptConflicts,
+    decisions::{KeptConflicts, Lost},
     journal::BaseChange,
     siblings::{Answer, Told, ToldRows},
 };
 use crate::{
-    Author, Branch, Conflict, Key, ReplicaId, Secret, Stamp, Value, cbor_array,
+    Author, Branch, Key, ReplicaId, Secret, Stamp, Value, cbor_array,
     mutants::mutant,
     wire::{AckCode, WireError, encode},
 };
@@ -78,12 +78,15 @@ impl Client {
                     kept.proofs.into_iter().for_each(|secret| self.proofs.add(secret));
                     kept.rows.into_iter().for_each(|row| self.sender.outbox_mut().insert(key.clone(), row));
                     kept.resolutions.into_iter().for_each(|pending| are_decided |= self.decisions.add(pending));
-                    kept.lost.into_iter().for_each(|conflict| are_decided |= self.decisions.add_lost(conflict));
+                    kept.lost.into_iter().for_each(|lost| are_decided |= self.decisions.add_lost(lost));
                     self.base.learn(kept.authors);
                 }
                 Err(_) => unreadable += 1,
             }
             self.output.changed(key.clone());
+        }
+        if self.link.is_welcome() {
+            self.orphan_strangers();
         }
         if unreadable > 0 {
             self.output.say(Event::Damaged(format!("the edits of {unreadable} keys")));
@@ -220,7 +223,7 @@ pub(super) struct KeptKey {
     /// What was decided about its conflicts.
     pub(super) resolutions: Vec<PendingResolution>,
     /// Its conflict rows that the server has lost.
-    pub(super) lost: Vec<Conflict>,
+    pub(super) lost: Vec<Lost>,
     /// The names of the authors in those.
     pub(super) authors: Vec<Author>,
 }

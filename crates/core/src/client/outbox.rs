@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     Author, Branch, Key, Lineage, Rank, ReplicaId, Seq, Stamp, Value,
     limits::{PUSH_BYTES_MAX, PUSH_OPS_MAX, SEEN_MAX},
-    mutants::mutant,
     wire::{AckCode, Op},
 };
 
@@ -398,9 +397,6 @@ impl Outbox {
 
     /// What was confirmed in a history that the server has no part of waits for its user.
     pub(super) fn orphan_strangers(&mut self, server: &Lineage) {
-        if mutant!("strangers are told everything") {
-            return;
-        }
         let is_strange = |row: &OutboxRow| row.recovered.as_ref().is_some_and(|branch| !branch.hangs_on(server));
         self.transition(&|row| row.state.is_active() && is_strange(row), RowState::Orphaned);
     }

@@ -12,7 +12,7 @@ use std::{
     rc::Rc,
 };
 
-use keybook_core::{Epoch, Key, PastEpoch, ReplicaId, Stamp, Value, wire::Op};
+use keybook_core::{Conflict, Epoch, Key, PastEpoch, ReplicaId, Stamp, Value, wire::Op};
 
 use crate::support::key;
 
@@ -42,8 +42,8 @@ pub(super) struct Oracle {
     /// Replicas whose pages are gone: nobody knows any more what they had sent.
     gone: BTreeSet<ReplicaId>,
     history: History,
-    /// What was accepted in each history that a rollback has ended.
-    past: Vec<Accepted>,
+    /// What was accepted in each history that a rollback has ended, and its origin.
+    past: Vec<(usize, Accepted)>,
     /// The history of each epoch: its number among those that have ended, or how many they are; and its origin.
     epochs: BTreeMap<Epoch, (usize, usize)>,
     /// How many data files there were that began empty.
@@ -70,7 +70,8 @@ impl Oracle {
 
     /// What somebody sees to whom an entry is shown that was confirmed in an epoch.
     pub(super) fn shown(&self, key: &Key, entry: Stamp, epoch: Option<Epoch>) -> Seen {
-        let history = epoch.map(|epoch| self.past.get(self.epochs[&epoch].0).unwrap_or(&self.history.accepted));
+        let history = epoch
+            .map(|epoch| self.past.get(self.epochs[&epoch].0).map_or(&self.history.accepted, |(_, accepted)| accepted));
         history.map_or_else(Seen::default, |history| seen_in(history, key, entry))
     }
 
@@ -146,7 +147,7 @@ impl Oracle {
         // What is accepted only now can have been seen only before a rollback.
         let is_known = has_seen(new.0, old.0) || has_seen(old.0, new.0);
         let both = |accepted: &Vec<Stamp>| accepted.contains(&new.0) && accepted.contains(&old.0);
-        let is_past = self.past.iter().any(|past| past.get(&key).is_some_and(both));
+        let is_past = self.past.iter().any(|(_, past)| past.get(&key).is_some_and(both));
         let is_own = old.0.replica() == new.0.replica();
         let is_replaced = self.has_replaced(&key, new.0, old.0) || self.has_replaced(&key, old.0, new.0);
         let turn = |write| self.turn[&(key.clone(), write)];
@@ -157,6 +158,15 @@ impl Oracle {
             self.history.conflicts.insert((key.clone(), old.0.min(new.0), old.0.max(new.0)));
         }
         self.history.truth.insert(key, old.max(new));
+    }
+
+    /// A conflict row comes back: its loser was accepted in this history or in one that it has a beginning in common with.
+    pub(super) fn bring_back(&self, conflict: &Conflict) {
+        let Conflict { key, loser, .. } = conflict;
+        let has_it = |accepted: &Accepted| accepted.get(key).is_some_and(|writes| writes.contains(&loser.stamp));
+        let of_past = |(origin, past): &(usize, Accepted)| *origin == self.history.origin && has_it(past);
+        let is_shared = has_it(&self.history.accepted) || self.past.iter().any(of_past);
+        assert!(is_shared, "the conflict {conflict:?} comes to strangers by itself");
     }
 
     /// The key, and the stamps of both writes, the lower first.
@@ -182,7 +192,7 @@ impl Oracle {
     /// The server is set back to an earlier history.
     pub(super) fn roll_back(&mut self, to: History) {
         let lost = std::mem::replace(&mut self.history, to);
-        self.past.push(lost.accepted);
+        self.past.push((lost.origin, lost.accepted));
     }
 }
 

@@ -134,7 +134,9 @@ impl World {
             let is_there = client.conflicts().get(&conflict.id()).is_some();
             // A server without room for it has it in the history, and counts it.
             let is_untold = self.disk.contents().counters.untold > 0;
-            let is_kept = is_lost || is_there || is_untold;
+            // What a stranger's server is not told of waits for its user.
+            let is_offered = client.outbox().row(&conflict.key, conflict.loser.stamp).is_some();
+            let is_kept = is_lost || is_there || is_untold || is_offered;
             assert!(is_kept || *role == Role::Reader, "client {index} has nothing left of {conflict:?}");
         }
     }

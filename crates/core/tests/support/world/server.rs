@@ -286,9 +286,12 @@ impl World {
                         }
                     }
                 }
-                Command::Recover { .. } => {
-                    let applied = receipt.outcomes.iter().filter(|outcome| **outcome == Outcome::Applied);
-                    self.tally.count_some("conflict brought back", applied.count());
+                Command::Recover { conflicts, .. } => {
+                    let outcomes = conflicts.iter().zip(&receipt.outcomes);
+                    for (conflict, _) in outcomes.filter(|(_, outcome)| **outcome == Outcome::Applied) {
+                        self.oracle.bring_back(conflict);
+                        self.tally.count("conflict brought back");
+                    }
                 }
                 Command::Resolve { .. } if receipt.outcomes == [AckCode::Superseded.into()] => {
                     self.tally.count("restored value replaced meanwhile");
