@@ -58,7 +58,7 @@ impl Client {
         self.timers.set(Timer::Siblings, now_ms + SIBLINGS_FIRST_MS);
         self.user.handle_welcome(role, limits);
         self.verifier.handle_welcome();
-        let server = ServerFrame::lineage(epoch, lineage);
+        let server = Lineage { past: lineage, current: epoch };
         match self.base.join(dictionary, &server, head) {
             Joined::Same => {}
             Joined::Other => {

@@ -11,8 +11,8 @@ use minicbor::{Decode, Decoder, Encode, bytes::ByteVec};
 
 use super::{AckCode, ByeCode, Delta, WireConflict};
 use crate::{
-    Author, AuthorName, Branch, ConflictId, DictionaryId, Digest, Epoch, Lineage, PastEpoch, Person, Resolution,
-    Secret, Seq, Stamp, cbor_array,
+    Author, AuthorName, Branch, ConflictId, DictionaryId, Digest, Epoch, PastEpoch, Person, Resolution, Secret, Seq,
+    Stamp, cbor_array,
     codec::{check_definite, frames},
     limits::{
         GROUP_BYTES_MAX, GROUP_OPS_MAX, KEY_BYTES_MAX, LINEAGE_MAX, Limits, PRESENCE_BYTES_MAX, PUSH_BYTES_MAX,
@@ -456,20 +456,13 @@ impl ServerFrame {
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         decode(bytes, |id| matches!(id, 16..=20 | 22..=24))
     }
-
-    /// The lineage that a Welcome carries.
-    pub fn lineage(epoch: Epoch, past: Vec<PastEpoch>) -> Lineage {
-        Lineage { past, current: epoch }
-    }
 }
 
 fn check_seen(op: &Op) -> Result<(), WireError> {
     check_count("seen", op.seen.len(), SEEN_MAX)?;
     let behind = op.seen.get(1..).unwrap_or_default();
-    behind.iter().try_for_each(|stamp| {
-        let count = behind.iter().filter(|other| other.replica() == stamp.replica()).count();
-        check_count("seen of a replica", count, SEEN_OF_REPLICA_MAX)
-    })
+    let of = |replica| behind.iter().filter(|stamp| stamp.replica() == replica).count();
+    behind.iter().try_for_each(|stamp| check_count("seen of a replica", of(stamp.replica()), SEEN_OF_REPLICA_MAX))
 }
 
 fn check_count(what: &'static str, actual: usize, limit: usize) -> Result<(), WireError> {

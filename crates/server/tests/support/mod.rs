@@ -294,7 +294,8 @@ impl Raw {
         self.cursor = cursor;
         match self.receive().await {
             Some(ServerFrame::Welcome { dictionary, epoch, lineage, head, mode, .. }) => {
-                let welcome = Welcome { dictionary, lineage: ServerFrame::lineage(epoch, lineage), head, mode };
+                let lineage = Lineage { past: lineage, current: epoch };
+                let welcome = Welcome { dictionary, lineage, head, mode };
                 self.welcome = Some(welcome.clone());
                 welcome
             }
