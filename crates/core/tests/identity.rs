@@ -3,7 +3,7 @@
 mod support;
 
 use keybook_core::{
-    Conflict, Key, ReplicaId, Seq, Stamp,
+    Conflict, ConflictId, Key, ReplicaId, Resolution, Seq, Side, Stamp, Winner,
     client::Client,
     limits::{Limits, REPLICAS_MAX},
     server::{Actor, Command, Context, Hub, Outcome, Receipt, Record, Request, Session},
@@ -30,9 +30,12 @@ impl Server {
 
     /// A write over the connection of somebody, who has proven the replica of that number and no other.
     fn write(&mut self, by: u64, op: Op) -> Receipt {
+        self.apply(by, Command::Push { ops: vec![op] })
+    }
+
+    fn apply(&mut self, by: u64, command: Command) -> Receipt {
         let actor = Actor { role: Role::Writer, author: author(by), replicas: vec![ReplicaId(by)] };
         let context = Context { now_ms: 1_000_000, limits: Limits::default(), actor };
-        let command = Command::Push { ops: vec![op] };
         let record = Record { at: self.hub.counters().head.next(), room_bytes: u64::MAX, context, command };
         let Ok(receipt) = self.store.write(|rows| self.hub.apply(rows, &record));
         let Ok(_) = self.store.write(|rows| self.hub.finish(rows));
@@ -115,6 +118,64 @@ fn a_guessed_stamp_hides_no_write() {
     let receipt = server.write(VICTIM, put("1", 10, VICTIM, Stamp::ZERO));
     assert_eq!(receipt.outcomes, [AckCode::Superseded.into()]);
     assert_eq!((server.value().as_str(), server.lost()), ("5", vec!["1".to_owned()]));
+}
+
+/// Mallory guesses the stamp that a write of somebody else will have, and loses with it. The conflict row of that name was taken then, and
+/// the real write lost without one.
+#[test]
+fn a_guessed_stamp_takes_no_conflict_row() {
+    let guessed = || put("9", 10, VICTIM, Stamp::ZERO);
+    let id = || ConflictId { key: key("k"), loser: put_stamp(10, VICTIM) };
+    let dismiss = || Command::Resolve { id: id(), resolution: Resolution::Dismissed };
+    for is_closed in [false, true] {
+        let mut server = Server::new();
+        server.write(3, put("5", 20, 3, Stamp::ZERO));
+        server.write(MALLORY, guessed());
+        assert_eq!(server.lost(), ["9"]);
+        if is_closed {
+            assert_eq!(server.apply(MALLORY, dismiss()).outcomes, [Outcome::Applied]);
+        }
+        let receipt = server.write(VICTIM, put("1", 10, VICTIM, Stamp::ZERO));
+        assert_eq!((receipt.outcomes, server.lost()), (vec![AckCode::Superseded.into()], vec!["1".to_owned()]));
+        let row = server.store.contents().conflicts[&id()].clone();
+        assert_eq!((row.conflict.loser.author, row.maker, row.is_proven), (author(VICTIM).id, author(VICTIM).id, true));
+        assert_eq!((row.conflict.seq, row.conflict.is_open()), (receipt.seq, true), "everybody is told");
+        // It gives way to nobody, and once is enough.
+        for (by, op) in [(MALLORY, guessed()), (VICTIM, put("1", 10, VICTIM, Stamp::ZERO))] {
+            assert_eq!(server.write(by, op).outcomes, [AckCode::Duplicate.into()]);
+        }
+        assert_eq!(server.apply(VICTIM, dismiss()).outcomes, [Outcome::Applied]);
+        for (by, op) in [(MALLORY, guessed()), (VICTIM, put("1", 10, VICTIM, Stamp::ZERO))] {
+            assert_eq!(server.write(by, op).outcomes, [AckCode::Duplicate.into()]);
+        }
+        assert_eq!(server.lost(), Vec::<String>::new());
+        let contents = server.store.contents();
+        let versions: Vec<_> =
+            contents.versions.values().map(|version| (version.value.clone(), version.author)).collect();
+        assert_eq!(versions, [(Some(value("1")), author(VICTIM).id)]);
+    }
+}
+
+/// After a rollback Mallory brings a row "back" that was never there. Its own replica brings the real one.
+#[test]
+fn a_made_up_row_gives_way_to_the_one_that_was_lost() {
+    let mut server = Server::new();
+    server.write(3, put("5", 20, 3, Stamp::ZERO));
+    let row = |json: &str, by: u64| {
+        let loser = Side { value: Some(value(json)), stamp: put_stamp(10, VICTIM), author: author(by).id };
+        let winner = Winner { stamp: put_stamp(20, 3), author: author(3).id };
+        let conflict = Conflict { key: key("k"), loser, winner, seq: Seq(9), resolution: Resolution::Open };
+        Command::Recover { conflicts: vec![conflict], authors: vec![author(by), author(3)] }
+    };
+    assert_eq!(server.apply(MALLORY, row("9", MALLORY)).outcomes, [Outcome::Applied]);
+    assert_eq!(server.apply(VICTIM, row("1", VICTIM)).outcomes, [Outcome::Applied]);
+    assert_eq!(server.lost(), ["1"]);
+    for (by, row) in [(MALLORY, row("9", MALLORY)), (VICTIM, row("1", VICTIM)), (VICTIM, row("2", VICTIM))] {
+        assert_eq!(server.apply(by, row).outcomes, [AckCode::Duplicate.into()]);
+    }
+    let contents = server.store.contents();
+    let versions: Vec<_> = contents.versions.values().map(|version| version.value.clone()).collect();
+    assert_eq!((server.lost(), versions), (vec!["1".to_owned()], vec![Some(value("1"))]));
 }
 
 /// A write that was taken already comes again over another connection, which proves nothing: it is the same write.

@@ -251,8 +251,9 @@ impl Decisions {
         self.changed.extend(keys.chain(self.lost.drain(..).map(|report| report.what.conflict.key)));
     }
 
-    /// Lets go of what is done, by the rows of a base that has come to `cursor`. Returns whether there was any.
-    pub(super) fn settle(&mut self, conflicts: &Conflicts, cursor: Seq) -> bool {
+    /// Lets go of what is done, by the rows of a base that has come to `cursor`. Returns whether there was any. A row that was hidden as
+    /// somebody else's is shown again if by now it is of `own`: somebody had taken its name.
+    pub(super) fn settle(&mut self, conflicts: &Conflicts, cursor: Seq, own: AuthorId) -> bool {
         let before = self.pending.len() + self.lost.len();
         let changed = &mut self.changed;
         self.lost.retain(|report| {
@@ -266,7 +267,8 @@ impl Decisions {
         let lost = &self.lost;
         self.pending.retain(|report| {
             let id = &report.what.id;
-            let is_open = conflicts.get(id).is_some_and(Conflict::is_open);
+            let is_hidden = |row: &Conflict| !report.what.is_private || row.loser.author != own;
+            let is_open = conflicts.get(id).is_some_and(|row| row.is_open() && is_hidden(row));
             let waits =
                 !report.is_reached(cursor) && (is_open || lost.iter().any(|lost| lost.what.conflict.id() == *id));
             if !waits {
@@ -393,13 +395,13 @@ mod tests {
         assert!(!decisions.add(PendingResolution::new(&open, Resolution::Restored, OWN)), "the first stays");
         assert!(decisions.is_decided(&open));
         let rows = conflicts([open.clone()]);
-        assert!(!decisions.settle(&rows, Seq(3)));
+        assert!(!decisions.settle(&rows, Seq(3), OWN));
         let sent = ClientFrame::Resolve { batch: 5, id: open.id(), resolution: Resolution::Dismissed };
         assert_eq!(message(&mut decisions, &rows, 0), Some(sent.clone()));
         assert_eq!((message(&mut decisions, &rows, 0), decisions.in_flight()), (None, 1));
         decisions.handle_disconnected();
         assert_eq!(message(&mut decisions, &rows, 0), Some(sent));
-        assert!(decisions.settle(&conflicts([conflict(3, Resolution::Restored)]), Seq(3)), "somebody has decided");
+        assert!(decisions.settle(&conflicts([conflict(3, Resolution::Restored)]), Seq(3), OWN), "somebody has decided");
         assert_eq!(decisions.pending().count(), 0);
         assert_eq!(decisions.take_changed().len(), 1);
     }
@@ -412,8 +414,8 @@ mod tests {
             let rows = conflicts([open.clone()]);
             message(&mut decisions, &rows, 0).unwrap();
             decisions.handle_answer(5, Seq(4), &[Exception { index: 0, code, data }], 100);
-            assert!(!decisions.settle(&rows, Seq(3)), "the base has not come to the answer");
-            decisions.settle(&rows, Seq(4));
+            assert!(!decisions.settle(&rows, Seq(3), OWN), "the base has not come to the answer");
+            decisions.settle(&rows, Seq(4), OWN);
             assert_eq!((decisions.is_decided(&open), decisions.wakes_at()), (is_decided, wakes_at));
             assert_eq!(message(&mut decisions, &rows, 200).is_some(), wakes_at.is_some_and(|at| at <= 200));
         };
@@ -430,9 +432,21 @@ mod tests {
         row.loser.author = AuthorId(9);
         let (rows, mut decisions) = (conflicts([row.clone()]), Decisions::default());
         assert!(decisions.add(dismissal(&row)) && decisions.is_decided(&row));
-        decisions.settle(&rows, Seq(9));
+        decisions.settle(&rows, Seq(9), OWN);
         assert_eq!((message(&mut decisions, &rows, 0), decisions.is_decided(&row)), (None, true));
-        assert!(decisions.settle(&conflicts([conflict(3, Resolution::Restored)]), Seq(9)));
+        assert!(decisions.settle(&conflicts([conflict(3, Resolution::Restored)]), Seq(9), OWN));
+    }
+
+    /// A row that somebody had made up was hidden here, and with it the real one that took its name.
+    #[test]
+    fn what_is_hidden_as_anothers_is_shown_once_it_is_ones_own() {
+        let (mut made_up, real) = (conflict(3, Resolution::Open), conflict(3, Resolution::Open));
+        made_up.loser.author = AuthorId(9);
+        let mut decisions = Decisions::default();
+        decisions.add(dismissal(&made_up));
+        assert!(!decisions.settle(&conflicts([made_up]), Seq(9), OWN));
+        let real = Conflict { loser: Side { author: OWN, ..real.loser.clone() }, ..real };
+        assert!(decisions.settle(&conflicts([real.clone()]), Seq(9), OWN) && !decisions.is_decided(&real));
     }
 
     #[test]
@@ -457,7 +471,7 @@ mod tests {
         let Some(ClientFrame::Recover { conflicts: sent, .. }) = message(&mut decisions, &none, 0) else { panic!() };
         assert_eq!(sent.iter().map(|row| row.loser).collect::<Vec<_>>(), [stamp(9)]);
         assert!(
-            decisions.settle(&conflicts([conflict(5, Resolution::Dismissed)]), Seq(1)),
+            decisions.settle(&conflicts([conflict(5, Resolution::Dismissed)]), Seq(1), OWN),
             "it has a row of that name"
         );
         assert_eq!(decisions.lost().count(), 0);

@@ -410,7 +410,7 @@ impl Client {
         {
             output.transmit(&ClientFrame::Name { name });
         }
-        if decisions.settle(base.conflicts(), base.cursor()) {
+        if decisions.settle(base.conflicts(), base.cursor(), user.author.id) {
             output.say(Event::Conflicts);
         }
         while user.is_writer()

@@ -6,7 +6,7 @@ use crate::{
     AuthorId, ConflictId, Entry, HybridTime, Key, ReplicaId, Seq, Side, Stamp, Value, ValueError,
     limits::{CLOCK_AHEAD_MS_MAX, Limits, RECOVERED_AHEAD_MS_MAX},
     mutants::mutant,
-    server::{Counters, Outcome, Row, Rows, record::Context},
+    server::{ConflictRow, Counters, Outcome, Row, Rows, record::Context},
     wire::{AckCode, Op, Role},
 };
 
@@ -99,7 +99,12 @@ pub(super) fn is_known<R: Rows>(
         return Ok(true);
     }
     let lost = rows.conflict(&ConflictId { key: key.clone(), loser: new.stamp })?;
-    Ok(lost.is_some_and(|row| !row.conflict.is_open() || is_it(&row.conflict.loser.value)))
+    // One that is closed has no value.
+    let is_same = |row: ConflictRow| match row.conflict.is_open() {
+        true => is_it(&row.conflict.loser.value),
+        false => !is_proven || row.is_proven,
+    };
+    Ok(lost.is_some_and(is_same))
 }
 
 /// How far ahead a stamp may be: farther for what comes back, which has a `fork`. One step above the entry is always admitted, so

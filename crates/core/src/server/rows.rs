@@ -208,6 +208,8 @@ pub struct ConflictRow {
     pub maker: AuthorId,
     /// The server's time when it was made.
     pub made_ms: u64,
+    /// Whether the write that lost came, or the row came back, over a connection that had proven the write's replica.
+    pub is_proven: bool,
 }
 
 impl ConflictRow {

@@ -7,6 +7,9 @@
 //! The author of the losing write may let it go for everybody; somebody else's dismissal is their own affair, and no command.
 //! Whoever says that the losing value was restored is right if the key has it. So the winner cannot silence the loser.
 //!
+//! A row has the name of the write that lost, whose stamp somebody may have guessed. So a row of a write that is not proven gives way to that
+//! of one that is, even if it is closed. What a rollback took is another matter: of that a closed row says what has become of it.
+//!
 //! After a rollback clients bring rows back. Such a row is taken as it is and compared with no entry: the write that won comes
 //! back too, and would find nothing to conflict with.
 
@@ -17,11 +20,19 @@ use crate::{
     Author, AuthorId, AuthorName, Conflict, ConflictId, Key, Resolution, Side, Winner,
     limits::{CONFLICT_BYTES_MAX, CONFLICT_MS_MAX, CONFLICT_SHARE_BYTES_MAX, VALUE_BYTES_MAX},
     server::{
-        ConflictRow, Outcome, Reason, Row, Rows,
+        ConflictRow, Outcome, Reason, Row, Rows, Version,
         record::{Actor, Context},
     },
     wire::{AckCode, Role},
 };
+
+/// A write that has lost.
+pub(super) struct Lost<'a> {
+    pub(super) key: &'a Key,
+    pub(super) write: &'a Side,
+    /// Whether it is proven to be its replica's.
+    pub(super) is_proven: bool,
+}
 
 impl Hub {
     /// A write has lost. It gets a row if there is room.
@@ -30,43 +41,76 @@ impl Hub {
         rows: &mut R,
         batch: &mut Batch,
         context: &Context,
-        key: &Key,
-        loser: Side,
+        lost: Lost<'_>,
         winner: Winner,
     ) -> Result<(), R::Error> {
-        let conflict = Conflict { key: key.clone(), loser, winner, seq: batch.seq, resolution: Resolution::Open };
-        if rows.conflict(&conflict.id())?.is_none() {
-            self.add_row(rows, batch, context, conflict)?;
+        let Lost { key, write, is_proven } = lost;
+        let conflict =
+            Conflict { key: key.clone(), loser: write.clone(), winner, seq: batch.seq, resolution: Resolution::Open };
+        let there = rows.conflict(&conflict.id())?;
+        if there.as_ref().is_none_or(|row| is_proven && !row.is_proven) {
+            self.add_row(rows, batch, context, conflict, is_proven, there.as_ref())?;
         }
         Ok(())
     }
 
-    /// Returns whether there was room.
+    /// Adds a row, in the place of the one that has its name. Returns whether there was room.
     fn add_row<R: Rows>(
         &mut self,
         rows: &mut R,
         batch: &mut Batch,
         context: &Context,
         conflict: Conflict,
+        is_proven: bool,
+        replaced: Option<&ConflictRow>,
     ) -> Result<bool, R::Error> {
-        let (maker, bytes) = (context.actor.author.id, conflict.bytes() as u64);
-        let total = self.counters.conflict_bytes + bytes;
-        let share = self.shares(rows)?.entry(maker).or_default();
-        if *share + bytes > CONFLICT_SHARE_BYTES_MAX || total > CONFLICT_BYTES_MAX {
+        let (maker, made_ms) = (context.actor.author.id, context.now_ms);
+        let mut row = ConflictRow { conflict, index: 0, maker, made_ms, is_proven };
+        if let Some(replaced) = replaced {
+            self.uncount(rows, replaced)?;
+        }
+        self.count(rows, &row)?;
+        let share = self.shares(rows)?.get(&maker).copied().unwrap_or_default();
+        if share > CONFLICT_SHARE_BYTES_MAX || self.counters.conflict_bytes > CONFLICT_BYTES_MAX {
+            self.uncount(rows, &row)?;
+            if let Some(replaced) = replaced {
+                self.count(rows, replaced)?;
+            }
             self.counters.untold += 1;
             batch.is_written = true;
             return Ok(false);
         }
-        *share += bytes;
-        self.counters.conflicts += 1;
-        self.counters.conflict_bytes = total;
-        self.counters.bytes += bytes;
-        self.counters.digest.add_conflict(&conflict);
-        let row = ConflictRow { conflict, index: batch.next_index(), maker, made_ms: context.now_ms };
-        rows.set_conflict(&row, None)?;
-        batch.bytes += bytes;
+        row.index = batch.next_index();
+        rows.set_conflict(&row, replaced.map(ConflictRow::place))?;
+        batch.bytes += row.conflict.bytes() as u64;
         self.conflicts.insert(row.conflict.id(), row.conflict);
         Ok(true)
+    }
+
+    /// A row is there: it takes room, and is in the digest.
+    fn count<R: Rows>(&mut self, rows: &mut R, row: &ConflictRow) -> Result<(), R::Error> {
+        let bytes = row.conflict.bytes() as u64;
+        self.counters.bytes += bytes;
+        if row.conflict.is_open() {
+            *self.shares(rows)?.entry(row.maker).or_default() += bytes;
+            self.counters.conflicts += 1;
+            self.counters.conflict_bytes += bytes;
+            self.counters.digest.add_conflict(&row.conflict);
+        }
+        Ok(())
+    }
+
+    /// It is there no more.
+    fn uncount<R: Rows>(&mut self, rows: &mut R, row: &ConflictRow) -> Result<(), R::Error> {
+        let bytes = row.conflict.bytes() as u64;
+        self.counters.bytes -= bytes;
+        if row.conflict.is_open() {
+            *self.shares(rows)?.entry(row.maker).or_default() -= bytes;
+            self.counters.conflicts -= 1;
+            self.counters.conflict_bytes -= bytes;
+            self.counters.digest.subtract_conflict(&row.conflict);
+        }
+        Ok(())
     }
 
     /// Closes a row that is open; of any other there is nothing to do.
@@ -117,7 +161,11 @@ impl Hub {
         if !conflict.is_open() || loser.stamp > winner.stamp || loser.value.is_some() != loser.stamp.is_put() {
             return Ok(AckCode::BadValue.into());
         }
-        if rows.conflict(&conflict.id())?.is_some() {
+        let (is_proven, there) = (context.actor.proves(loser.stamp), rows.conflict(&conflict.id())?);
+        let gives_way = |row: &ConflictRow| {
+            is_proven && !row.is_proven && row.conflict.is_open() && row.conflict.loser != conflict.loser
+        };
+        if !there.as_ref().is_none_or(gives_way) {
             return Ok(AckCode::Duplicate.into());
         }
         let mut conflict = Conflict { seq: batch.seq, ..conflict.clone() };
@@ -126,8 +174,8 @@ impl Hub {
             let author = author.unwrap_or_else(|| Author { id: *id, name: AuthorName::generated(*id) });
             *id = self.sign(rows, batch, &author)?;
         }
-        self.archive(rows, batch, &conflict)?;
-        let has_room = self.add_row(rows, batch, context, conflict)?;
+        self.archive(rows, batch, &conflict, is_proven)?;
+        let has_room = self.add_row(rows, batch, context, conflict, is_proven, there.as_ref())?;
         Ok(if has_room { Outcome::Applied } else { AckCode::Superseded.into() })
     }
 
@@ -148,29 +196,36 @@ impl Hub {
         mut row: ConflictRow,
         resolution: Resolution,
     ) -> Result<(), R::Error> {
-        let (place, bytes) = (row.place(), row.conflict.bytes() as u64);
-        if let Some(share) = self.shares(rows)?.get_mut(&row.maker) {
-            *share -= bytes;
-        }
-        self.counters.conflicts -= 1;
-        self.counters.conflict_bytes -= bytes;
-        self.counters.bytes -= bytes;
-        self.counters.digest.subtract_conflict(&row.conflict);
-        self.archive(rows, batch, &row.conflict)?;
+        let place = row.place();
+        self.uncount(rows, &row)?;
+        self.archive(rows, batch, &row.conflict, row.is_proven)?;
         row.conflict.close(resolution, batch.seq);
+        self.count(rows, &row)?;
         row.index = batch.next_index();
         rows.set_conflict(&row, Some(place))?;
         batch.bytes += row.conflict.bytes() as u64;
-        self.counters.bytes += row.conflict.bytes() as u64;
         self.conflicts.insert(row.conflict.id(), row.conflict);
         Ok(())
     }
 
-    /// Makes a losing value a version, if it is none. Without an entry the key has no versions: the row alone has the value.
-    fn archive<R: Rows>(&mut self, rows: &mut R, batch: &mut Batch, conflict: &Conflict) -> Result<(), R::Error> {
+    /// Makes a losing value a version, if it is none. Without an entry the key has no versions: the row alone has the value. That of a
+    /// proven write takes the place of another one with its stamp.
+    fn archive<R: Rows>(
+        &mut self,
+        rows: &mut R,
+        batch: &mut Batch,
+        conflict: &Conflict,
+        is_proven: bool,
+    ) -> Result<(), R::Error> {
         let Conflict { key, loser, seq, .. } = conflict;
         let is_entry = |row: Row| row.entry.stamp == loser.stamp;
-        if rows.entry(key)?.is_none_or(is_entry) || rows.history(key)?.has(loser.stamp) {
+        if rows.entry(key)?.is_none_or(is_entry) {
+            return Ok(());
+        }
+        let is_it = |version: Version| !is_proven || version.value == loser.value;
+        if let Some(id) = rows.history(key)?.id(key, loser.stamp)
+            && rows.version(&id)?.is_some_and(is_it)
+        {
             return Ok(());
         }
         self.add_version(rows, batch, key, *seq, Reason::Archived, loser)

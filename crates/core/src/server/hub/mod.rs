@@ -22,6 +22,7 @@ mod history;
 
 use std::collections::BTreeMap;
 
+use self::conflicts::Lost;
 use super::{
     AuthorRow, Counters, Reason, Row, Rows,
     decide::{self, admit, admit_growth, admit_new, is_known, latest_admitted, overlooks_purged, purged_side},
@@ -262,8 +263,8 @@ impl Hub {
         let Some(row) = old else {
             self.set_row(rows, batch, &key, Row { entry: new.clone(), index: 0, recovered, is_proven }, None)?;
             if conflicts {
-                let loser = purged_side(&self.counters);
-                self.add_conflict(rows, batch, context, &key, loser, Winner::from(&new))?;
+                let lost = Lost { key: &key, write: &purged_side(&self.counters), is_proven: false };
+                self.add_conflict(rows, batch, context, lost, Winner::from(&new))?;
             }
             return Ok(Outcome::Applied);
         };
@@ -282,7 +283,8 @@ impl Hub {
         }
         if conflicts {
             let winner = Winner::from(if wins { &new } else { &row.entry });
-            self.add_conflict(rows, batch, context, &key, loser.clone(), winner)?;
+            let is_proven = if wins { row.is_proven } else { is_proven };
+            self.add_conflict(rows, batch, context, Lost { key: &key, write: loser, is_proven }, winner)?;
         }
         Ok(if wins { Outcome::Applied } else { AckCode::Superseded.into() })
     }

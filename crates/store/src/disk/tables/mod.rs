@@ -94,7 +94,7 @@ pub(super) const HISTORIES: Table = TableDefinition::new("histories");
 ///
 /// | key | value |
 /// | --- | --- |
-/// | number, 4; key of the entry; 1 byte: 0; stamp of the loser, 16 | seq of the last change, 8; index, 2; resolution, 1: 0 open, 1 dismissed, 2 restored, 3 archived; maker, 8; made, in milliseconds, 8; author of the loser, 8; stamp of the winner, 16; its author, 8; the value that lost, nothing in a remove or a closed row |
+/// | number, 4; key of the entry; 1 byte: 0; stamp of the loser, 16 | seq of the last change, 8; index, 2; resolution, 1: 0 open, 1 dismissed, 2 restored, 3 archived, with 128 added if the replica of the loser is proven; maker, 8; made, in milliseconds, 8; author of the loser, 8; stamp of the winner, 16; its author, 8; the value that lost, nothing in a remove or a closed row |
 pub(super) const CONFLICTS: Table = TableDefinition::new("conflicts");
 
 /// The authors of each dictionary, at most 10 000.
@@ -272,8 +272,12 @@ pub(super) fn decode_u64(bytes: &[u8]) -> Result<u64, Corrupt> {
     fields.end(number)
 }
 
-/// Beside the number of epochs in a row of [`ENTRIES`].
+/// Beside the number of epochs in a row of [`ENTRIES`], and beside the resolution in one of [`CONFLICTS`].
 const PROVEN: u8 = 128;
+
+fn proven(is_proven: bool) -> u8 {
+    if is_proven { PROVEN } else { 0 }
+}
 
 pub(super) fn encode_row(row: &Row) -> Vec<u8> {
     let Row { entry, index, recovered, is_proven } = row;
@@ -283,7 +287,7 @@ pub(super) fn encode_row(row: &Row) -> Vec<u8> {
         &entry.seq.0.to_be_bytes(),
         &index.to_be_bytes(),
         &entry.author.0.to_be_bytes(),
-        &[epochs.len() as u8 | if *is_proven { PROVEN } else { 0 }],
+        &[epochs.len() as u8 | proven(*is_proven)],
         &encode_past(epochs),
         text(entry.value.as_ref()).as_bytes(),
     ]
@@ -387,7 +391,7 @@ pub(super) fn decode_history(bytes: &[u8]) -> Result<History, Corrupt> {
 }
 
 pub(super) fn encode_conflict(row: &ConflictRow) -> Vec<u8> {
-    let ConflictRow { conflict, index, maker, made_ms } = row;
+    let ConflictRow { conflict, index, maker, made_ms, is_proven } = row;
     let Conflict { key: _, loser, winner, seq, resolution } = conflict;
     let resolution = match resolution {
         Resolution::Open => 0,
@@ -398,7 +402,7 @@ pub(super) fn encode_conflict(row: &ConflictRow) -> Vec<u8> {
     [
         &seq.0.to_be_bytes()[..],
         &index.to_be_bytes(),
-        &[resolution],
+        &[resolution | proven(*is_proven)],
         &maker.0.to_be_bytes(),
         &made_ms.to_be_bytes(),
         &loser.author.0.to_be_bytes(),
@@ -412,7 +416,8 @@ pub(super) fn encode_conflict(row: &ConflictRow) -> Vec<u8> {
 pub(super) fn decode_conflict(id: ConflictId, bytes: &[u8]) -> Result<ConflictRow, Corrupt> {
     let mut fields = Fields::new("conflicts", bytes);
     let (seq, index) = (Seq(fields.u64()?), fields.u16()?);
-    let resolution = match fields.u8()? {
+    let flags = fields.u8()?;
+    let resolution = match flags & !PROVEN {
         0 => Resolution::Open,
         1 => Resolution::Dismissed,
         2 => Resolution::Restored,
@@ -423,7 +428,8 @@ pub(super) fn decode_conflict(id: ConflictId, bytes: &[u8]) -> Result<ConflictRo
     let winner = Winner { stamp: fields.stamp()?, author: AuthorId(fields.u64()?) };
     let ConflictId { key, loser: stamp } = id;
     let loser = Side { value: fields.rest_value()?, stamp, author };
-    Ok(ConflictRow { conflict: Conflict { key, loser, winner, seq, resolution }, index, maker, made_ms })
+    let (conflict, is_proven) = (Conflict { key, loser, winner, seq, resolution }, flags & PROVEN != 0);
+    Ok(ConflictRow { conflict, index, maker, made_ms, is_proven })
 }
 
 /// The name in the key of a row of [`CONFLICTS`].

@@ -30,7 +30,7 @@ fn rows_round_trip_and_a_cut_row_is_refused() {
     for resolution in [Resolution::Open, Resolution::Dismissed, Resolution::Restored, Resolution::Archived] {
         let (winner, loser) = (Winner { stamp: stamp(8), author: AuthorId(2) }, side(Some("true")));
         let conflict = Conflict { key: key.clone(), loser, winner, seq: Seq(6), resolution };
-        let row = ConflictRow { conflict, index: 4, maker: AuthorId(5), made_ms: 6 };
+        let row = ConflictRow { conflict, index: 4, maker: AuthorId(5), made_ms: 6, is_proven: true };
         let bytes = encode_conflict(&row);
         assert_eq!(decode_conflict(id.clone(), &bytes), Ok(row));
         for length in 0..59 {
