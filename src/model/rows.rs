@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, ops::Range};
 
 use keybook_core::{
-    Key, Stamp, Value,
+    AuthorId, Key, Stamp, Value,
     client::{Client, RowState},
 };
 
@@ -132,7 +132,7 @@ impl ShownRows {
             key: key.clone(),
             value: ValueText::new(shown.value?),
             stamp: shown.stamp,
-            author: client.name(shown.author).as_str().to_owned(),
+            author: author_text(client, key, shown.author),
             is_in_conflict: client.is_in_conflict(key),
             state,
         })
@@ -149,6 +149,15 @@ impl ShownRows {
     /// What an edit of a key that begins now will have seen.
     pub(super) fn begin(&self, key: &Key, client: &Client) -> Stamp {
         first_row(self.first.as_ref(), client, key).map_or_else(|| client.begin(key), |first| first.stamp)
+    }
+}
+
+/// Who wrote what is shown of a key, and who has brought it back after the server had lost it.
+fn author_text(client: &Client, key: &Key, author: AuthorId) -> String {
+    let author = client.name(author);
+    match client.brought_back_by(key) {
+        Some(by) => format!("{author}, brought back by {}", client.name(by)),
+        None => author.as_str().to_owned(),
     }
 }
 

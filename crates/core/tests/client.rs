@@ -292,6 +292,47 @@ fn a_rolled_back_server_is_healed_by_its_clients() {
     assert_agreement(&group);
 }
 
+/// Whoever has it brings it back, and everybody sees who that was, also after a reload and in a snapshot.
+#[test]
+fn who_has_brought_anothers_entry_back_is_shown() {
+    let mut group = group(2);
+    group.put(0, "a", "1");
+    group.settle();
+    let backup = group.store.clone();
+    group.put(0, "mine", "2");
+    group.put(1, "theirs", "3");
+    group.settle();
+    group.members[1].client = Client::new(secret(9), person(9), group.now_ms);
+    let mut device = Stored::default();
+    let now_ms = group.now_ms;
+    group.client(1).handle_stored(&device, now_ms);
+    group.restart(backup, 2);
+    group.pass(60_000);
+    let by = |client: &Client| ["a", "mine", "theirs"].map(|name| client.brought_back_by(&key(name)));
+    let expected = [None, None, Some(author(1).id)];
+    assert_eq!(by(group.client(0)), expected);
+    assert_eq!(by(group.client(1)), expected);
+    assert_eq!(group.client(0).shown(&key("theirs")).unwrap().author, author(2).id);
+
+    let base = group.client(1).take_local_change().base.unwrap();
+    (device.header, device.snapshot, device.deltas) = (base.header, base.snapshot.unwrap(), base.deltas);
+    let mut after = Client::opening(secret(10), person(9), group.now_ms);
+    after.handle_stored(&device, group.now_ms);
+    assert_eq!(by(&after), expected);
+    group.members[1].client = Client::new(secret(11), person(9), group.now_ms);
+    let fetches = group.members[1].fetches;
+    group.settle();
+    assert_eq!(by(group.client(1)), expected);
+    assert_eq!(group.members[1].fetches, fetches + 1, "by a snapshot");
+    assert_agreement(&group);
+
+    group.put(1, "theirs", "4");
+    assert_eq!(by(group.client(1)), [None; 3], "an edit is its writer's own");
+    group.settle();
+    assert_eq!(by(group.client(0)), [None; 3]);
+    assert_agreement(&group);
+}
+
 #[test]
 fn a_reader_of_a_rolled_back_server_takes_a_snapshot() {
     let mut group = group(2);

@@ -14,7 +14,7 @@ use keybook_core::{
         Actor, Command, Commit, Context, Counters, Hub, Now, Outcome, Reason, Receipt, Record, Request, Rows, Session,
         VersionId,
     },
-    wire::{AckCode, ClientFrame, Condition, Exception, Horizon, Op, Role},
+    wire::{AckCode, Change, ClientFrame, Condition, Exception, Horizon, Op, Role, snapshot::Snapshot},
 };
 use support::{author, key, person, put_stamp, remove_stamp, secret, store::Store};
 
@@ -278,6 +278,44 @@ fn recovered_writes_conflict_only_with_what_came_after_the_fork() {
     assert_eq!(server.losers(), [Some("3".to_owned())]);
     assert_eq!(server.code(recovered(put("old", "4", 40, 3, &[]), 1, 4)), None);
     assert_eq!(server.losers().len(), 1, "both recovered: one history");
+}
+
+/// A row came back under the name of its author, and nobody could tell who had brought it.
+#[test]
+fn who_brings_anothers_write_back_is_told() {
+    let mut server = Server::new();
+    server.push(&[put("a", "0", 1, 1, &[])]);
+    let by = |server: &Server, name: &str| {
+        let contents = server.store.contents();
+        (contents.entries[&key(name)].entry.author, contents.entries[&key(name)].brought_back_by)
+    };
+    // All of an epoch that the server, which goes on in the next one, has lost.
+    server.set_back(1);
+    let lost =
+        |name: &str, ms, of: u64| Op { author: Some(author(of)), ..recovered(put(name, "1", ms, of, &[]), 1, 9) };
+    let (_, commit) = server.push(&[lost("own", 10, 1), lost("other", 11, 2)]);
+    assert_eq!(by(&server, "own"), (author(1).id, None));
+    assert_eq!(by(&server, "other"), (author(2).id, Some(author(1).id)));
+    let commit = commit.unwrap();
+    let (to, caught_up) = (commit.to, server.store.catch_up(Seq(1), usize::MAX).changes);
+    for changes in [commit.changes, caught_up] {
+        let at = changes.iter().position(|change| matches!(change, Change::BroughtBack(..))).unwrap();
+        assert_eq!(changes[at], Change::BroughtBack(key("other"), to, author(1).id));
+        assert!(matches!(&changes[at - 1], Change::Entry(entry, _) if *entry == key("other")));
+        assert_eq!(changes.len(), 4, "both entries, and the author of one");
+    }
+    let snapshot = Snapshot::decode(&server.store.snapshot()).unwrap();
+    assert_eq!(["own", "other"].map(|name| snapshot.base.brought_back_by(&key(name))), [None, Some(author(1).id)]);
+
+    // It goes with the value into the history, and does not stay with the entry.
+    server.push(&[put("other", "2", 20, 1, &[put_stamp(11, 2)])]);
+    assert_eq!(by(&server, "other"), (author(1).id, None));
+    let loses = Op { author: Some(author(3)), ..recovered(put("other", "0", 5, 3, &[]), 1, 9) };
+    server.push(&[loses]);
+    let contents = server.store.contents();
+    let versions = contents.versions.values().map(|version| (version.reason, version.author, version.brought_back_by));
+    let expected = [(Reason::Replaced, 2), (Reason::Lost, 3)];
+    assert_eq!(versions.collect::<Vec<_>>(), expected.map(|(reason, of)| (reason, author(of).id, Some(author(1).id))));
 }
 
 /// Two rollbacks in a row: of two writes of different branches, whose authors had never seen each other, the lower one

@@ -14,7 +14,7 @@ use support::{
 const FRESH: u64 = 20;
 
 /// What must happen in some world; a kind that never does is not tested.
-const KINDS: [&str; 91] = [
+const KINDS: [&str; 92] = [
     "put",
     "put refused locally",
     "remove",
@@ -22,6 +22,7 @@ const KINDS: [&str; 91] = [
     "conflict dismissed",
     "conflict restored",
     "conflict brought back",
+    "brought back by another",
     "restored value replaced meanwhile",
     "connect",
     "cut",

@@ -137,8 +137,13 @@ fn contributor(number: u16, author: u64) -> Contributor {
 }
 
 fn digests() -> Vec<Json> {
-    let digest = |entries: &[(&str, Entry)], conflicts: &[Conflict], authors: &[Contributor]| {
+    // All entries may have been brought back by one.
+    let digest = |entries: &[(&str, Entry)], by: Option<u64>, conflicts: &[Conflict], authors: &[Contributor]| {
         let mut digest = Digest::default();
+        let by = by.map(|number| support::author(number).id);
+        for (name, entry) in entries {
+            by.iter().for_each(|by| digest.add_brought_back(&key(name), entry, *by));
+        }
         authors.iter().for_each(|author| digest.add_author(author));
         entries.iter().filter(|(_, entry)| entry.is_live()).for_each(|(name, entry)| digest.add(&key(name), entry));
         conflicts.iter().for_each(|conflict| digest.add_conflict(conflict));
@@ -157,18 +162,20 @@ fn digests() -> Vec<Json> {
             "authors": authors.collect::<Vec<_>>(),
             "entries": entries.collect::<Vec<_>>(),
             "conflicts": conflicts.collect::<Vec<_>>(),
+            "brought-back-by": by.map(|by| format!("{:016x}", by.0)),
             "digest": hex(&digest.to_bytes()),
         })
     };
     let (put, removed) = (entry(Some("1.50"), put_stamp(1000, 1), 1), entry(None, remove_stamp(1000, 1), 1));
     let other = entry(Some("{\"de\":\"Grüße\"}"), put_stamp(2000, 2), 2);
     vec![
-        digest(&[], &[], &[]),
-        digest(&[("k", put.clone())], &[], &[]),
-        digest(&[("k", removed)], &[], &[]),
-        digest(&[("k", put.clone()), ("menu/☕", other)], &[], &[]),
-        digest(&[("k", put)], &[conflict(Some("2"))], &[contributor(1, 2)]),
-        digest(&[], &[conflict(None)], &[]),
+        digest(&[], None, &[], &[]),
+        digest(&[("k", put.clone())], None, &[], &[]),
+        digest(&[("k", removed.clone())], None, &[], &[]),
+        digest(&[("k", put.clone()), ("menu/☕", other)], None, &[], &[]),
+        digest(&[("k", put.clone())], None, &[conflict(Some("2"))], &[contributor(1, 2)]),
+        digest(&[], None, &[conflict(None)], &[]),
+        digest(&[("k", put), ("gone", removed)], Some(2), &[], &[]),
     ]
 }
 
@@ -225,13 +232,18 @@ fn branches() -> Vec<Json> {
 }
 
 fn snapshots() -> Vec<Json> {
-    let snapshot = |about: &str, entries: &[(Key, Entry)], conflicts: &[Conflict]| {
+    // Somebody has brought the entry of a key back.
+    let snapshot = |about: &str, entries: &[(Key, Entry)], by: Option<(&str, u64)>, conflicts: &[Conflict]| {
         let mut authors = Authors::default();
         for (number, id) in (1..).zip([1, 2, 7]) {
             authors.set(contributor(number, id)).expect("it is the next");
         }
         let mut digest = authors.digest();
-        entries.iter().filter(|(_, entry)| entry.is_live()).for_each(|(key, entry)| digest.add(key, entry));
+        let by = |key: &Key| by.filter(|(name, _)| *name == key.as_str()).map(|(_, number)| support::author(number).id);
+        for (key, entry) in entries {
+            digest.add(key, entry);
+            by(key).iter().for_each(|by| digest.add_brought_back(key, entry, *by));
+        }
         conflicts.iter().for_each(|conflict| digest.add_conflict(conflict));
         let (own, seq) = lineage(&[(1, 2), (2, 4)]);
         let header = Header {
@@ -241,7 +253,8 @@ fn snapshots() -> Vec<Json> {
             horizon: keybook_core::wire::Horizon::default(),
             digest,
         };
-        let bytes = encode_all(&header, &authors, entries.iter().map(|(key, entry)| (key, entry)), conflicts.iter());
+        let rows = entries.iter().map(|(key, entry)| (key, entry, by(key)));
+        let bytes = encode_all(&header, &authors, rows, conflicts.iter());
         let read = Snapshot::decode(&bytes).expect("it was just made");
         assert_eq!(read.base.recompute_digest().to_bytes(), read.base.digest().to_bytes());
         (about.to_owned(), entries.len(), bytes, digest)
@@ -257,10 +270,14 @@ fn snapshots() -> Vec<Json> {
     let large: Vec<(Key, Entry)> = (0..3)
         .map(|n| (key(&format!("k{n}")), entry(Some(&long(CHUNK_BYTES_MAX / 2)), put_stamp(1000 + n, n), n + 1)))
         .collect();
-    let (about, count, bytes, digest) = snapshot("three entries and a conflict row", &small, &[conflict(Some("2"))]);
+    let (about, count, bytes, digest) =
+        snapshot("three entries and a conflict row", &small, None, &[conflict(Some("2"))]);
     let first = json!({ "about": about, "entries": count, "bytes": hex(&bytes), "digest": hex(&digest.to_bytes()) });
     let (about, count, bytes, digest) =
-        snapshot("three values of 262 146 bytes, each x repeated, in several chunks", &large, &[]);
+        snapshot("three entries, of which somebody has brought the last back", &small, Some(("stock", 7)), &[]);
+    let brought = json!({ "about": about, "entries": count, "bytes": hex(&bytes), "digest": hex(&digest.to_bytes()) });
+    let (about, count, bytes, digest) =
+        snapshot("three values of 262 146 bytes, each x repeated, in several chunks", &large, None, &[]);
     // Its bytes would fill a book: how long each part of the sequence is, and the hash of all.
     let mut decoder = minicbor::Decoder::new(&bytes);
     let parts = std::iter::from_fn(|| {
@@ -273,7 +290,7 @@ fn snapshots() -> Vec<Json> {
         "about": about, "entries": count, "parts": parts, "digest": hex(&digest.to_bytes()),
         "blake3": blake3::hash(&bytes).to_hex().as_str(),
     });
-    vec![first, second]
+    vec![first, brought, second]
 }
 
 /// What one client and its server say to each other while another client writes too.

@@ -48,12 +48,15 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
         let winner = Winner { stamp, author: AuthorId(u64::from(id) + 1) };
         Change::Conflict(Conflict { key, loser, winner, seq: Seq(0), resolution: Resolution::Open })
     });
-    vec((prop_oneof![3 => entry, 1 => conflict], 0..2_u64), 0..30).prop_map(|changes| {
+    let brought_back =
+        (any_key(), any::<u8>()).prop_map(|(key, id)| Change::BroughtBack(key, Seq(0), AuthorId(u64::from(id) + 1)));
+    vec((prop_oneof![3 => entry, 1 => conflict, 1 => brought_back], 0..2_u64), 0..30).prop_map(|changes| {
         let mut seq = Seq(1);
         let number = |(change, step): (Change, u64)| {
             seq = Seq(seq.0 + step);
             match change {
                 Change::Entry(key, entry) => Change::Entry(key, Entry { seq, ..entry }),
+                Change::BroughtBack(key, _, by) => Change::BroughtBack(key, seq, by),
                 Change::Conflict(conflict) => Change::Conflict(Conflict { seq, ..conflict }),
                 Change::Author(..) => unreachable!("there are none"),
             }

@@ -146,18 +146,23 @@ pub(crate) fn first_place(after: Seq) -> Place {
     }
 }
 
-/// Takes whole batches of `changes`, which come by rising seq from `after` on, until `bytes` are reached. `number` finds the
+/// Takes whole batches of changes, which come by rising seq from `after` on, those of a place together, until `bytes` are reached. `number` finds the
 /// number of an author; it is 0 for one who has none.
 pub(crate) fn fill<E>(
     after: Seq,
     head: Seq,
     bytes: usize,
-    changes: impl Iterator<Item = Result<Change, E>>,
+    places: impl Iterator<Item = Result<[Option<Change>; 2], E>>,
     mut number: impl FnMut(AuthorId) -> Result<u16, E>,
 ) -> Result<CatchUp, E> {
     let mut filled = CatchUp { after, changes: Vec::new(), numbers: AuthorNumbers::default(), to: head, more: false };
     let mut size = 0;
-    for change in changes {
+    // An error is the last of them.
+    let changes = places.flat_map(|place| match place {
+        Ok(changes) => changes.map(|change| change.map(Ok)),
+        Err(error) => [Some(Err(error)), None],
+    });
+    for change in changes.flatten() {
         let change = change?;
         if let Some(last) = filled.changes.last().map(Change::seq)
             && size >= bytes

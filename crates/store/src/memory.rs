@@ -127,7 +127,7 @@ impl Engine for Store {
         let moment = self.committed();
         let contents = moment.dictionaries.get(name).cloned().unwrap_or_default();
         let changes = contents.by_seq.range(first_place(after)..);
-        let changes = changes.map(|(place, changed)| Ok(contents.change(*place, changed)));
+        let changes = changes.map(|(place, changed)| Ok(contents.changes(*place, changed)));
         let number = |author| contents.authors.get(&author).map_or(0, |row| row.contributor.number);
         fill(after, contents.counters.head, bytes, changes, |author| Ok(number(author)))
     }
@@ -154,7 +154,7 @@ impl Engine for Store {
         let Summary { id, lineage, counters, .. } = moment.summary(name);
         let Counters { head, horizon, digest, .. } = counters;
         let header = Header { dictionary: id, lineage, seq: head, horizon, digest };
-        let entries = contents.entries.iter().map(|(key, row)| (key, &row.entry));
+        let entries = contents.entries.iter().map(|(key, row)| (key, &row.entry, row.brought_back_by));
         let conflicts = contents.conflicts.values().map(|row| &row.conflict);
         write(&encode_all(&header, &contents.known_authors(), entries, conflicts))?;
         Ok(head)
@@ -184,6 +184,7 @@ impl Contents {
         let mut dictionary = Dictionary::new();
         for (key, row) in &self.entries {
             dictionary.replace(key.clone(), row.entry.clone());
+            row.brought_back_by.into_iter().for_each(|by| dictionary.bring_back(key, by));
         }
         dictionary
     }
@@ -247,11 +248,11 @@ impl Contents {
         }
     }
 
-    fn change(&self, at: Place, changed: &Changed) -> Change {
+    fn changes(&self, at: Place, changed: &Changed) -> [Option<Change>; 2] {
         match changed {
-            Changed::Entry(key) => Change::Entry(key.clone(), self.entries[key].entry.clone()),
-            Changed::Conflict(id) => Change::Conflict(self.conflicts[id].conflict.clone()),
-            Changed::Author(id) => Change::Author(at.seq, self.authors[id].contributor.clone()),
+            Changed::Entry(key) => self.entries[key].clone().into_changes(key.clone()),
+            Changed::Conflict(id) => [Some(Change::Conflict(self.conflicts[id].conflict.clone())), None],
+            Changed::Author(id) => [Some(Change::Author(at.seq, self.authors[id].contributor.clone())), None],
         }
     }
 

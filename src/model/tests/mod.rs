@@ -182,6 +182,19 @@ fn an_edit_in_place_is_committed_once_and_only_if_it_changes_something() {
     assert_eq!((world.model.editor(), world.server_has("k")), (None, Some("\"w\"")));
 }
 
+/// A row that came back after a rollback has its author still, and says who has brought it.
+#[test]
+fn a_row_says_who_has_brought_it_back() {
+    let mut world = World::new(first_page(0, &[]));
+    world.go_online();
+    world.bring_back("k");
+    let author = |world: &World| world.model.row(&key("k")).unwrap().author;
+    assert_eq!(author(&world), "Ada, brought back by Bo");
+    world.others_write("k", Some("x"), 5);
+    world.frame();
+    assert_eq!(author(&world), "Bo");
+}
+
 #[test]
 fn what_is_typed_stays_when_others_write_or_it_is_refused() {
     let mut world = World::live();

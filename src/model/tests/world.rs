@@ -172,6 +172,18 @@ impl World {
         self.follow();
     }
 
+    /// Somebody else has brought a write of this person's back.
+    pub(super) fn bring_back(&mut self, name: &str) {
+        let prev = self.head;
+        self.head = Seq(prev.0 + 1);
+        let value = Some(Value::from_text("lost"));
+        self.entries.replace(key(name), Entry { value, stamp: stamp(1), seq: self.head, author: OWN.author() });
+        self.entries.bring_back(&key(name), AuthorId(2));
+        self.tell(prev);
+        self.follow();
+        self.frame();
+    }
+
     /// A write of this person's has lost against one of somebody else.
     pub(super) fn lose(&mut self, name: &str) {
         let seq = Seq(self.head.0 + 1);
@@ -303,7 +315,12 @@ impl World {
 
     /// Sends all that changed after a cursor.
     fn tell(&mut self, after: Seq) {
-        let entries = self.entries.entries().map(|(key, entry)| Change::Entry(key.clone(), entry.clone()));
+        let entries = self.entries.entries().flat_map(|(key, entry)| {
+            let by = self.entries.brought_back_by(key);
+            let brought_back = by.map(|by| Change::BroughtBack(key.clone(), entry.seq, by));
+            [Some(Change::Entry(key.clone(), entry.clone())), brought_back]
+        });
+        let entries = entries.flatten();
         let conflicts = self.conflicts.iter().cloned().map(Change::Conflict);
         let mut changes: Vec<Change> = entries.chain(conflicts).filter(|change| change.seq() > after).collect();
         changes.sort_by_key(Change::seq);

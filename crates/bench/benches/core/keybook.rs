@@ -79,7 +79,7 @@ impl Subject for Keybook {
         };
         let (mut encoder, mut bytes) = snapshot::Encoder::new(&header, &self.authors);
         for (key, entry) in self.dictionary.entries() {
-            if let Some(chunk) = encoder.entry(key, entry) {
+            if let Some(chunk) = encoder.entry(key, entry, None) {
                 bytes.extend_from_slice(&chunk);
             }
         }

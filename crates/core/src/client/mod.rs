@@ -69,7 +69,7 @@ pub use view::Shown;
 use view::View;
 
 use crate::{
-    Dictionary, DictionaryId, Key, Person, ReplicaId, Secret, Seq, Value,
+    AuthorId, Dictionary, DictionaryId, Key, Person, ReplicaId, Secret, Seq, Value,
     limits::{Limits, PUSHES_IN_FLIGHT_MAX},
     wire::{ClientFrame, ServerFrame, VERSIONS, WireError},
 };
@@ -135,6 +135,12 @@ impl Client {
     /// What is shown of a key; none if it never had an entry. O(log n).
     pub fn shown(&self, key: &Key) -> Option<Shown<'_>> {
         self.view().shown(key)
+    }
+
+    /// Who has brought back what is shown of a key, after the server had lost it, if that was somebody else than its author. O(log n).
+    pub fn brought_back_by(&self, key: &Key) -> Option<AuthorId> {
+        let by = self.base.entries().brought_back_by(key)?;
+        self.shown(key)?.pending.is_none().then_some(by)
     }
 
     /// The value that is shown of a key. O(log n).

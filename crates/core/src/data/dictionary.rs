@@ -33,6 +33,8 @@ struct Tally {
     digest: Digest,
     live: u64,
     bytes: u64,
+    /// Of the entries that somebody else than their author has brought back, who did: few, so they have no place in each entry.
+    brought_back: BTreeMap<Key, AuthorId>,
 }
 
 impl Dictionary {
@@ -86,6 +88,20 @@ impl Dictionary {
         Some(entry)
     }
 
+    /// Notes who has brought the entry of a key back, until another takes its place. Nothing if there is no entry. O(log n).
+    pub fn bring_back(&mut self, key: &Key, by: AuthorId) {
+        if let Some(entry) = self.entries.get(key) {
+            self.tally.forget_bringer(key, entry);
+            self.tally.digest.add_brought_back(key, entry, by);
+            self.tally.brought_back.insert(key.clone(), by);
+        }
+    }
+
+    /// Who has brought the entry of a key back, if somebody else than its author did. O(log n).
+    pub fn brought_back_by(&self, key: &Key) -> Option<AuthorId> {
+        self.tally.brought_back.get(key).copied()
+    }
+
     /// The value of a key. O(log n).
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.entries.get(key)?.value.as_ref()
@@ -114,7 +130,7 @@ impl Dictionary {
             .filter_map(|(key, entry)| Some((key, entry.value.as_ref()?)))
     }
 
-    /// The digest of the live entries.
+    /// The digest of the live entries, and of who has brought them back.
     pub fn digest(&self) -> Digest {
         self.tally.digest
     }
@@ -138,6 +154,9 @@ impl Dictionary {
     pub fn recompute_digest(&self) -> Digest {
         let mut digest = Digest::default();
         self.entries.iter().for_each(|(key, entry)| digest.add(key, entry));
+        for (key, by) in &self.tally.brought_back {
+            digest.add_brought_back(key, &self.entries[key], *by);
+        }
         digest
     }
 }
@@ -177,8 +196,15 @@ impl Tally {
     }
 
     fn subtract(&mut self, key: &Key, entry: &Entry) {
+        self.forget_bringer(key, entry);
         self.digest.subtract(key, entry);
         self.live -= u64::from(entry.is_live());
         self.bytes -= entry.bytes(key);
+    }
+
+    fn forget_bringer(&mut self, key: &Key, entry: &Entry) {
+        if let Some(by) = self.brought_back.remove(key) {
+            self.digest.subtract_brought_back(key, entry, by);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The digest of a dictionary: 128 bits that two replicas compare to know that they hold the same.
 //!
-//! It is the sum, modulo 2^128, of a hash of each live entry, of each open conflict row and of each author, so that one change costs one hash taken
+//! It is the sum, modulo 2^128, of a hash of each live entry (and of who has brought it back), of each open conflict row and of each author, so that one change costs one hash taken
 //! out and one put in, whatever their number. It detects divergence, not tampering: sums of hashes can be forged. Tombstones and
 //! closed rows are not in it, since they are purged one day.
 
@@ -8,7 +8,7 @@ use std::ops::{Add, Sub};
 
 use minicbor::{Decode, Decoder, Encode, Encoder, bytes::ByteSlice, decode, encode};
 
-use crate::{Conflict, Contributor, Entry, Key};
+use crate::{AuthorId, Conflict, Contributor, Entry, Key};
 
 /// The sum of the hashes of what is live. The empty dictionary's is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,16 @@ impl Digest {
     /// Takes out a conflict row that was added.
     pub fn subtract_conflict(&mut self, conflict: &Conflict) {
         self.0 = self.0.wrapping_sub(conflict_hash(conflict));
+    }
+
+    /// Adds who has brought an entry back; of a tombstone that adds nothing.
+    pub fn add_brought_back(&mut self, key: &Key, entry: &Entry, by: AuthorId) {
+        self.0 = self.0.wrapping_add(brought_back_hash(key, entry, by));
+    }
+
+    /// Takes out who has brought an entry back, which was added.
+    pub fn subtract_brought_back(&mut self, key: &Key, entry: &Entry, by: AuthorId) {
+        self.0 = self.0.wrapping_sub(brought_back_hash(key, entry, by));
     }
 
     /// Adds an author.
@@ -94,6 +104,16 @@ fn conflict_hash(conflict: &Conflict) -> u128 {
     let value_length = value.map_or(u32::MAX, |value| value.as_str().len() as u32).to_be_bytes();
     let value = value.map_or(&b""[..], |value| value.as_str().as_bytes());
     hash([&begin.to_be_bytes(), key, &stamps, &value_length, value])
+}
+
+/// The hash of: 4 bytes 0xff 0xff 0xff 0xfd, which nothing else begins with; the key's length (u32, big-endian), the key; the stamp (16
+/// bytes), the id of who has brought the entry back (8).
+fn brought_back_hash(key: &Key, entry: &Entry, by: AuthorId) -> u128 {
+    if !entry.is_live() {
+        return 0;
+    }
+    let (begin, key) = ((u32::MAX - 2).to_be_bytes(), key.as_str().as_bytes());
+    hash([&begin, &(key.len() as u32).to_be_bytes(), key, &entry.stamp.to_bytes(), &by.0.to_be_bytes()])
 }
 
 /// The hash of: 4 bytes 0xff 0xff 0xff 0xfe, which neither an entry nor a row begins with; the number (u16, big-endian), the id (8),

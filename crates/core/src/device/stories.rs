@@ -4,7 +4,7 @@ use std::iter;
 
 use super::*;
 use crate::{
-    Authors, Conflict, Dictionary, DictionaryId, Epoch, Lineage, Person, Secret, Seq, Value,
+    Authors, Conflict, DictionaryId, Epoch, Lineage, Person, Secret, Seq, Value,
     client::BaseChange,
     wire::{
         Horizon,
@@ -37,11 +37,11 @@ fn opened_empty(replica: u64) -> Device {
 
 /// What a store has that knows a dictionary without entries.
 fn empty_dictionary() -> Stored {
-    let (base, authors) = (Dictionary::new(), Authors::default());
+    let authors = Authors::default();
     let lineage = Lineage { past: Vec::new(), current: Epoch(1) };
-    let (dictionary, seq, horizon, digest) = (DictionaryId(77), Seq(3), Horizon::default(), base.digest());
+    let (dictionary, seq, horizon, digest) = (DictionaryId(77), Seq(3), Horizon::default(), authors.digest());
     let header = Header { dictionary, lineage, seq, horizon, digest };
-    let snapshot = encode_all(&header, &authors, base.entries(), iter::empty::<&Conflict>());
+    let snapshot = encode_all(&header, &authors, iter::empty(), iter::empty::<&Conflict>());
     Stored { header: header.encode(), snapshot, ..Stored::default() }
 }
 

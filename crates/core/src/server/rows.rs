@@ -4,7 +4,7 @@ use crate::{
     AuthorId, Branch, Conflict, ConflictId, Contributor, DictionaryId, Digest, Entry, Key, PastEpoch, Seq, Stamp,
     Value, cbor_array,
     limits::ROW_BYTES,
-    wire::{Check, Horizon},
+    wire::{Change, Check, Horizon},
 };
 
 /// The rows of one dictionary in an open transaction.
@@ -119,9 +119,18 @@ pub struct Row {
     pub recovered: Option<Branch>,
     /// Whether it came over a connection that had proven its replica.
     pub is_proven: bool,
+    /// Who brought it after the server had lost it, if that was somebody else than its author.
+    pub brought_back_by: Option<AuthorId>,
 }
 
 impl Row {
+    /// What changed with it, in the order in which that is told.
+    pub fn into_changes(self, key: Key) -> [Option<Change>; 2] {
+        let seq = self.entry.seq;
+        let brought_back = self.brought_back_by.map(|by| Change::BroughtBack(key.clone(), seq, by));
+        [Some(Change::Entry(key, self.entry)), brought_back]
+    }
+
     /// Where `by_seq` has it.
     pub fn place(&self) -> Place {
         Place { seq: self.entry.seq, index: self.index }
@@ -153,6 +162,8 @@ pub struct Version {
     pub reason: Reason,
     /// Who wrote it.
     pub author: AuthorId,
+    /// As of the entry: see [`Row::brought_back_by`].
+    pub brought_back_by: Option<AuthorId>,
     /// What was written.
     pub value: Option<Value>,
 }

@@ -18,6 +18,8 @@ use crate::{
 pub enum Change {
     /// A key's new state.
     Entry(Key, Entry),
+    /// Who has brought the entry of a key back, which somebody else had written, in the same batch. It follows the entry.
+    BroughtBack(Key, Seq, AuthorId),
     /// A conflict row's new state.
     Conflict(Conflict),
     /// An author's state. It was new at this seq, or its name changed there.
@@ -29,6 +31,7 @@ impl Change {
     pub fn seq(&self) -> Seq {
         match self {
             Self::Entry(_, entry) => entry.seq,
+            Self::BroughtBack(_, at, _) => *at,
             Self::Conflict(conflict) => conflict.seq,
             Self::Author(at, _) => *at,
         }
@@ -38,6 +41,7 @@ impl Change {
     pub fn authors(&self) -> impl Iterator<Item = AuthorId> + use<> {
         let (first, second) = match self {
             Self::Entry(_, entry) => (Some(entry.author), None),
+            Self::BroughtBack(_, _, by) => (Some(*by), None),
             Self::Conflict(conflict) => (Some(conflict.winner.author), Some(conflict.loser.author)),
             Self::Author(..) => (None, None),
         };
@@ -50,6 +54,7 @@ impl Change {
             Self::Entry(key, entry) => {
                 key.as_str().len() + entry.value.as_ref().map_or(0, |value| value.as_str().len()) + 48
             }
+            Self::BroughtBack(key, ..) => key.as_str().len() + 24,
             Self::Conflict(conflict) => conflict.bytes(),
             Self::Author(..) => AUTHOR_BYTES_MAX + 40,
         }
@@ -78,6 +83,8 @@ pub enum WireChange {
     Conflict(WireConflict),
     /// Kind 2: an author's state.
     Author(Contributor),
+    /// Kind 3: who has brought an entry back.
+    BroughtBack(WireBringer),
 }
 
 /// The changes of a Delta: entries, which begin with their keys, and pairs of a kind and a body.
@@ -96,6 +103,7 @@ impl Encode<()> for WireChanges {
                 WireChange::Entry(entry) => entry.encode(encoder, context)?,
                 WireChange::Conflict(conflict) => conflict.encode(encoder.array(2)?.u32(1)?, context)?,
                 WireChange::Author(author) => author.encode(encoder.array(2)?.u32(2)?, context)?,
+                WireChange::BroughtBack(bringer) => bringer.encode(encoder.array(2)?.u32(3)?, context)?,
             }
         }
         Ok(())
@@ -124,6 +132,7 @@ fn read_change(decoder: &mut Decoder<'_>) -> Result<Option<WireChange>, decode::
     let known = match kind {
         1 => Some(WireChange::Conflict(ahead.decode()?)),
         2 => Some(WireChange::Author(ahead.decode()?)),
+        3 => Some(WireChange::BroughtBack(ahead.decode()?)),
         _ => None,
     };
     decoder.skip()?;
@@ -146,6 +155,19 @@ pub struct WireEntry {
 }
 
 cbor_array!(WireEntry { key, value, stamp, author, back });
+
+/// Who has brought an entry back, in a Delta.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WireBringer {
+    /// The entry's key.
+    pub key: Key,
+    /// The number of who did.
+    pub by: u16,
+    /// As of the entry.
+    pub back: Option<i64>,
+}
+
+cbor_array!(WireBringer { key, by, back });
 
 /// A conflict row in a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,16 +238,17 @@ impl Delta {
 
     fn new(changes: &[Change], prev: Seq, to: Seq, more: bool, numbers: &AuthorNumbers) -> Self {
         let number = |id| numbers.get(id).unwrap_or(0);
+        let back = |seq: Seq| Some(to.0.wrapping_sub(seq.0) as i64).filter(|back| *back != 0);
         let changes = changes.iter().map(|change| match change {
-            Change::Entry(key, entry) => {
-                let back = to.0.wrapping_sub(entry.seq.0) as i64;
-                WireChange::Entry(WireEntry {
-                    key: key.clone(),
-                    value: entry.value.clone(),
-                    stamp: entry.stamp,
-                    author: number(entry.author),
-                    back: (back != 0).then_some(back),
-                })
+            Change::Entry(key, entry) => WireChange::Entry(WireEntry {
+                key: key.clone(),
+                value: entry.value.clone(),
+                stamp: entry.stamp,
+                author: number(entry.author),
+                back: back(entry.seq),
+            }),
+            Change::BroughtBack(key, seq, by) => {
+                WireChange::BroughtBack(WireBringer { key: key.clone(), by: number(*by), back: back(*seq) })
             }
             Change::Conflict(conflict) => {
                 WireChange::Conflict(WireConflict::new(conflict, &mut |id| number(id).into()))
@@ -250,7 +273,7 @@ impl Delta {
     pub fn entries(&self) -> impl Iterator<Item = &WireEntry> {
         self.changes.0.iter().filter_map(|change| match change {
             WireChange::Entry(entry) => Some(entry),
-            WireChange::Conflict(_) | WireChange::Author(_) => None,
+            _ => None,
         })
     }
 
@@ -258,7 +281,7 @@ impl Delta {
     pub fn conflicts(&self) -> impl Iterator<Item = &WireConflict> {
         self.changes.0.iter().filter_map(|change| match change {
             WireChange::Conflict(conflict) => Some(conflict),
-            WireChange::Entry(_) | WireChange::Author(_) => None,
+            _ => None,
         })
     }
 
@@ -268,10 +291,14 @@ impl Delta {
     /// When a change names an author that is not known, or an author has a wrong number.
     pub fn into_changes(self, authors: &mut Authors) -> Result<Vec<Change>, WireError> {
         let to = self.to;
+        let seq = |back: Option<i64>| Seq(to.0.wrapping_sub(back.unwrap_or(0) as u64));
         let change = |change| match change {
             WireChange::Entry(WireEntry { key, value, stamp, author, back }) => {
-                let seq = Seq(to.0.wrapping_sub(back.unwrap_or(0) as u64));
-                Ok(Change::Entry(key, Entry { value, stamp, seq, author: known(authors.id(author))? }))
+                let author = known(authors.id(author))?;
+                Ok(Change::Entry(key, Entry { value, stamp, seq: seq(back), author }))
+            }
+            WireChange::BroughtBack(WireBringer { key, by, back }) => {
+                Ok(Change::BroughtBack(key, seq(back), known(authors.id(by))?))
             }
             WireChange::Conflict(conflict) => Ok(Change::Conflict(conflict.with_numbers(authors)?)),
             WireChange::Author(author) => {

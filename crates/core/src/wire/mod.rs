@@ -14,7 +14,7 @@ pub mod snapshot;
 
 pub use codes::{AckClass, AckCode, ByeCode};
 pub(crate) use delta::Positions;
-pub use delta::{AuthorTable, Change, Delta, WireChange, WireChanges, WireConflict, WireEntry};
+pub use delta::{AuthorTable, Change, Delta, WireBringer, WireChange, WireChanges, WireConflict, WireEntry};
 pub(crate) use frames::encode;
 pub use frames::{
     Check, ClientFrame, Condition, Exception, FRAME_IGNORED_MIN, Horizon, Mode, Op, Role, SUBPROTOCOL, ServerFrame,

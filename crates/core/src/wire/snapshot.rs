@@ -9,8 +9,8 @@
 use minicbor::{Decode, Decoder, Encode, decode, encode};
 
 use crate::{
-    Authors, Conflict, Conflicts, Contributor, Dictionary, DictionaryId, Digest, Entry, Epoch, HybridTime, Key,
-    Lineage, PastEpoch, ReplicaId, Seq, Stamp, Value, cbor_array,
+    AuthorId, Authors, Conflict, Conflicts, Contributor, Dictionary, DictionaryId, Digest, Entry, Epoch, HybridTime,
+    Key, Lineage, PastEpoch, ReplicaId, Seq, Stamp, Value, cbor_array,
     codec::check_definite,
     limits::{AUTHOR_BYTES_MAX, CHUNK_BYTES_MAX},
     mutants::mutant,
@@ -105,6 +105,9 @@ struct Columns {
     /// Numbers of authors.
     author_of: Bytes,
     conflicts: Vec<WireConflict>,
+    /// Of each entry that somebody else than its author has brought back: its position in the chunk, and the number of who did. Left out
+    /// where there is none.
+    brought_back: Bytes,
 }
 
 cbor_array!(Columns {
@@ -118,7 +121,8 @@ cbor_array!(Columns {
     seqs,
     replica_of,
     author_of,
-    conflicts
+    conflicts,
+    brought_back
 });
 
 /// The bytes of a column.
@@ -133,11 +137,20 @@ impl Encode<()> for Bytes {
     ) -> Result<(), encode::Error<W::Error>> {
         encoder.bytes(&self.0)?.ok()
     }
+
+    /// At the end of a chunk an empty one is left out.
+    fn is_nil(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl<'b> Decode<'b, ()> for Bytes {
     fn decode(decoder: &mut Decoder<'b>, _: &mut ()) -> Result<Self, decode::Error> {
         Ok(Self(decoder.bytes()?.to_vec()))
+    }
+
+    fn nil() -> Option<Self> {
+        Some(Self::default())
     }
 }
 
@@ -160,13 +173,17 @@ impl<'a> Encoder<'a> {
         (encoder, bytes)
     }
 
-    /// Adds the next entry in key order. If it does not fit into the open chunk, that chunk ends, and its bytes are returned.
-    pub fn entry(&mut self, key: &Key, entry: &Entry) -> Option<Vec<u8>> {
+    /// Adds the next entry in key order, and who has brought it back, if somebody else than its author did. If it does not fit into the open chunk, that chunk ends, and its bytes are returned.
+    pub fn entry(&mut self, key: &Key, entry: &Entry, brought_back_by: Option<AuthorId>) -> Option<Vec<u8>> {
         if mutant!("snapshots have no tombstones") && !entry.is_live() {
             return None;
         }
         let bytes = 64 + key.as_str().len() + entry.value.as_ref().map_or(0, |value| value.as_str().len());
         let done = self.make_room(bytes);
+        if let Some(by) = brought_back_by {
+            write_number(&mut self.chunk.columns.brought_back.0, self.chunk.columns.count.into());
+            write_number(&mut self.chunk.columns.brought_back.0, self.authors.number(by).into());
+        }
         self.chunk.push(key, entry, self.authors.number(entry.author));
         Some(done).filter(|done| !done.is_empty())
     }
@@ -197,16 +214,16 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// A snapshot of what is in memory: its entries in key order. O(entries).
+/// A snapshot of what is in memory: its entries in key order, with who has brought them back. O(entries).
 pub fn encode_all<'a>(
     header: &Header,
     authors: &Authors,
-    entries: impl Iterator<Item = (&'a Key, &'a Entry)>,
+    entries: impl Iterator<Item = (&'a Key, &'a Entry, Option<AuthorId>)>,
     conflicts: impl Iterator<Item = &'a Conflict>,
 ) -> Vec<u8> {
     let (mut encoder, mut bytes) = Encoder::new(header, authors);
-    for (key, entry) in entries {
-        bytes.extend(encoder.entry(key, entry).unwrap_or_default());
+    for (key, entry, brought_back_by) in entries {
+        bytes.extend(encoder.entry(key, entry, brought_back_by).unwrap_or_default());
     }
     bytes.extend(encoder.finish(conflicts));
     bytes
@@ -221,14 +238,16 @@ impl Snapshot {
         check_definite(bytes)?;
         let mut decoder = Decoder::new(bytes);
         let header = Header::read(&mut decoder)?;
-        let (mut entries, mut authors) = (Vec::new(), Authors::default());
+        let (mut entries, mut brought_back, mut authors) = (Vec::new(), Vec::new(), Authors::default());
         let mut conflicts = Conflicts::default();
         loop {
             let chunk: Columns = decoder.decode()?;
             if chunk.count == 0 && chunk.authors.is_empty() && chunk.conflicts.is_empty() {
                 break;
             }
+            let first = entries.len();
             chunk.read_into(&authors, &mut entries)?;
+            chunk.read_brought_back(&authors, &entries[first..], &mut brought_back)?;
             for conflict in chunk.conflicts {
                 conflicts.set(conflict.with_numbers(&authors)?);
             }
@@ -236,7 +255,8 @@ impl Snapshot {
                 authors.set(author)?;
             }
         }
-        let base = Dictionary::from_iter(entries);
+        let mut base = Dictionary::from_iter(entries);
+        brought_back.into_iter().for_each(|(key, by)| base.bring_back(&key, by));
         if base.digest() + conflicts.digest() + authors.digest() != header.digest {
             return Err(decode::Error::message("the digest is not that of the rows").into());
         }
@@ -310,11 +330,24 @@ impl Columns {
             millis = millis.wrapping_add(unzigzag(times.number()?));
             seq = seq.wrapping_add(unzigzag(seqs.number()?));
             let replica = self.replicas.get(replicas.number()? as usize).ok_or_else(|| malformed("no such replica"))?;
-            let author = u16::try_from(authors.number()?).ok().and_then(|number| known.id(number));
-            let author = author.ok_or_else(|| malformed("no such author"))?;
+            let author = authors.author(known)?;
             let time = HybridTime::new(millis, counters.number()? as u16);
             let stamp = Stamp::new(time, value.is_some(), *replica);
             entries.push((key, Entry { value, stamp, seq: Seq(seq), author }));
+        }
+        Ok(())
+    }
+
+    fn read_brought_back(
+        &self,
+        known: &Authors,
+        entries: &[(Key, Entry)],
+        brought_back: &mut Vec<(Key, AuthorId)>,
+    ) -> Result<(), WireError> {
+        let mut column = Column { bytes: &self.brought_back.0 };
+        while !column.bytes.is_empty() {
+            let (key, _) = entries.get(column.number()? as usize).ok_or_else(|| malformed("no such entry"))?;
+            brought_back.push((key.clone(), column.author(known)?));
         }
         Ok(())
     }
@@ -336,6 +369,12 @@ impl<'a> Column<'a> {
             }
         }
         Err(malformed("a number does not end"))
+    }
+
+    /// An author by the number.
+    fn author(&mut self, known: &Authors) -> Result<AuthorId, WireError> {
+        let author = u16::try_from(self.number()?).ok().and_then(|number| known.id(number));
+        author.ok_or_else(|| malformed("no such author"))
     }
 
     fn run(&mut self) -> Result<&'a [u8], WireError> {

@@ -108,6 +108,7 @@ fn delta() -> Delta {
         Change::Author(Seq(2), Contributor { number: 2, author: author(2), made: Seq(1), seq: Seq(2) }),
         Change::Entry(key("b"), entry(Some("true"), put_stamp(3, 3), 2)),
         Change::Entry(key("k"), entry(Some("2.50"), put_stamp(2, 2), 3)),
+        Change::BroughtBack(key("k"), Seq(3), AuthorId(2)),
         Change::Entry(key("gone"), entry(None, remove_stamp(1, 1), 3)),
         Change::Conflict(conflict()),
     ];

@@ -66,7 +66,8 @@ pub fn decode(message: &[u8]) {
 }
 
 fn encode(snapshot: &Snapshot) -> Vec<u8> {
-    encode_all(&snapshot.header, &snapshot.authors, snapshot.base.entries(), snapshot.conflicts.iter())
+    let rows = snapshot.base.entries().map(|(key, entry)| (key, entry, snapshot.base.brought_back_by(key)));
+    encode_all(&snapshot.header, &snapshot.authors, rows, snapshot.conflicts.iter())
 }
 
 /// A world of two clients and a server, in which the bytes decide what happens, until all hold the same.

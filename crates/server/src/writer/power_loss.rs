@@ -197,6 +197,7 @@ fn read_dictionary(store: &Store, name: &DictionaryName) -> Contents {
                 assert_eq!(base.entry(key.as_str()), Some(&entry));
                 assert!(listed.insert(key, ()).is_none(), "each entry has one place");
             }
+            Change::BroughtBack(key, _, by) => assert_eq!(base.brought_back_by(&key), Some(by)),
             Change::Conflict(conflict) => {
                 assert_eq!(conflicts.get(&conflict.id()), Some(&conflict));
                 listed_conflicts += 1;

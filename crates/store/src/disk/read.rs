@@ -4,8 +4,8 @@
 use std::{collections::BTreeSet, iter};
 
 use keybook_core::{
-    AuthorId, AuthorName, Authors, Conflicts, DictionaryName, Digest, Entry, Key, Lineage, Seq,
-    server::{AuthorRow, CatchUp, ConflictRow, Counters, VersionId},
+    AuthorId, AuthorName, Authors, Conflicts, DictionaryName, Digest, Key, Lineage, Seq,
+    server::{AuthorRow, CatchUp, ConflictRow, Counters, Row, VersionId},
     wire::{
         Change,
         snapshot::{Encoder, Header},
@@ -51,7 +51,7 @@ impl Engine for Store {
         let rows = moment.by_seq.range(&number.place(first_place(after))[..]..=&number.place(LAST_PLACE)[..])?;
         let changes = rows.map(|row| {
             let (place, changed) = row?;
-            moment.change(number, decode_place_seq(place.value())?, decode_changed(changed.value())?)
+            moment.changes(number, decode_place_seq(place.value())?, decode_changed(changed.value())?)
         });
         fill(after, head, bytes, changes, |author| {
             Ok(moment.author(number, author)?.map_or(0, |row| row.contributor.number))
@@ -66,12 +66,12 @@ impl Engine for Store {
             let counters = &summary.counters;
             for row in moment
                 .entries(number, counters, None)?
-                .filter(|row| row.as_ref().map_or(true, |(_, entry)| entry.is_live()))
+                .filter(|row| row.as_ref().map_or(true, |(_, row)| row.entry.is_live()))
             {
                 if entries.len() == count {
                     break;
                 }
-                let (key, entry) = row?;
+                let (key, Row { entry, .. }) = row?;
                 let author = moment.author(number, entry.author)?.map(|row| row.contributor.author.name);
                 let author = author.unwrap_or_else(|| AuthorName::generated(entry.author));
                 entries.push((key, entry, author));
@@ -97,8 +97,8 @@ impl Engine for Store {
             conflicts = moment.conflicts(number, &counters)?;
             let beside = conflicts.digest() + authors.digest();
             for row in moment.entries(number, &counters, Some((beside, conflicts.bytes())))? {
-                let (key, entry) = row?;
-                if let Some(chunk) = encoder.entry(&key, &entry) {
+                let (key, row) = row?;
+                if let Some(chunk) = encoder.entry(&key, &row.entry, row.brought_back_by) {
                     write(&chunk)?;
                 }
             }
@@ -136,7 +136,7 @@ impl Store {
         let mut places = 0;
         for row in moment.by_seq.range(&number.place(first_place(Seq(0)))[..]..=&number.place(LAST_PLACE)[..])? {
             let (place, changed) = row?;
-            moment.change(number, decode_place_seq(place.value())?, decode_changed(changed.value())?)?;
+            moment.changes(number, decode_place_seq(place.value())?, decode_changed(changed.value())?)?;
             places += 1;
         }
         let mut renamed = 0;
@@ -216,11 +216,11 @@ impl Moment<'_> {
         Ok((Some(number), Summary { id, lineage, writes, counters }))
     }
 
-    fn change(&self, number: Number, at: Seq, changed: Changed) -> Result<Change, StoreError> {
-        Ok(match changed {
+    fn changes(&self, number: Number, at: Seq, changed: Changed) -> Result<[Option<Change>; 2], StoreError> {
+        let change = match changed {
             Changed::Entry(key) => {
                 let row = self.entries.get(&number.entry(key.as_str())[..])?.ok_or(Corrupt { table: "by_seq" })?;
-                Change::Entry(key, decode_row(row.value())?.entry)
+                return Ok(decode_row(row.value())?.into_changes(key));
             }
             Changed::Conflict(id) => {
                 let row = self.conflicts.get(&number.conflict(&id)[..])?.ok_or(Corrupt { table: "by_seq" })?;
@@ -230,7 +230,8 @@ impl Moment<'_> {
                 let row = self.author(number, id)?.ok_or(Corrupt { table: "by_seq" })?;
                 Change::Author(at, row.contributor)
             }
-        })
+        };
+        Ok([Some(change), None])
     }
 
     /// All entries in key order, tombstones included. With the digest and the bytes of what is beside them theirs are checked too.
@@ -296,24 +297,28 @@ impl Entries<'_> {
     fn decode(
         &mut self,
         row: Option<(AccessGuard<'_, &'static [u8]>, sealed::Row<'_>)>,
-    ) -> Result<Option<(Key, Entry)>, Corrupt> {
+    ) -> Result<Option<(Key, Row)>, Corrupt> {
         let Some((key, row)) = row else {
             let is_whole = (self.live, self.tombstones, self.whole.unwrap_or_default()) == Default::default();
             return if is_whole { Ok(None) } else { Err(Corrupt { table: "entries" }) };
         };
-        let (key, entry) = (decode_entry_key(key.value())?, decode_row(row.value())?.entry);
+        let (key, row) = (decode_entry_key(key.value())?, decode_row(row.value())?);
+        let entry = &row.entry;
         let count = if entry.is_live() { &mut self.live } else { &mut self.tombstones };
         *count = count.wrapping_sub(1);
         if let Some((digest, bytes)) = &mut self.whole {
-            digest.subtract(&key, &entry);
+            digest.subtract(&key, entry);
+            if let Some(by) = row.brought_back_by {
+                digest.subtract_brought_back(&key, entry, by);
+            }
             *bytes = bytes.wrapping_sub(entry.bytes(&key));
         }
-        Ok(Some((key, entry)))
+        Ok(Some((key, row)))
     }
 }
 
 impl Iterator for Entries<'_> {
-    type Item = Result<(Key, Entry), StoreError>;
+    type Item = Result<(Key, Row), StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let row = self.rows.next().transpose();

@@ -326,6 +326,10 @@ impl Base {
                     observe(&self.entries, &key, &entry);
                     self.entries.replace(key, entry);
                 }
+                Change::BroughtBack(key, _, by) => {
+                    has_names = true;
+                    self.entries.bring_back(&key, by);
+                }
                 Change::Conflict(conflict) => {
                     has_conflicts = true;
                     self.conflicts.set(conflict);
@@ -412,7 +416,8 @@ impl Base {
         let digest = self.digest();
         let Self { cursor: seq, horizon, entries, authors, conflicts, .. } = self;
         let header = Header { dictionary, lineage, seq: *seq, horizon: *horizon, digest };
-        let encode = || encode_all(&header, authors, entries.entries(), conflicts.iter());
+        let rows = entries.entries().map(|(key, entry)| (key, entry, entries.brought_back_by(key)));
+        let encode = || encode_all(&header, authors, rows, conflicts.iter());
         self.journal.as_mut()?.take_change(&header, encode)
     }
 }

@@ -27,6 +27,7 @@ use crate::{
 };
 
 /// A write that has lost.
+#[derive(Clone, Copy)]
 pub(super) struct Lost<'a> {
     pub(super) key: &'a Key,
     pub(super) write: &'a Side,
@@ -228,7 +229,9 @@ impl Hub {
         {
             return Ok(());
         }
-        self.add_version(rows, batch, key, *seq, Reason::Archived, loser)
+        let (accepted, author, value) = (*seq, loser.author, loser.value.clone());
+        let version = Version { accepted, reason: Reason::Archived, author, brought_back_by: None, value };
+        self.add_version(rows, batch, key, loser.stamp, &version)
     }
 
     fn shares<R: Rows>(&mut self, rows: &mut R) -> Result<&mut BTreeMap<AuthorId, u64>, R::Error> {

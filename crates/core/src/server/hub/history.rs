@@ -6,9 +6,9 @@
 
 use super::{Batch, Hub};
 use crate::{
-    Key, Seq, Side, Stamp,
+    Key, Seq, Stamp,
     limits::{VERSIONS_BYTES_MAX, VERSIONS_MAX},
-    server::{Counters, History, Reason, Rows, Version, VersionId},
+    server::{Counters, History, Rows, Version, VersionId},
 };
 
 impl Hub {
@@ -18,23 +18,21 @@ impl Hub {
         rows: &mut R,
         batch: &mut Batch,
         key: &Key,
-        accepted: Seq,
-        reason: Reason,
-        Side { value, stamp, author }: &Side,
+        stamp: Stamp,
+        version: &Version,
     ) -> Result<(), R::Error> {
-        let version = Version { accepted, reason, author: *author, value: value.clone() };
         let mut history = rows.history(key)?;
         // Of several values with one stamp, which only a broken clock makes, the last is kept.
-        if let Some(&(since, _)) = history.versions.iter().find(|(_, known)| known == stamp) {
-            take(&mut self.counters, rows, &mut history, &id(key, since, *stamp))?;
+        if let Some(&(since, _)) = history.versions.iter().find(|(_, known)| *known == stamp) {
+            take(&mut self.counters, rows, &mut history, &id(key, since, stamp))?;
         } else if history.versions.len() == VERSIONS_MAX {
             let (since, oldest) = history.versions[0];
             history.complete_from = since;
             take(&mut self.counters, rows, &mut history, &id(key, since, oldest))?;
         }
-        history.versions.push((batch.seq, *stamp));
+        history.versions.push((batch.seq, stamp));
         self.counters.version_bytes += version.bytes(key);
-        rows.add_version(&id(key, batch.seq, *stamp), &version)?;
+        rows.add_version(&id(key, batch.seq, stamp), version)?;
         rows.set_history(key, &history)?;
         batch.add_bytes(key, version.value.as_ref());
 

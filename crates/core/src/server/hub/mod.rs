@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 
 use self::conflicts::Lost;
 use super::{
-    AuthorRow, Counters, Reason, Row, Rows,
+    AuthorRow, Counters, Reason, Row, Rows, Version,
     decide::{self, admit, admit_growth, admit_new, is_known, latest_admitted, overlooks_purged, purged_side},
     record::{Command, Context, Outcome, Receipt, Record},
 };
@@ -62,7 +62,7 @@ pub struct Hub {
     batch: Option<Batch>,
     /// The head before the open transaction, and what the transaction has changed.
     prev: Seq,
-    entries: BTreeMap<Key, Entry>,
+    entries: BTreeMap<Key, Row>,
     conflicts: BTreeMap<ConflictId, Conflict>,
     contributors: BTreeMap<u16, Contributor>,
     /// The bytes of the open conflict rows of each maker, once they are needed.
@@ -157,7 +157,8 @@ impl Hub {
         rows.set_counters(self.id, &self.counters)?;
         self.prev = to;
 
-        let entries = std::mem::take(&mut self.entries).into_iter().map(|(key, entry)| Change::Entry(key, entry));
+        let entries = std::mem::take(&mut self.entries).into_iter();
+        let entries = entries.flat_map(|(key, row)| row.into_changes(key)).flatten();
         let conflicts = std::mem::take(&mut self.conflicts).into_values().map(Change::Conflict);
         let contributors = std::mem::take(&mut self.contributors).into_values();
         // Who is new comes before what that one has written, so authors go first among what is of the same seq.
@@ -257,11 +258,19 @@ impl Hub {
         admitted: Admitted,
     ) -> Result<Outcome, R::Error> {
         let Admitted { key, mut new, old, is_recovered, wins, conflicts } = admitted;
-        new.author = self.sign(rows, batch, writer(op, context))?;
+        let (author, actor) = (writer(op, context), &context.actor.author);
+        new.author = self.sign(rows, batch, author)?;
+        let brought_back_by = if author.id == actor.id { None } else { Some(self.sign(rows, batch, actor)?) };
         let recovered = op.recovered.clone().filter(|_| is_recovered);
         let is_proven = context.actor.proves(op.stamp);
         let Some(row) = old else {
-            self.set_row(rows, batch, &key, Row { entry: new.clone(), index: 0, recovered, is_proven }, None)?;
+            self.set_row(
+                rows,
+                batch,
+                &key,
+                Row { entry: new.clone(), index: 0, recovered, is_proven, brought_back_by },
+                None,
+            )?;
             if conflicts {
                 let lost = Lost { key: &key, write: &purged_side(&self.counters), is_proven: false };
                 self.add_conflict(rows, batch, context, lost, Winner::from(&new))?;
@@ -276,10 +285,26 @@ impl Hub {
             emptied = Side { value: None, ..loser.clone() };
             loser = &emptied;
         }
-        let (accepted, reason) = if wins { (row.entry.seq, Reason::Replaced) } else { (batch.seq, Reason::Lost) };
-        self.add_version(rows, batch, &key, accepted, reason, loser)?;
+        let Side { value, stamp, author } = loser.clone();
+        let version = match wins {
+            true => Version {
+                accepted: row.entry.seq,
+                reason: Reason::Replaced,
+                author,
+                brought_back_by: row.brought_back_by,
+                value,
+            },
+            false => Version { accepted: batch.seq, reason: Reason::Lost, author, brought_back_by, value },
+        };
+        self.add_version(rows, batch, &key, stamp, &version)?;
         if wins {
-            self.set_row(rows, batch, &key, Row { entry: new.clone(), index: 0, recovered, is_proven }, Some(&row))?;
+            self.set_row(
+                rows,
+                batch,
+                &key,
+                Row { entry: new.clone(), index: 0, recovered, is_proven, brought_back_by },
+                Some(&row),
+            )?;
         }
         if conflicts {
             let winner = Winner::from(if wins { &new } else { &row.entry });
@@ -299,10 +324,18 @@ impl Hub {
         old: Option<&Row>,
     ) -> Result<(), R::Error> {
         self.counters.replace(key, old.map(|old| &old.entry), &row.entry);
+        if let Some(old) = old
+            && let Some(by) = old.brought_back_by
+        {
+            self.counters.digest.subtract_brought_back(key, &old.entry, by);
+        }
+        if let Some(by) = row.brought_back_by {
+            self.counters.digest.add_brought_back(key, &row.entry, by);
+        }
         row.index = batch.next_index();
         rows.set_entry(key, &row, old.map(Row::place))?;
         batch.add_bytes(key, row.entry.value.as_ref());
-        self.entries.insert(key.clone(), row.entry);
+        self.entries.insert(key.clone(), row);
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use std::{
     rc::Rc,
 };
 
-use keybook_core::{Conflict, Epoch, Key, PastEpoch, ReplicaId, Stamp, Value, wire::Op};
+use keybook_core::{AuthorId, Conflict, Epoch, Key, PastEpoch, ReplicaId, Stamp, Value, wire::Op};
 
 use crate::support::key;
 
@@ -61,6 +61,8 @@ pub(super) struct History {
     accepted: Accepted,
     truth: BTreeMap<Key, (Stamp, Option<String>)>,
     conflicts: BTreeSet<(Key, Stamp, Stamp)>,
+    /// Who has brought back what a key has, if somebody else had written it.
+    brought_back: BTreeMap<Key, AuthorId>,
 }
 
 impl Oracle {
@@ -126,7 +128,7 @@ impl Oracle {
         is_new
     }
 
-    pub(super) fn accept(&mut self, op: &Op) {
+    pub(super) fn accept(&mut self, op: &Op, by: AuthorId) {
         let key = key(&op.key);
         if let Some(branch) = &op.recovered {
             let is_shared = |past: &PastEpoch| self.epochs[&past.epoch].1 == self.history.origin;
@@ -139,6 +141,12 @@ impl Oracle {
         }
         accepted.push(op.stamp);
         let new = (op.stamp, op.value.clone());
+        if self.history.truth.get(&key).is_none_or(|old| *old < new) {
+            self.history.brought_back.remove(&key);
+            if op.author.as_ref().is_some_and(|author| author.id != by) {
+                self.history.brought_back.insert(key.clone(), by);
+            }
+        }
         let Some(old) = self.history.truth.get(&key).cloned() else {
             self.history.truth.insert(key, new);
             return;
@@ -167,6 +175,11 @@ impl Oracle {
         let of_past = |(origin, past): &(usize, Accepted)| *origin == self.history.origin && has_it(past);
         let is_shared = has_it(&self.history.accepted) || self.past.iter().any(of_past);
         assert!(is_shared, "the conflict {conflict:?} comes to strangers by itself");
+    }
+
+    /// Who has brought back what a key has.
+    pub(super) fn brought_back_by(&self, key: &Key) -> Option<AuthorId> {
+        self.history.brought_back.get(key).copied()
     }
 
     /// The key, and the stamps of both writes, the lower first.

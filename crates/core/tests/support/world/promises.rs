@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use keybook_core::{
     Author, Conflict, Key, Seq, Stamp,
-    client::{Client, OutboxRow, RowState},
+    client::{Client, OutboxRow, PendingResolution, RowState},
     server::{ConflictRow, Version, VersionId},
     wire::{AckClass, AckCode, Exception, Op, Role, ServerFrame},
 };
@@ -93,7 +93,7 @@ impl World {
         }
         for pending in before.resolutions() {
             let is_kept = client.resolutions().any(|kept| kept.id == pending.id);
-            let is_open = client.conflicts().get(&pending.id).is_some_and(Conflict::is_open);
+            let is_open = is_open_yet(client, pending);
             let is_answered = self.peers[index].decided.contains(&pending.id);
             assert!(
                 is_kept || is_answered || !is_open,
@@ -343,4 +343,12 @@ fn in_outbox(peer: &Peer, key: &Key, stamp: Stamp) -> bool {
 /// A remove whose writer saw only its own unsent put leaves nothing, and so says nothing about others' writes.
 fn removes_nothing(op: &Op) -> bool {
     op.value.is_none() && op.recovered.is_none() && op.seen.iter().all(|&stamp| stamp == Stamp::ZERO)
+}
+
+/// Whether there is something to say yet about a conflict of which this was decided. What another page of the device has hidden as
+/// somebody else's is shown to whose it is.
+pub(super) fn is_open_yet(client: &Client, decision: &PendingResolution) -> bool {
+    let is_ones_own = |row: &Conflict| row.loser.author == client.author().id;
+    let row = client.conflicts().get(&decision.id).filter(|row| row.is_open());
+    row.is_some_and(|row| !decision.is_private || !is_ones_own(row))
 }

@@ -94,7 +94,7 @@ impl World {
         let Ok(_) = transaction.write(|rows| hub.finish(rows));
         transaction.commit();
         if receipt.outcomes == [Outcome::Applied] {
-            self.oracle.accept(&op);
+            self.oracle.accept(&op, author(STRANGER).id);
             self.durable.insert((key, stamp));
         }
     }
@@ -271,6 +271,7 @@ impl World {
         let mut accepted = Vec::new();
         let mut receipts: Vec<((u64, Option<u64>), Receipt)> = Vec::new();
         while let Some(Queued { command, mut done, actor, reply }) = server.queue.pop_front() {
+            let by = actor.author.id;
             let context = Context { now_ms: server_ms, limits: self.limits, actor };
             let (at, room_bytes) = (server.hub.counters().head.next(), self.plan.room_bytes);
             let mut record = Record { at, room_bytes, context, command };
@@ -282,7 +283,7 @@ impl World {
                             self.tally.count(exception_name(*code));
                         }
                         if matches!(outcome, Outcome::Applied | Outcome::Excepted { code: AckCode::Superseded, .. }) {
-                            accepted.push(op.clone());
+                            accepted.push((op.clone(), by));
                         }
                     }
                 }
@@ -296,7 +297,10 @@ impl World {
                 Command::Resolve { .. } if receipt.outcomes == [AckCode::Superseded.into()] => {
                     self.tally.count("restored value replaced meanwhile");
                 }
-                Command::Group { ops, .. } => accepted.extend(accepted_of_group(&mut self.tally, ops, &receipt)),
+                Command::Group { ops, .. } => {
+                    let ops = accepted_of_group(&mut self.tally, ops, &receipt);
+                    accepted.extend(ops.into_iter().map(|op| (op, by)));
+                }
                 Command::Name if receipt.outcomes == [Outcome::Applied] => self.tally.count("renamed"),
                 Command::Resolve { .. } | Command::Name | Command::Expire => {}
             }
@@ -324,7 +328,11 @@ impl World {
         transaction.commit();
         let contents = self.disk.contents();
         contents.assert_consistent();
-        accepted.iter().for_each(|op| self.oracle.accept(op));
+        accepted.iter().for_each(|(op, by)| self.oracle.accept(op, *by));
+        for (key, row) in &contents.entries {
+            assert_eq!(row.brought_back_by, self.oracle.brought_back_by(key), "who has brought {key:?} back");
+            self.tally.count_some("brought back by another", row.brought_back_by.iter().len());
+        }
         self.durable.extend(contents.entries.iter().map(|(key, row)| (key.clone(), row.entry.stamp)));
         if !self.calm && self.decisions.one_in(40) {
             self.tally.count("server crash after commit");

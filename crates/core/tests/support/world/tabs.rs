@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use keybook_core::{
-    Conflict, ReplicaId,
+    ReplicaId,
     client::{Client, PendingResolution},
     device::{ANSWER_MS_MAX, Device, Effect, KEEP_AGAIN_AFTER_MS, Storage, WhoLives},
     wire::Role,
@@ -17,6 +17,7 @@ use super::{
     World,
     local_store::{Transaction, rows},
     peers::Peer,
+    promises::is_open_yet,
 };
 use crate::support::{key, secret};
 
@@ -228,7 +229,7 @@ impl World {
         }
         assert!(found.len() <= held.len() + own.len(), "client {index} has no other edits");
         for decision in &decisions {
-            let is_open = client.conflicts().get(&decision.id).is_some_and(Conflict::is_open);
+            let is_open = is_open_yet(client, decision);
             let is_it = |found: &PendingResolution| found.id == decision.id;
             assert!(!is_open || decided.iter().any(is_it), "client {index} has what was decided: {decision:?}");
         }

@@ -61,7 +61,7 @@ pub(super) const WRITES: Table = TableDefinition::new("writes");
 ///
 /// | key | value |
 /// | --- | --- |
-/// | number, 4; key | stamp, 16; seq, 8; index, 2; author, 8; epochs, 1, with 128 added if the replica is proven; (epoch, 8; end, 8) each; value, nothing in a tombstone |
+/// | number, 4; key | stamp, 16; seq, 8; index, 2; author, 8; epochs, 1, with 128 added if the replica is proven, and 64 if somebody else than the author has brought it back; in that case who did, 8; (epoch, 8; end, 8) each; value, nothing in a tombstone |
 ///
 /// The epochs are the branch of a recovered entry; others have none.
 pub(super) const ENTRIES: Table = TableDefinition::new("entries");
@@ -80,7 +80,7 @@ pub(super) const BY_SEQ: Table = TableDefinition::new("by_seq");
 ///
 /// | key | value |
 /// | --- | --- |
-/// | number, 4; seq that made it a version, 8; key; 1 byte: 0, which no key contains; stamp, 16 | seq that accepted the write, 8; reason, 1: 0 replaced, 1 lost, 2 archived; author, 8; value, nothing in a remove |
+/// | number, 4; seq that made it a version, 8; key; 1 byte: 0, which no key contains; stamp, 16 | seq that accepted the write, 8; reason, 1: 0 replaced, 1 lost, 2 archived, with 64 added if somebody else than the author had brought it back; author, 8; in that case who had, 8; value, nothing in a remove |
 pub(super) const VERSIONS: Table = TableDefinition::new("versions");
 
 /// Which versions each key has.
@@ -275,19 +275,28 @@ pub(super) fn decode_u64(bytes: &[u8]) -> Result<u64, Corrupt> {
 /// Beside the number of epochs in a row of [`ENTRIES`], and beside the resolution in one of [`CONFLICTS`].
 const PROVEN: u8 = 128;
 
-fn proven(is_proven: bool) -> u8 {
-    if is_proven { PROVEN } else { 0 }
+/// Beside the number of epochs in a row of [`ENTRIES`], and beside the reason in one of [`VERSIONS`].
+const BROUGHT_BACK: u8 = 64;
+
+fn flag(is_set: bool, flag: u8) -> u8 {
+    if is_set { flag } else { 0 }
+}
+
+/// Nothing if nobody has.
+fn encode_bringer(by: Option<AuthorId>) -> Vec<u8> {
+    by.map_or(Vec::new(), |by| by.0.to_be_bytes().to_vec())
 }
 
 pub(super) fn encode_row(row: &Row) -> Vec<u8> {
-    let Row { entry, index, recovered, is_proven } = row;
+    let Row { entry, index, recovered, is_proven, brought_back_by } = row;
     let epochs = recovered.as_ref().map_or(&[][..], Branch::epochs);
     [
         &entry.stamp.to_bytes()[..],
         &entry.seq.0.to_be_bytes(),
         &index.to_be_bytes(),
         &entry.author.0.to_be_bytes(),
-        &[epochs.len() as u8 | proven(*is_proven)],
+        &[epochs.len() as u8 | flag(*is_proven, PROVEN) | flag(brought_back_by.is_some(), BROUGHT_BACK)],
+        &encode_bringer(*brought_back_by),
         &encode_past(epochs),
         text(entry.value.as_ref()).as_bytes(),
     ]
@@ -298,13 +307,13 @@ pub(super) fn decode_row(bytes: &[u8]) -> Result<Row, Corrupt> {
     let mut fields = Fields::new("entries", bytes);
     let (stamp, seq, index) = (fields.stamp()?, Seq(fields.u64()?), fields.u16()?);
     let author = AuthorId(fields.u64()?);
-    let epochs = fields.u8()?;
-    let is_proven = epochs & PROVEN != 0;
-    let epochs = (0..epochs & !PROVEN).map(|_| fields.past_epoch()).collect::<Result<Vec<_>, _>>()?;
+    let flags = fields.u8()?;
+    let (is_proven, brought_back_by) = (flags & PROVEN != 0, fields.bringer(flags)?);
+    let epochs = (0..flags & !PROVEN & !BROUGHT_BACK).map(|_| fields.past_epoch()).collect::<Result<Vec<_>, _>>()?;
     let recovered =
         if epochs.is_empty() { None } else { Some(Branch::new(epochs).ok_or(Corrupt { table: "entries" })?) };
     let entry = Entry { value: fields.rest_value()?, stamp, seq, author };
-    Ok(Row { entry, index, recovered, is_proven })
+    Ok(Row { entry, index, recovered, is_proven, brought_back_by })
 }
 
 /// What a row of [`BY_SEQ`] names.
@@ -341,26 +350,28 @@ pub(super) fn decode_changed(bytes: &[u8]) -> Result<Changed, Corrupt> {
 }
 
 pub(super) fn encode_version(version: &Version) -> Vec<u8> {
-    let Version { accepted, reason, author, value } = version;
+    let Version { accepted, reason, author, brought_back_by, value } = version;
     let reason = match reason {
         Reason::Replaced => 0,
         Reason::Lost => 1,
         Reason::Archived => 2,
     };
     let (accepted, author) = (accepted.0.to_be_bytes(), author.0.to_be_bytes());
-    [&accepted[..], &[reason], &author, text(value.as_ref()).as_bytes()].concat()
+    let (flags, by) = (reason | flag(brought_back_by.is_some(), BROUGHT_BACK), encode_bringer(*brought_back_by));
+    [&accepted[..], &[flags], &author, &by, text(value.as_ref()).as_bytes()].concat()
 }
 
 pub(super) fn decode_version(bytes: &[u8]) -> Result<Version, Corrupt> {
     let mut fields = Fields::new("versions", bytes);
-    let accepted = Seq(fields.u64()?);
-    let reason = match fields.u8()? {
+    let (accepted, flags) = (Seq(fields.u64()?), fields.u8()?);
+    let reason = match flags & !BROUGHT_BACK {
         0 => Reason::Replaced,
         1 => Reason::Lost,
         2 => Reason::Archived,
         _ => return Err(fields.corrupt()),
     };
-    Ok(Version { accepted, reason, author: AuthorId(fields.u64()?), value: fields.rest_value()? })
+    let (author, brought_back_by) = (AuthorId(fields.u64()?), fields.bringer(flags)?);
+    Ok(Version { accepted, reason, author, brought_back_by, value: fields.rest_value()? })
 }
 
 /// The name in the key of a row of [`VERSIONS`].
@@ -402,7 +413,7 @@ pub(super) fn encode_conflict(row: &ConflictRow) -> Vec<u8> {
     [
         &seq.0.to_be_bytes()[..],
         &index.to_be_bytes(),
-        &[resolution | proven(*is_proven)],
+        &[resolution | flag(*is_proven, PROVEN)],
         &maker.0.to_be_bytes(),
         &made_ms.to_be_bytes(),
         &loser.author.0.to_be_bytes(),
@@ -526,6 +537,10 @@ impl<'a> Fields<'a> {
 
     fn past_epoch(&mut self) -> Result<PastEpoch, Corrupt> {
         Ok(PastEpoch { epoch: Epoch(self.u64()?), end: Seq(self.u64()?) })
+    }
+
+    fn bringer(&mut self, flags: u8) -> Result<Option<AuthorId>, Corrupt> {
+        (flags & BROUGHT_BACK != 0).then(|| self.u64().map(AuthorId)).transpose()
     }
 
     /// What is left: a key, a terminator and a stamp.

@@ -17,10 +17,10 @@ fn rows_round_trip_and_a_cut_row_is_refused() {
         let Side { value, stamp, author } = side(value);
         let entry = Entry { value, stamp, seq: Seq(5), author };
         let recovered = Branch::new(vec![PastEpoch { epoch: Epoch(6), end: Seq(7) }]);
-        let row = Row { entry, index: 3, recovered, is_proven: true };
+        let row = Row { entry, index: 3, recovered, is_proven: true, brought_back_by: Some(AuthorId(8)) };
         let bytes = encode_row(&row);
         assert_eq!(decode_row(&bytes), Ok(row));
-        for length in 0..51 {
+        for length in 0..59 {
             assert_eq!(decode_row(&bytes[..length]), Err(Corrupt { table: "entries" }));
         }
     }
@@ -88,7 +88,7 @@ fn bytes_of_an_entry() {
     assert_eq!(decode_version_key(&name), Ok(id));
     let Side { value, stamp, author } = side(Some("1"));
     let entry = Entry { value, stamp, seq: Seq(5), author };
-    let bytes = encode_row(&Row { entry, index: 3, recovered: None, is_proven: false });
+    let bytes = encode_row(&Row { entry, index: 3, recovered: None, is_proven: false, brought_back_by: None });
     assert_eq!(bytes[..16], [0, 0, 0, 0, 0, 7, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8]);
     assert_eq!(bytes[16..], [0, 0, 0, 0, 0, 0, 0, 5, 0, 3, 0, 0, 0, 0, 0, 0, 0, 9, 0, b'1']);
 }
@@ -97,10 +97,12 @@ fn bytes_of_an_entry() {
 fn versions_and_histories_survive() {
     for (reason, value) in [(Reason::Replaced, Some("1")), (Reason::Lost, None), (Reason::Archived, Some("\"\""))] {
         let Side { value, author, .. } = side(value);
-        let version = Version { accepted: Seq(7), reason, author, value };
-        let bytes = encode_version(&version);
-        assert_eq!(decode_version(&bytes).as_ref(), Ok(&version));
-        assert_eq!(decode_version(&bytes[..16]), Err(Corrupt { table: "versions" }));
+        for brought_back_by in [None, Some(AuthorId(8))] {
+            let version = Version { accepted: Seq(7), reason, author, brought_back_by, value: value.clone() };
+            let bytes = encode_version(&version);
+            assert_eq!(decode_version(&bytes).as_ref(), Ok(&version));
+            assert_eq!(decode_version(&bytes[..16]), Err(Corrupt { table: "versions" }));
+        }
     }
     let history = History { complete_from: Seq(3), versions: vec![(Seq(4), stamp(1)), (Seq(5), stamp(0))] };
     let bytes = encode_history(&history);
