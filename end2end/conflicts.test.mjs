@@ -126,8 +126,6 @@ test("a conflict that was decided offline stays so when the browser is killed", 
   await visit(ada, server.url);
   const profile = await Profile.make(t);
   const before = await profile.openPage();
-  // Somebody who has been here before: a browser writes down who that is some seconds after the first visit.
-  await name(before, "Ben");
   await visit(before, server.url);
   await conflict(ada, before, "espresso", ["2.40", "2.20"]);
   await conflict(ada, before, "latte", ["3.10", "3.00"]);
@@ -144,7 +142,6 @@ test("a conflict that was decided offline stays so when the browser is killed", 
 
   await server.restart();
   const after = await profile.openPage();
-  await name(after, "Ben");
   await visit(after, server.url);
   await Promise.all([ada, after].map(settled));
   await says(value(ada, "espresso"), "2.20");

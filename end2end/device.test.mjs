@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { row, says, set, settled, shown, status, value } from "./entries.mjs";
+import { field, row, says, set, settled, shown, status, value } from "./entries.mjs";
 import { installClock, lostConnection, openPage, Profile, screenshot, Server, startBrowser, visit } from "./harness.mjs";
 
 test("edits made offline survive a killed browser", async (t) => {
@@ -31,6 +31,51 @@ test("edits made offline survive a killed browser", async (t) => {
   await visit(other, server.url);
   await settled(other);
   assert.deepEqual(await shown(other), expected);
+});
+
+/** Who edits in a page. */
+const author = (page) => page.evaluate(() => localStorage.getItem("keybook.author"));
+
+test("whose browser is killed right after a first visit comes back as the same author", async (t) => {
+  // Chromium writes localStorage to the disk some seconds late. Who was killed before came back as somebody else, and could no more
+  // dismiss for everybody what they had lost.
+  const server = await Server.start(t);
+  const profile = await Profile.make(t);
+  const before = await profile.openPage();
+  await visit(before, server.url);
+  await set(before, "espresso", "2.20");
+  await settled(before);
+  const first = await author(before);
+  assert.match(first, /^[0-9a-f]{32} ./);
+  await profile.kill();
+  const after = await profile.openPage();
+  await visit(after, server.url);
+  await settled(after);
+  assert.equal(await author(after), first);
+});
+
+test("an author is named once, though localStorage has lost it and two tabs come at once", async (t) => {
+  const server = await Server.start(t);
+  const page = await openPage(t, await startBrowser(t));
+  const button = (page) => page.getByRole("button", { name: /^You are / });
+  // As at a first visit, where neither tab finds what the other keeps.
+  await page.context().addInitScript(() => (Storage.prototype.getItem = () => null));
+  const other = await page.context().newPage();
+  await Promise.all([page, other].map((each) => visit(each, server.url)));
+  assert.equal(await button(other).innerText(), await button(page).innerText());
+  await button(page).click();
+  await field(page, "Your name").fill("Ada");
+  await field(page, "Your name").press("Enter");
+  await says(button(page), "You are Ada");
+  // What opens the database later reads it later.
+  const kept = await page.evaluate(async () => {
+    const done = (request) => new Promise((resolve) => (request.onsuccess = () => resolve(request.result)));
+    const database = await done(indexedDB.open("keybook"));
+    return done(database.transaction("author").objectStore("author").get("author"));
+  });
+  assert.match(kept, /^[0-9a-f]{32} Ada$/);
+  await visit(other, server.url);
+  await says(button(other), "You are Ada");
 });
 
 test("a tab that is closed leaves its edits to the others, the last ones too", async (t) => {

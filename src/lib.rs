@@ -22,8 +22,10 @@ pub mod pages;
 #[wasm_bindgen::prelude::wasm_bindgen]
 pub fn hydrate() {
     console_error_panic_hook::set_once();
-    leptos::mount::hydrate_body(|| {
-        leptos::prelude::provide_context(browser::OPEN);
-        app::App()
+    browser::know(|opener| {
+        leptos::mount::hydrate_body(|| {
+            leptos::prelude::provide_context(opener);
+            app::App()
+        });
     });
 }

@@ -40,8 +40,8 @@ impl Ui {
 
     /// Brings the model to life, where there is a browser, and takes over what was typed before.
     pub(super) fn attach(self) {
-        let Some(OpenBrowser(open)) = use_context() else { return };
-        let run = open(self.model.get_value(), Box::new(move |areas| self.notify(areas)));
+        let Some(OpenBrowser { author, open }) = use_context() else { return };
+        let run = open(author, self.model.get_value(), Box::new(move |areas| self.notify(areas)));
         self.run.set_value(Some(run));
         let input = |field: NodeRef<html::Input>| field.get_untracked().map(|field| field.value());
         let acts = [

@@ -8,7 +8,7 @@ use std::{
 
 use js_sys::Reflect;
 use keybook_core::{
-    ReplicaId,
+    Person, ReplicaId,
     client::LocalChange,
     device::{Effect as DeviceEffect, WhoLives},
     paths,
@@ -63,11 +63,11 @@ struct Addresses {
 
 impl Driver {
     /// Brings the page of the dictionary `name` to life.
-    pub(super) fn start(name: String, model: SharedModel, on_change: OnChange) -> Rc<Self> {
+    pub(super) fn start(name: String, author: Person, model: SharedModel, on_change: OnChange) -> Rc<Self> {
         let opened = Opened {
             name: name.clone(),
             replica: identity::secret(),
-            author: identity::author(),
+            author,
             lives: if locks::are_there() { WhoLives::Locks } else { WhoLives::Asked },
             is_plain_http: identity::is_plain_http(),
             normalize: |text| js_sys::JsString::from(text).normalize("NFC").into(),
@@ -169,7 +169,7 @@ impl Driver {
             }
             // What the browser does not save, the person sees.
             Effect::Export(text) => drop(download::save(&text)),
-            Effect::KeepAuthor(author) => identity::keep_author(&author),
+            Effect::KeepAuthor(author) => identity::rename(&author),
             Effect::KeepPlainHttp => identity::accept_plain_http(),
         }
     }

@@ -1,35 +1,77 @@
 //! Who edits here. The author's secret and name live in the browser's profile; a replica's secret lives as long as the page, and with the
 //! edits that it leaves.
 //!
+//! An author is kept twice, by the same text. A page reads localStorage at once, but Chromium writes that to the disk some seconds late.
+//! Where it has none, the database `keybook` of IndexedDB decides, whose writes are on the disk before anybody is told of an
+//! author; so two tabs at a first visit agree too. A name that was changed in the last seconds before a browser was killed may be the
+//! old one again.
+//!
 //! Where the browser keeps nothing for a page, its author is a new one at each visit.
 
 use keybook_core::{AuthorName, Person, Secret};
+use wasm_bindgen::JsValue;
+use wasm_bindgen_futures::spawn_local;
 use web_sys::Storage;
 
-use super::window;
+use super::{
+    database::{self, Write, done},
+    window,
+};
 
 /// `{secret in 32 hexadecimal digits} {name}`
 const STORAGE_KEY: &str = "keybook.author";
+/// No dictionary's database has that name.
+const DATABASE: &str = "keybook";
+/// The object store, and the key of its only row.
+const AUTHOR: &str = "author";
 /// Is set once the person has read what does not work over plain HTTP.
 const PLAIN_HTTP_KEY: &str = "keybook.plain-http";
 
-/// The author of this profile, made and kept at the first call.
-pub(super) fn author() -> Person {
-    let known = storage().and_then(|storage| storage.get_item(STORAGE_KEY).ok()?).as_deref().and_then(parse);
-    known.unwrap_or_else(|| {
-        let author = Person::generated(secret());
-        keep_author(&author);
-        author
-    })
+/// Goes on with this profile's author, who is made and kept at a first visit.
+pub(super) fn know(go_on: Box<dyn FnOnce(Person)>) {
+    match storage().and_then(|storage| storage.get_item(STORAGE_KEY).ok()?).as_deref().and_then(parse) {
+        Some(author) => go_on(author),
+        None => settle(text(&Person::generated(secret())), false, go_on),
+    }
 }
 
-/// Keeps an author as this profile's, if the browser keeps anything.
-pub(super) fn keep_author(author: &Person) {
+/// Keeps this profile's author under another name, if the browser keeps anything. A name that cannot be kept is asked for again; no
+/// edit depends on it.
+pub(super) fn rename(author: &Person) {
+    in_storage(&text(author));
+    settle(text(author), true, Box::new(|_| ()));
+}
+
+fn in_storage(author: &str) {
     if let Some(storage) = storage() {
-        // A name that cannot be kept is asked for again; no edit depends on it.
-        let _ =
-            storage.set_item(STORAGE_KEY, &format!("{:032x} {}", u128::from_be_bytes(author.secret.0), author.name));
+        // The database has it.
+        let _ = storage.set_item(STORAGE_KEY, author);
     }
+}
+
+/// Keeps an author in both places, and goes on with whom they have then.
+fn settle(author: String, is_renamed: bool, go_on: Box<dyn FnOnce(Person)>) {
+    spawn_local(async move {
+        let kept = in_database(&author, is_renamed).await.unwrap_or(author);
+        in_storage(&kept);
+        go_on(parse(&kept).expect("it is made by `text`, or was read before"));
+    });
+}
+
+/// Whom the database has in the end: who it had, unless that one is renamed or there was none.
+async fn in_database(author: &str, is_renamed: bool) -> Result<String, JsValue> {
+    let database = database::open(DATABASE, &[AUTHOR]).await?;
+    let write = Write::begin(&database, &AUTHOR.into())?;
+    // Once that is written.
+    database.close();
+    let store = write.object_store(AUTHOR)?;
+    let known = done(&store.get(&AUTHOR.into())?).await?.as_string();
+    let known = known.filter(|known| !is_renamed && parse(known).is_some());
+    if known.is_none() {
+        store.put_with_key(&author.into(), &AUTHOR.into())?;
+    }
+    write.end(true).await?;
+    Ok(known.unwrap_or_else(|| author.to_owned()))
 }
 
 /// Whether the browser lets this page do less, and its person has not been told.
@@ -61,6 +103,10 @@ fn random_bytes<const N: usize>() -> [u8; N] {
     let crypto = window().crypto().expect("every browser with WebAssembly has it");
     crypto.get_random_values_with_u8_array(&mut bytes).expect("a few bytes are not too many");
     bytes
+}
+
+fn text(author: &Person) -> String {
+    format!("{:032x} {}", u128::from_be_bytes(author.secret.0), author.name)
 }
 
 fn parse(text: &str) -> Option<Person> {

@@ -11,40 +11,21 @@
 //! change is one transaction of strict durability: when it has completed, it is on the disk.
 //!
 //! A tab lets go of the database when another wants to change its version or to delete it.
-//!
-//! It uses web-sys and no crate above it: strict durability is one binding of our own, and each kilobyte counts.
 
-use js_sys::{Array, Object, Promise, Reflect, Uint8Array};
+use js_sys::{Array, Uint8Array};
 use keybook_core::{
     Key, ReplicaId,
     client::{BaseChange, LocalChange, Verdict},
     device::{Found, Kept, Left},
 };
-use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
-use wasm_bindgen_futures::JsFuture;
-use web_sys::{
-    DomException, IdbDatabase, IdbFactory, IdbKeyRange, IdbObjectStore, IdbOpenDbRequest, IdbRequest, IdbTransaction,
-};
+use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use web_sys::{IdbDatabase, IdbKeyRange, IdbObjectStore, IdbTransaction};
 
-use super::window;
+use super::database::{self, Write, done, list};
 
-const VERSION: u32 = 1;
 const BASE: &str = "base";
 const OUTBOX: &str = "outbox";
 const UNDO: &str = "undo";
-
-#[wasm_bindgen]
-extern "C" {
-    /// web-sys has a transaction's options behind its unstable interfaces.
-    type DatabaseWithOptions;
-    #[wasm_bindgen(method, catch)]
-    fn transaction(
-        this: &DatabaseWithOptions,
-        stores: &JsValue,
-        mode: &str,
-        options: &JsValue,
-    ) -> Result<IdbTransaction, JsValue>;
-}
 
 /// An open database.
 #[derive(Clone)]
@@ -61,17 +42,7 @@ impl LocalStore {
         replica: ReplicaId,
         closed: impl FnOnce() + 'static,
     ) -> Result<(Self, Found), JsValue> {
-        let request: IdbOpenDbRequest = factory()?.open_with_u32(&database_name(name), VERSION)?;
-        let opening = request.clone();
-        let upgrade = Closure::once(move || -> Result<(), JsValue> {
-            let database: IdbDatabase = opening.result()?.unchecked_into();
-            for store in [BASE, OUTBOX, UNDO] {
-                database.create_object_store(store)?;
-            }
-            Ok(())
-        });
-        request.set_onupgradeneeded(Some(upgrade.as_ref().unchecked_ref()));
-        let database: IdbDatabase = done(&request).await.map_err(explain)?.unchecked_into();
+        let database = database::open(&database_name(name), &[BASE, OUTBOX, UNDO]).await.map_err(explain)?;
         let closing = database.clone();
         let close = Closure::once_into_js(move || {
             closing.close();
@@ -86,7 +57,7 @@ impl LocalStore {
 
     /// Deletes the database of a dictionary, once all tabs have let go of it.
     pub(super) fn forget(name: &str) -> Result<(), JsValue> {
-        factory()?.delete_database(&database_name(name))?;
+        database::factory()?.delete_database(&database_name(name))?;
         Ok(())
     }
 
@@ -129,23 +100,11 @@ impl LocalStore {
 
     /// Keeps a change, and deletes what the pages `forget` have left, since the change contains it.
     pub(super) async fn keep(&self, change: &LocalChange, forget: &[ReplicaId]) -> Result<Kept, JsValue> {
-        let options = Object::new();
-        Reflect::set(&options, &"durability".into(), &"strict".into())?;
-        let transaction =
-            self.database.unchecked_ref::<DatabaseWithOptions>().transaction(&all(), "readwrite", &options)?;
-        let completed = promise(|resolve, reject| {
-            transaction.set_oncomplete(Some(resolve));
-            transaction.set_onabort(Some(reject));
-        });
-        let written = self.write(&transaction, change, forget).await;
-        if written.is_err() {
-            // All of it or nothing. An abort fails only when the transaction is over.
-            let _ = transaction.abort();
-        }
-        let completed = JsFuture::from(completed).await;
+        let write = Write::begin(&self.database, &all())?;
+        let written = self.write(&write, change, forget).await;
+        let ended = write.end(written.is_ok()).await;
         let kept = written?;
-        // The promise rejects with the event, which does not say why.
-        completed.map_err(|_| thrown(transaction.error()))?;
+        ended?;
         Ok(kept)
     }
 
@@ -213,10 +172,6 @@ fn parse_replica(text: &str) -> Option<ReplicaId> {
     u64::from_str_radix(text, 16).ok().map(ReplicaId)
 }
 
-fn factory() -> Result<IdbFactory, JsValue> {
-    Ok(window().indexed_db()?.ok_or("this browser has no IndexedDB")?)
-}
-
 /// Says in plain words that a newer build has changed the database; other reasons stay as they are.
 fn explain(error: JsValue) -> JsValue {
     match error.dyn_ref::<js_sys::Error>() {
@@ -242,30 +197,4 @@ fn bytes_or_empty(value: &JsValue) -> Vec<u8> {
 
 fn bytes(value: &JsValue) -> Vec<u8> {
     Uint8Array::new(value).to_vec()
-}
-
-/// The result of a request for several values.
-async fn list(request: &IdbRequest) -> Result<Array, JsValue> {
-    Ok(Array::from(&done(request).await?))
-}
-
-/// The result of a request.
-async fn done(request: &IdbRequest) -> Result<JsValue, JsValue> {
-    let settled = promise(|resolve, reject| {
-        request.set_onsuccess(Some(resolve));
-        request.set_onerror(Some(reject));
-    });
-    match JsFuture::from(settled).await {
-        Ok(_) => request.result(),
-        // The promise rejects with the event, which does not say why.
-        Err(_) => Err(thrown(request.error()?)),
-    }
-}
-
-fn thrown(error: Option<DomException>) -> JsValue {
-    error.map_or(JsValue::UNDEFINED, JsValue::from)
-}
-
-fn promise(mut listen: impl FnMut(&js_sys::Function, &js_sys::Function)) -> Promise {
-    Promise::new(&mut |resolve, reject| listen(&resolve, &reject))
 }

@@ -5,6 +5,7 @@
 //! the visible window alone.
 
 mod channel;
+mod database;
 mod download;
 mod driver;
 mod fetch;
@@ -17,21 +18,23 @@ mod timer;
 
 use std::rc::Rc;
 
-use keybook_core::paths;
+use keybook_core::{Person, paths};
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::model::{OnChange, OpenBrowser, Run, SharedModel};
 
-/// How the page comes to life here.
-pub const OPEN: OpenBrowser = OpenBrowser(open);
+/// Goes on with how the page comes to life here, once it is known who edits.
+pub fn know(go_on: fn(OpenBrowser)) {
+    identity::know(Box::new(move |author| go_on(OpenBrowser { author, open })));
+}
 
-fn open(model: SharedModel, on_change: OnChange) -> Run {
+fn open(author: Person, model: SharedModel, on_change: OnChange) -> Run {
     let name = model.read(|model| model.name().map(str::to_owned)).unwrap_or_else(|| {
         let name = name_of_address();
         document().set_title(&format!("{name} · Keybook"));
         name
     });
-    let driver = driver::Driver::start(name, model, on_change);
+    let driver = driver::Driver::start(name, author, model, on_change);
     Rc::new(move |act| driver.act(act))
 }
 

@@ -67,6 +67,11 @@ pub type OnChange = Box<dyn Fn(Areas)>;
 /// Runs an act now, with all that follows of it. Returns where the focus goes.
 pub type Run = Rc<dyn Fn(Act) -> Option<Focus>>;
 
-/// Opens the model's device, and drives the model from then on.
-#[derive(Clone, Copy)]
-pub struct OpenBrowser(pub fn(SharedModel, OnChange) -> Run);
+/// How a page comes to life in a browser.
+#[derive(Clone)]
+pub struct OpenBrowser {
+    /// Who edits here.
+    pub author: Person,
+    /// Opens the model's device for that author, and drives the model from then on.
+    pub open: fn(Person, SharedModel, OnChange) -> Run,
+}
