@@ -32,6 +32,7 @@ impl Client {
             ServerFrame::Check(check) => self.verifier.handle_check(check),
             ServerFrame::Horizon(horizon) => self.base.handle_horizon(horizon),
             ServerFrame::Pong { client_ms, server_ms } => {
+                self.user.handle_answer();
                 self.time.handle_reading(client_ms, server_ms, now_ms);
             }
             ServerFrame::Bye { code, message, retry_after_ms } => {
@@ -177,7 +178,7 @@ impl Client {
         let Some(ops) = self.sender.take_answered(batch) else {
             return self.decisions.handle_answer(batch, seq, exceptions, now_ms);
         };
-        self.user.handle_ack();
+        self.user.handle_answer();
         let is_ahead = |exception: &&Exception| exception.code == AckCode::ClockAhead;
         if let Some(exception) = exceptions.iter().find(is_ahead) {
             self.time.handle_clock_ahead(exception.data, now_ms);

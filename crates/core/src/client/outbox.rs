@@ -127,8 +127,12 @@ pub struct Outbox {
 
 impl Outbox {
     /// Adds a row. If it is on its way, it replaces the row of the same replica and key that is on its way too, unless that one
-    /// has a greater stamp. Rows that wait for their user stay beside it, and so do recovered ones.
+    /// has a greater stamp. Rows that wait for their user stay beside it, and so do recovered ones. That a write was confirmed is not
+    /// forgotten for what a page knew that is gone, and had not heard of it.
     pub fn insert(&mut self, key: Key, row: OutboxRow) {
+        if row.recovered.is_none() && self.row(&key, row.stamp).is_some_and(|known| known.recovered.is_some()) {
+            return;
+        }
         let replaces = row.state.is_active() && row.recovered.is_none();
         if let Some(old) = self.row_of(&key, row.stamp).map(|old| old.stamp).filter(|_| replaces) {
             if old > row.stamp {
@@ -458,7 +462,29 @@ pub(super) fn newest_of_each(seen: &[Stamp]) -> Vec<Stamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AuthorId, AuthorName, HybridTime};
+    use crate::{AuthorId, AuthorName, Epoch, HybridTime};
+
+    /// A page had a write in its base, and its server lost it. Then it took over what a dead page had left: the same write, unsent as
+    /// that page knew it. It went as a new one, and the base was taken for whole.
+    #[test]
+    fn what_was_confirmed_stays_so_when_it_is_taken_over() {
+        let stamp = Stamp::new(HybridTime::from_millis(5), true, ReplicaId(2));
+        let plain = OutboxRow {
+            value: None,
+            stamp,
+            seen: vec![Stamp::ZERO],
+            author: Author { id: AuthorId(1), name: AuthorName::new("Ada") },
+            recovered: None,
+            sent: true,
+            state: RowState::Queued,
+        };
+        let lineage = Lineage { past: Vec::new(), current: Epoch(1) };
+        let branch = Branch::of(&lineage, Seq(3), &lineage);
+        let (key, mut outbox) = (Key::parse("k").unwrap(), Outbox::default());
+        outbox.insert(key.clone(), OutboxRow { recovered: Some(branch), ..plain.clone() });
+        outbox.insert(key.clone(), plain);
+        assert!(outbox.recovers(&key) && outbox.rows(&key).len() == 1);
+    }
 
     #[test]
     fn of_too_much_that_was_seen_the_oldest_is_left_out() {

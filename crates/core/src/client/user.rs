@@ -74,8 +74,8 @@ impl User {
         self.told.clone()
     }
 
-    /// The server has answered a push. If it has turned the name away for want of room, there may be some by now.
-    pub(super) fn handle_ack(&mut self) {
+    /// The server has answered a push or a ping. If it has turned the name away for want of room, there may be some by now.
+    pub(super) fn handle_answer(&mut self) {
         if !self.is_heard {
             self.told = None;
         }

@@ -114,18 +114,13 @@ impl Oracle {
         self.replaced.get(&(key.clone(), newer)).is_some_and(|replaced| replaced.borrow().iter().any(is_it))
     }
 
-    /// A refused write has got another stamp, and has seen the same, unless the other is a write of its own. Returns
-    /// whether it is not.
-    pub(super) fn stamp_anew(&mut self, key: &Key, old: Stamp, new: Stamp) -> bool {
-        let is_new = !self.saw.contains_key(&(key.clone(), new));
-        if is_new {
-            self.write(key, new, self.saw(key, old));
-            let replaced = self.replaced.entry((key.clone(), old)).or_default().clone();
-            replaced.borrow_mut().insert(old);
-            self.replaced.insert((key.clone(), new), replaced);
-            self.turn.insert((key.clone(), new), self.turn[&(key.clone(), old)]);
-        }
-        is_new
+    /// A refused write has got another stamp, and has seen the same.
+    pub(super) fn stamp_anew(&mut self, key: &Key, old: Stamp, new: Stamp) {
+        self.write(key, new, self.saw(key, old));
+        let replaced = self.replaced.entry((key.clone(), old)).or_default().clone();
+        replaced.borrow_mut().insert(old);
+        self.replaced.insert((key.clone(), new), replaced);
+        self.turn.insert((key.clone(), new), self.turn[&(key.clone(), old)]);
     }
 
     pub(super) fn accept(&mut self, op: &Op, by: AuthorId) {
@@ -160,7 +155,8 @@ impl Oracle {
         let is_replaced = self.has_replaced(&key, new.0, old.0) || self.has_replaced(&key, old.0, new.0);
         let turn = |write| self.turn[&(key.clone(), write)];
         let is_followed = is_own && !self.gone.contains(&new.0.replica());
-        let undoes = is_followed && new.0 > old.0 && turn(new.0) < turn(old.0);
+        // What comes back may do so, if the server's clock went back with its disk: see the known gaps in ARCHITECTURE.md.
+        let undoes = is_followed && op.recovered.is_none() && new.0 > old.0 && turn(new.0) < turn(old.0);
         assert!(!undoes, "the write {:?} of {key:?} undoes its user's later one {:?}", new.0, old.0);
         if old.1 != new.1 && !is_own && !is_replaced && !is_known && !is_past {
             self.history.conflicts.insert((key.clone(), old.0.min(new.0), old.0.max(new.0)));
