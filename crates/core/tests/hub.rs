@@ -719,7 +719,8 @@ fn a_dictionary_has_a_limit_of_bytes() {
     // An entry takes 32 bytes, its key and its value.
     assert_eq!(server.code(put("a", &text(67), 10, 1, &[])), None);
     assert_eq!(server.push(&[put("b", &text(68), 10, 1, &[])]).0, [(0, AckCode::FullBytes, 200)]);
-    assert_eq!(server.code(put("b", &text(67), 10, 1, &[])), None);
+    assert_eq!(server.code(put("b", &text(60), 9, 1, &[])), None);
+    assert_eq!(server.code(put("b", &text(67), 10, 1, &[put_stamp(9, 1)])), None, "it grows to the last byte");
     assert_eq!(server.store.contents().counters.bytes, 200);
 
     // Nothing more, and nothing longer; but what is as long, or shorter, and every remove.
