@@ -462,29 +462,7 @@ pub(super) fn newest_of_each(seen: &[Stamp]) -> Vec<Stamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AuthorId, AuthorName, Epoch, HybridTime};
-
-    /// A page had a write in its base, and its server lost it. Then it took over what a dead page had left: the same write, unsent as
-    /// that page knew it. It went as a new one, and the base was taken for whole.
-    #[test]
-    fn what_was_confirmed_stays_so_when_it_is_taken_over() {
-        let stamp = Stamp::new(HybridTime::from_millis(5), true, ReplicaId(2));
-        let plain = OutboxRow {
-            value: None,
-            stamp,
-            seen: vec![Stamp::ZERO],
-            author: Author { id: AuthorId(1), name: AuthorName::new("Ada") },
-            recovered: None,
-            sent: true,
-            state: RowState::Queued,
-        };
-        let lineage = Lineage { past: Vec::new(), current: Epoch(1) };
-        let branch = Branch::of(&lineage, Seq(3), &lineage);
-        let (key, mut outbox) = (Key::parse("k").unwrap(), Outbox::default());
-        outbox.insert(key.clone(), OutboxRow { recovered: Some(branch), ..plain.clone() });
-        outbox.insert(key.clone(), plain);
-        assert!(outbox.recovers(&key) && outbox.rows(&key).len() == 1);
-    }
+    use crate::{AuthorId, AuthorName, HybridTime};
 
     #[test]
     fn of_too_much_that_was_seen_the_oldest_is_left_out() {

@@ -253,7 +253,9 @@ impl Sender {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Author, AuthorId, AuthorName, Branch, Epoch, HybridTime, PastEpoch, Value};
+    use crate::{
+        Author, AuthorId, AuthorName, Branch, Epoch, HybridTime, Lineage, PastEpoch, Value, limits::PUSH_OPS_MAX,
+    };
 
     const OWN: ReplicaId = ReplicaId(1);
 
@@ -308,6 +310,32 @@ mod tests {
         check(Some((AckCode::Superseded, 0)), Answered::Goes, RowState::Acked(Seq(3)));
         check(Some((AckCode::Full, 1)), Answered::Held, RowState::Held { code: AckCode::Full, data: 1 });
         check(Some((AckCode::ClockAhead, 7)), Answered::Early { server_ms: 7 }, RowState::Sent);
+    }
+
+    /// A page had a write in its base, and its server lost it. Then it took over what a dead page had left: the same write, unsent as
+    /// that page knew it. It went as a new one, and the base was taken for whole.
+    #[test]
+    fn what_was_confirmed_stays_so_when_it_is_taken_over() {
+        let lineage = Lineage { past: Vec::new(), current: Epoch(1) };
+        let plain = row(stamp(5, 2));
+        let recovered = OutboxRow { recovered: Some(Branch::of(&lineage, Seq(3), &lineage)), ..plain.clone() };
+        let mut sender = Sender::default();
+        for row in [recovered.clone(), plain] {
+            sender.outbox_mut().insert(key(), row);
+        }
+        assert_eq!(sender.outbox().rows(&key()), [recovered]);
+    }
+
+    #[test]
+    fn as_many_small_writes_as_may_go_go_together() {
+        let mut sender = Sender::default();
+        for number in 0..PUSH_OPS_MAX as u64 {
+            let key = Key::parse(&format!("a key of 16 {number:04}")).unwrap();
+            let value = Some(Value::from_text("thirty-two bytes with its quotes"));
+            sender.outbox_mut().insert(key, OutboxRow { value, ..row(stamp(number + 1, 1)) });
+        }
+        let Some(ClientFrame::Push { ops, .. }) = take(&mut sender, true) else { panic!("they wait") };
+        assert_eq!(ops.len(), PUSH_OPS_MAX);
     }
 
     #[test]
