@@ -1,6 +1,7 @@
 //! What the components share: the model, a trigger for each of its areas, and the elements that keep a focus or a place.
 
 use leptos::{ev, html, prelude::*};
+use send_wrapper::SendWrapper;
 
 use crate::model::{Act, Areas, FirstPage, Focus, Model, OpenBrowser, Run, SharedModel};
 
@@ -10,8 +11,8 @@ pub(super) struct Ui {
     model: StoredValue<SharedModel>,
     /// One for each of [`Areas::EACH`].
     changed: [Trigger; 4],
-    /// Runs acts, once the page is alive.
-    run: StoredValue<Option<Run>, LocalStorage>,
+    /// Runs acts, once the page is alive. The server has none, and may drop it in another thread than the one that made it.
+    run: StoredValue<Option<SendWrapper<Run>>>,
     pub(super) key_field: NodeRef<html::Input>,
     pub(super) value_field: NodeRef<html::Textarea>,
     pub(super) search_field: NodeRef<html::Input>,
@@ -28,7 +29,7 @@ impl Ui {
         Self {
             model: StoredValue::new(SharedModel::new(Model::new(first))),
             changed: [(); 4].map(|()| Trigger::new()),
-            run: StoredValue::new_local(None),
+            run: StoredValue::new(None),
             key_field: NodeRef::new(),
             value_field: NodeRef::new(),
             search_field: NodeRef::new(),
@@ -42,7 +43,7 @@ impl Ui {
     pub(super) fn attach(self) {
         let Some(OpenBrowser { author, open }) = use_context() else { return };
         let run = open(author, self.model.get_value(), Box::new(move |areas| self.notify(areas)));
-        self.run.set_value(Some(run));
+        self.run.set_value(Some(SendWrapper::new(run)));
         let input = |field: NodeRef<html::Input>| field.get_untracked().map(|field| field.value());
         let acts = [
             input(self.key_field).map(Act::TypeKey),
