@@ -5,6 +5,7 @@
 pub mod decisions;
 pub mod frames;
 pub mod fuzzed;
+pub mod hub;
 pub mod pair;
 pub mod store;
 pub mod world;
