@@ -24,6 +24,25 @@ fn recovered_writes_conflict_only_with_what_came_after_the_fork() {
     assert_eq!(server.losers().len(), 1, "both recovered: one history");
 }
 
+/// A server was set back, and its clock too, so a later edit got a lower stamp. Then another page brought the earlier edit back, which
+/// took the later one's place, and nobody was told.
+#[test]
+fn whose_edit_is_undone_by_what_comes_back_is_told() {
+    let mut server = Server::new();
+    server.set_back(0);
+    assert_eq!(server.code(put("k", "\"later\"", 10, 1, &[])), None);
+    assert_eq!(server.code(recovered(put("k", "\"earlier\"", 20, 1, &[]), 1, 1)), None);
+    assert_eq!(
+        (server.value("k"), server.losers()),
+        (Some("\"earlier\"".to_owned()), vec![Some("\"later\"".to_owned())])
+    );
+
+    // What is not undone is nobody's business: it is the same person's earlier edit.
+    assert_eq!(server.code(put("other", "\"later\"", 20, 1, &[])), None);
+    assert_eq!(server.code(recovered(put("other", "\"earlier\"", 10, 1, &[]), 1, 1)), Some(AckCode::Superseded));
+    assert_eq!(server.losers().len(), 1);
+}
+
 /// A row came back under the name of its author, and nobody could tell who had brought it.
 #[test]
 fn who_brings_anothers_write_back_is_told() {

@@ -130,7 +130,8 @@ pub(super) fn conflicts(op: &Op, row: &Row, new: &Entry, fork: Option<Seq>, is_p
         return false;
     }
     let there = &row.entry;
-    !has_seen(op, row, is_proven)
+    let may_undo = fork.is_some_and(|fork| there.seq > fork) && wins(new, row, is_proven);
+    !has_seen(op, row, is_proven, may_undo)
         && !is_one_history(op, row, fork)
         && there.value != new.value
         && there.stamp != new.stamp
@@ -142,12 +143,16 @@ pub(super) fn conflicts(op: &Op, row: &Row, new: &Entry, fork: Option<Seq>, is_p
 /// A replica never conflicts with itself: it has seen what it wrote, even if its older write comes after its newer one, over a
 /// connection that it has given up, and even if more of its writes are in flight than `seen` can name. Both have to be proven:
 /// else anybody's blind write would count as the victim's own.
-fn has_seen(op: &Op, row: &Row, is_proven: bool) -> bool {
+///
+/// What comes back and wins over a write from above its fork `may_undo` that one: where the server's clock went back with its disk,
+/// the later of the two has the lower stamp. Nobody but their user knows.
+fn has_seen(op: &Op, row: &Row, is_proven: bool, may_undo: bool) -> bool {
     if mutant!("one conflicts with oneself") {
         return false;
     }
     let there = row.entry.stamp;
-    is_proven && row.is_proven && there.replica() == op.stamp.replica() || op.seen.contains(&there)
+    let is_own = is_proven && row.is_proven && there.replica() == op.stamp.replica();
+    is_own && !may_undo || op.seen.contains(&there)
 }
 
 /// Whether an operation that comes back after a rollback and the entry are of one history.

@@ -12,7 +12,7 @@ use std::{
     rc::Rc,
 };
 
-use keybook_core::{AuthorId, Conflict, Epoch, Key, PastEpoch, ReplicaId, Stamp, Value, wire::Op};
+use keybook_core::{AuthorId, Conflict, ConflictId, Epoch, Key, PastEpoch, ReplicaId, Stamp, Value, wire::Op};
 
 use crate::support::key;
 
@@ -61,6 +61,8 @@ pub(super) struct History {
     accepted: Accepted,
     truth: BTreeMap<Key, (Stamp, Option<String>)>,
     conflicts: BTreeSet<(Key, Stamp, Stamp)>,
+    /// Writes that one which came back has undone: their user is told.
+    undone: BTreeSet<ConflictId>,
     /// Who has brought back what a key has, if somebody else had written it.
     brought_back: BTreeMap<Key, AuthorId>,
 }
@@ -155,9 +157,11 @@ impl Oracle {
         let is_replaced = self.has_replaced(&key, new.0, old.0) || self.has_replaced(&key, old.0, new.0);
         let turn = |write| self.turn[&(key.clone(), write)];
         let is_followed = is_own && !self.gone.contains(&new.0.replica());
-        // What comes back may do so, if the server's clock went back with its disk: see the known gaps in ARCHITECTURE.md.
-        let undoes = is_followed && op.recovered.is_none() && new.0 > old.0 && turn(new.0) < turn(old.0);
-        assert!(!undoes, "the write {:?} of {key:?} undoes its user's later one {:?}", new.0, old.0);
+        if is_followed && new.0 > old.0 && turn(new.0) < turn(old.0) {
+            // Where the server's clock went back with its disk. Its user is told.
+            assert!(op.recovered.is_some(), "the write {:?} of {key:?} undoes its user's later one {:?}", new.0, old.0);
+            self.history.undone.insert(ConflictId { key: key.clone(), loser: old.0 });
+        }
         if old.1 != new.1 && !is_own && !is_replaced && !is_known && !is_past {
             self.history.conflicts.insert((key.clone(), old.0.min(new.0), old.0.max(new.0)));
         }
@@ -171,6 +175,11 @@ impl Oracle {
         let of_past = |(origin, past): &(usize, Accepted)| *origin == self.history.origin && has_it(past);
         let is_shared = has_it(&self.history.accepted) || self.past.iter().any(of_past);
         assert!(is_shared, "the conflict {conflict:?} comes to strangers by itself");
+    }
+
+    /// Writes that one which came back has undone.
+    pub(super) fn undone(&self) -> impl Iterator<Item = &ConflictId> {
+        self.history.undone.iter()
     }
 
     /// Who has brought back what a key has.

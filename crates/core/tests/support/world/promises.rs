@@ -302,6 +302,10 @@ impl World {
             let is_right = self.oracle.has_accepted(key, *stamp, value.as_ref());
             assert!(is_right, "the history of {key:?} has {value:?} of {stamp:?}");
         }
+        for undone in self.oracle.undone() {
+            let is_told = self.disk.conflict_rows().get(undone).is_some() || self.disk.contents().counters.untold > 0;
+            assert!(is_told, "nobody is told that {undone:?} is undone");
+        }
         for (index, peer) in self.peers.iter().enumerate() {
             for (key, entry) in dictionary.entries() {
                 assert_eq!(peer.client().base().entry(key.as_str()), Some(entry), "client {index} holds {key:?}");
