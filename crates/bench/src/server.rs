@@ -19,7 +19,7 @@ pub struct Server {
     /// Where it listens: `http://127.0.0.1:` and a port that the system picked.
     pub url: String,
     child: Child,
-    /// Reads what it says after the first line, so that it never waits for a reader.
+    /// Reads what it says after that, so that it never waits for a reader.
     log: Option<JoinHandle<String>>,
 }
 
@@ -33,25 +33,27 @@ impl Server {
         Self::spawn(command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).env("RUST_LOG", "info"))
     }
 
-    /// Starts any server that says where it listens at the end of the first line of its log.
+    /// Starts any server that says where it listens at the end of a line of its log.
     ///
     /// # Errors
     /// When it cannot be started, or does not serve.
     pub fn spawn(command: &mut Command) -> io::Result<Self> {
         let mut child = command.stderr(Stdio::piped()).spawn()?;
         let mut log = BufReader::new(child.stderr.take().expect("it is piped"));
-        let mut line = String::new();
-        log.read_line(&mut line)?;
+        // What comes before may tell of a data file that was made shorter.
+        let (mut said, mut url) = (String::new(), String::new());
+        while url.is_empty() && log.read_line(&mut said)? > 0 {
+            url = said.find("http://").map_or(url, |at| said[at..].trim_end().to_owned());
+        }
         let log = thread::spawn(move || {
             let mut rest = Vec::new();
             // What cannot be read is not shown.
             let _ = log.read_to_end(&mut rest);
             String::from_utf8_lossy(&rest).into_owned()
         });
-        let url = line.find("http://").map_or(String::new(), |at| line[at..].trim_end().to_owned());
         let server = Self { pid: child.id(), url, child, log: Some(log) };
         let serves = !server.url.is_empty();
-        serves.then_some(server).ok_or_else(|| io::Error::other(format!("the server does not serve: {line}")))
+        serves.then_some(server).ok_or_else(|| io::Error::other(format!("the server does not serve: {said}")))
     }
 
     /// How long its threads have been on a processor.
