@@ -54,6 +54,21 @@ test("whose browser is killed right after a first visit comes back as the same a
   assert.equal(await author(after), first);
 });
 
+test("a first visit does not wait for a database that hangs", async (t) => {
+  const server = await Server.start(t);
+  const page = await openPage(t, await startBrowser(t));
+  await page.addInitScript(() => {
+    const { open } = IDBFactory.prototype;
+    IDBFactory.prototype.open = function (name, ...rest) {
+      return name === "keybook" ? new EventTarget() : open.call(this, name, ...rest);
+    };
+  });
+  await visit(page, server.url);
+  await set(page, "espresso", "2.20");
+  await settled(page);
+  assert.match(await author(page), /^[0-9a-f]{32} ./);
+});
+
 test("an author is named once, though localStorage has lost it and two tabs come at once", async (t) => {
   const server = await Server.start(t);
   const page = await openPage(t, await startBrowser(t));

@@ -2,11 +2,13 @@
 //! edits that it leaves.
 //!
 //! An author is kept twice, by the same text. A page reads localStorage at once, but Chromium writes that to the disk some seconds late.
-//! Where it has none, the database `keybook` of IndexedDB decides, whose writes are on the disk before anybody is told of an
-//! author; so two tabs at a first visit agree too. A name that was changed in the last seconds before a browser was killed may be the
-//! old one again.
+//! Where it has none, the database `keybook` of IndexedDB decides, whose writes are on the disk before anybody is told of an author; so
+//! two tabs at a first visit agree too. A database that does not answer is not waited for. A name that was changed in the last seconds
+//! before a browser was killed may be the old one again.
 //!
 //! Where the browser keeps nothing for a page, its author is a new one at each visit.
+
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use keybook_core::{AuthorName, Person, Secret};
 use wasm_bindgen::JsValue;
@@ -15,6 +17,7 @@ use web_sys::Storage;
 
 use super::{
     database::{self, Write, done},
+    timer::Timeout,
     window,
 };
 
@@ -24,6 +27,8 @@ const STORAGE_KEY: &str = "keybook.author";
 const DATABASE: &str = "keybook";
 /// The object store, and the key of its only row.
 const AUTHOR: &str = "author";
+/// How long a page waits for the database: some browsers' opens now and then never end.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Is set once the person has read what does not work over plain HTTP.
 const PLAIN_HTTP_KEY: &str = "keybook.plain-http";
 
@@ -49,12 +54,21 @@ fn in_storage(author: &str) {
     }
 }
 
-/// Keeps an author in both places, and goes on with whom they have then.
+/// Keeps an author in both places, and goes on with whom they have then; without the database if that takes too long.
 fn settle(author: String, is_renamed: bool, go_on: Box<dyn FnOnce(Person)>) {
+    let go_on = Rc::new(Cell::new(Some(go_on)));
+    let settled = move |author: &str| {
+        if let Some(go_on) = go_on.take() {
+            in_storage(author);
+            go_on(parse(author).expect("it is made by `text`, or was read before"));
+        }
+    };
+    let (late, made) = (settled.clone(), author.clone());
+    let patience = Timeout::new(PATIENCE, move || late(&made));
     spawn_local(async move {
         let kept = in_database(&author, is_renamed).await.unwrap_or(author);
-        in_storage(&kept);
-        go_on(parse(&kept).expect("it is made by `text`, or was read before"));
+        drop(patience);
+        settled(&kept);
     });
 }
 
