@@ -1,29 +1,14 @@
 //! The client's stories: what it shows, what it sends, and how it finds back.
-//!
-//! More than 500 lines: each story is short, and all stand on one group of clients.
 
 mod support;
 
 use keybook_core::{
-    DictionaryId, Entry, Seq, Stamp, Value,
+    Entry, Seq, Stamp, Value,
     client::{Action, Client, EditError, Event, Phase, RowState, Stored},
     limits::{Limits, PUSHES_IN_FLIGHT_MAX},
-    wire::{AckCode, ClientFrame, Delta, Exception, Horizon, Mode, Op, Role, ServerFrame},
+    wire::{AckCode, ClientFrame, Delta, Exception, Op, Role, ServerFrame},
 };
-use support::{author, key, pair::Group, person, put_stamp, secret, value};
-
-fn group(clients: u64) -> Group {
-    Group::new(clients, Limits::default())
-}
-
-fn assert_agreement(group: &Group) {
-    let server = group.store.contents().dictionary();
-    for member in &group.members {
-        assert_eq!(member.client.base().digest(), server.digest());
-        assert_eq!(member.client.outbox().active(), 0);
-        assert_eq!(member.client.verified().is_some(), member.client.is_settled());
-    }
-}
+use support::{author, key, pair::*, person, put_stamp, secret, value};
 
 #[test]
 fn an_edit_shows_at_once_and_everywhere_after_the_commit() {
@@ -118,40 +103,6 @@ fn an_edit_names_the_newest_of_ones_own_that_it_replaces() {
 }
 
 #[test]
-fn a_clock_far_ahead_is_corrected_and_the_order_kept() {
-    let mut group = group(2);
-    // Offline from the beginning, so that no Welcome has told it.
-    group.disconnect();
-    group.members[0].skew_ms = 3 * 3_600_000;
-    let far_ms = group.local_ms(0);
-    group.members[0].client = Client::new(secret(9), person(9), far_ms);
-    group.put(0, "a", "1");
-    group.put(0, "b", "2");
-    group.connected = true;
-    group.settle();
-    group.pass(60_000);
-    let stamp = |name: &str| group.store.contents().entries[&key(name)].entry.stamp;
-    assert!(stamp("a") < stamp("b"));
-    assert!(stamp("b").millis() <= group.now_ms);
-    assert_agreement(&group);
-    group.put(0, "a", "3");
-    group.settle();
-    assert_eq!(group.shown(1, "a"), Some("3"));
-}
-
-#[test]
-fn a_clock_far_behind_wins_over_what_it_saw() {
-    let mut group = group(2);
-    group.put(1, "k", "1");
-    group.settle();
-    group.members[0].skew_ms = -3 * 3_600_000;
-    group.put(0, "k", "2");
-    group.settle();
-    assert_eq!(group.shown(1, "k"), Some("2"));
-    assert_eq!(group.client(1).conflicts().iter().count(), 0);
-}
-
-#[test]
 fn what_the_server_refuses_for_good_is_held_and_not_shown() {
     let limits = Limits { entries: 1, ..Limits::default() };
     let mut group = Group::new(2, limits);
@@ -193,13 +144,6 @@ fn pushes_are_split_by_count_and_bytes_and_bounded_in_flight() {
     assert_eq!(&pushes[..2], [512, 512]);
     assert!(pushes[3..].iter().all(|&ops| ops <= 3), "three values of 60 000 bytes at most: {pushes:?}");
     assert_agreement(&group);
-}
-
-fn ops(frame: &ClientFrame) -> Option<&[Op]> {
-    match frame {
-        ClientFrame::Push { ops, .. } => Some(ops),
-        _ => None,
-    }
 }
 
 #[test]
@@ -271,105 +215,6 @@ fn a_difference_is_found_counted_and_mended() {
     assert_eq!((group.client(1).divergences(), group.members[1].fetches), (2, fetches));
 }
 
-#[test]
-fn a_rolled_back_server_is_healed_by_its_clients() {
-    let mut group = group(3);
-    group.put(0, "a", "1");
-    group.settle();
-    let backup = group.store.clone();
-    group.put(1, "a", "2");
-    group.put(1, "b", "3");
-    group.settle();
-    group.restart(backup, 2);
-    group.pass(60_000);
-    assert_eq!(group.store.contents().counters.live, 2);
-    for index in 0..3 {
-        assert_eq!((group.shown(index, "a"), group.shown(index, "b")), (Some("2"), Some("3")));
-        assert_eq!(group.client(index).conflicts().iter().count(), 0);
-    }
-    assert_eq!(group.store.contents().entries[&key("b")].entry.author, author(2).id, "the author stays");
-    assert_eq!(group.members.iter().map(|member| member.fetches).sum::<usize>(), 0, "without a full resync");
-    assert_agreement(&group);
-}
-
-/// Whoever has it brings it back, and everybody sees who that was, also after a reload and in a snapshot.
-#[test]
-fn who_has_brought_anothers_entry_back_is_shown() {
-    let mut group = group(2);
-    group.put(0, "a", "1");
-    group.settle();
-    let backup = group.store.clone();
-    group.put(0, "mine", "2");
-    group.put(1, "theirs", "3");
-    group.settle();
-    group.members[1].client = Client::new(secret(9), person(9), group.now_ms);
-    let mut device = Stored::default();
-    let now_ms = group.now_ms;
-    group.client(1).handle_stored(&device, now_ms);
-    group.restart(backup, 2);
-    group.pass(60_000);
-    let by = |client: &Client| ["a", "mine", "theirs"].map(|name| client.brought_back_by(&key(name)));
-    let expected = [None, None, Some(author(1).id)];
-    assert_eq!(by(group.client(0)), expected);
-    assert_eq!(by(group.client(1)), expected);
-    assert_eq!(group.client(0).shown(&key("theirs")).unwrap().author, author(2).id);
-
-    let base = group.client(1).take_local_change().base.unwrap();
-    (device.header, device.snapshot, device.deltas) = (base.header, base.snapshot.unwrap(), base.deltas);
-    let mut after = Client::opening(secret(10), person(9), group.now_ms);
-    after.handle_stored(&device, group.now_ms);
-    assert_eq!(by(&after), expected);
-    group.members[1].client = Client::new(secret(11), person(9), group.now_ms);
-    let fetches = group.members[1].fetches;
-    group.settle();
-    assert_eq!(by(group.client(1)), expected);
-    assert_eq!(group.members[1].fetches, fetches + 1, "by a snapshot");
-    assert_agreement(&group);
-
-    group.put(1, "theirs", "4");
-    assert_eq!(by(group.client(1)), [None; 3], "an edit is its writer's own");
-    group.settle();
-    assert_eq!(by(group.client(0)), [None; 3]);
-    assert_agreement(&group);
-}
-
-#[test]
-fn a_reader_of_a_rolled_back_server_takes_a_snapshot() {
-    let mut group = group(2);
-    group.put(0, "a", "1");
-    group.settle();
-    let backup = group.store.clone();
-    group.put(0, "a", "2");
-    group.settle();
-    group.role = Role::Reader;
-    group.restart(backup, 2);
-    group.pass(60_000);
-    assert_eq!((group.shown(0, "a"), group.shown(1, "a")), (Some("1"), Some("1")));
-    assert!(group.members.iter().all(|member| member.fetches == 1));
-    let now_ms = group.local_ms(0);
-    let refused = group.client(0).put(&key("a"), value("3"), Stamp::ZERO, now_ms);
-    assert_eq!(refused, Err(EditError::ReadOnly));
-    assert_agreement(&group);
-}
-
-#[test]
-fn nothing_is_pushed_to_another_dictionary_of_the_same_name() {
-    let mut group = group(1);
-    group.put(0, "a", "1");
-    group.settle();
-    group.disconnect();
-    group.put(0, "b", "2");
-    group.id = DictionaryId(78);
-    let mut empty = support::store::Store::default();
-    empty.start(keybook_core::Epoch(5));
-    group.restart(empty, 6);
-    group.pass(60_000);
-    assert_eq!(group.store.contents().counters.live, 0);
-    assert_eq!((group.shown(0, "a"), group.shown(0, "b")), (None, None));
-    let states: Vec<_> = group.client(0).outbox().iter().map(|(key, row)| (key.to_string(), row.state)).collect();
-    assert_eq!(states, [("b".to_owned(), RowState::Orphaned)], "kept for its user");
-}
-
 /// Promise 4: a reconnect costs what changed, not what there is.
 #[test]
 fn reconnecting_costs_what_changed() {
@@ -433,99 +278,6 @@ fn the_link_pings_gives_up_and_backs_off_within_bounds() {
 }
 
 #[test]
-fn a_held_row_stays_beside_later_writes_and_recovered_ones() {
-    let mut group = Group::new(1, Limits { value_bytes: 100, ..Limits::default() });
-    group.put(0, "a", "1");
-    group.settle();
-    let backup = group.store.clone();
-    group.put(0, "k", "1");
-    group.settle();
-    let long = format!("\"{}\"", "x".repeat(50));
-    group.disconnect();
-    group.put(0, "k", &long);
-    group.limits.value_bytes = 20;
-    let same = group.store.clone();
-    group.restart(same, 2);
-    group.pass(60_000);
-    assert_eq!((group.client(0).outbox().inactive(), group.shown(0, "k")), (1, Some("1")));
-    group.restart(backup, 3);
-    group.pass(60_000);
-    assert_eq!(group.shown(0, "k"), Some("1"), "what was acknowledged comes back");
-    assert_eq!(group.store.contents().counters.live, 2);
-    group.put(0, "k", "2");
-    group.settle();
-    assert_eq!(group.client(0).outbox().inactive(), 1, "the held row waits for its user");
-    assert_agreement(&group);
-}
-
-/// Two edits of a key are in flight when the local clock goes wrong. The server has taken the first, from a clock that was
-/// ahead by less than it minds, and refuses the second: with its new stamp that must still replace the first.
-#[test]
-fn a_write_stamped_anew_stays_above_the_own_one_that_it_replaces() {
-    let mut group = group(1);
-    let now_ms = group.now_ms;
-    let put = |client: &mut Client, json: &str, ms: u64| {
-        let began = client.begin(&key("k"));
-        let stamp = client.put(&key("k"), value(json), began, ms).unwrap();
-        let Some(ClientFrame::Push { batch, .. }) = client.poll_transmit().map(|m| ClientFrame::decode(&m).unwrap())
-        else {
-            panic!("it is pushed at once");
-        };
-        (batch, stamp)
-    };
-    let client = group.client(0);
-    let (first, admitted) = put(client, "1", now_ms + 30_000);
-    let (second, refused) = put(client, "2", now_ms + 3_600_000);
-    let exception = Exception { index: 0, code: AckCode::ClockAhead, data: now_ms };
-    for (batch, exceptions) in [(first, vec![]), (second, vec![exception])] {
-        client.handle_message(&ServerFrame::Ack { batch, seq: Seq(1), exceptions }.encode(), now_ms);
-    }
-    let anew = client.shown(&key("k")).unwrap();
-    assert_eq!(anew.value, Some(&value("2")));
-    assert!(admitted < anew.stamp && anew.stamp < refused, "{admitted:?} < {:?} < {refused:?}", anew.stamp);
-}
-
-/// A write from a clock that is two minutes ahead is on its way when the connection breaks. It is sent again, refused, and
-/// was stamped anew; a later write of the same key got a stamp between the two. Then the old connection brought the first one
-/// after all, when the server's clock had come so far: it was the greatest, and undid the later write.
-#[test]
-fn a_refused_write_that_may_come_late_keeps_its_stamp() {
-    let check = |ahead_ms: u64, cuts: usize, is_stamped_anew: bool| {
-        let mut group = group(1);
-        let ahead = group.now_ms + ahead_ms;
-        let sent = group.client(0).put(&key("k"), value("1"), Stamp::ZERO, ahead).unwrap();
-        for _ in 0..cuts {
-            assert!(group.client(0).poll_transmit().is_some(), "it is on its way");
-            group.disconnect();
-            group.connected = true;
-        }
-        group.settle();
-        let shown = group.client(0).shown(&key("k")).unwrap();
-        assert_eq!(shown.stamp < sent, is_stamped_anew, "{ahead_ms} ms ahead, {cuts} cuts: {shown:?}");
-        group.pass(ahead_ms);
-        assert_eq!(group.store.contents().entries[&key("k")].entry.value, Some(value("1")));
-        assert_agreement(&group);
-    };
-    check(120_000, 0, true);
-    check(120_000, 1, false);
-    // What is so far ahead is not taken while an old connection lives.
-    check(3_600_000, 1, true);
-}
-
-/// Stamps made anew after several acks keep the order of the writes.
-#[test]
-fn writes_of_several_pushes_that_are_stamped_anew_keep_their_order() {
-    let mut group = group(1);
-    group.members[0].skew_ms = 3_600_000;
-    for name in ["a", "b", "c", "d"] {
-        group.put(0, name, "1");
-    }
-    group.settle();
-    let stamps = ["a", "b", "c", "d"].map(|name| group.store.contents().entries[&key(name)].entry.stamp);
-    assert!(stamps.is_sorted_by(|a, b| a < b), "{stamps:?}");
-}
-
-#[test]
 fn numbers_of_a_server_never_overflow() {
     for huge in [u64::MAX, 1 << 63, i64::MAX as u64] {
         for code in [AckCode::Busy, AckCode::ClockAhead] {
@@ -550,50 +302,6 @@ fn numbers_of_a_server_never_overflow() {
     assert!(Seq(u64::MAX).next() >= Seq(u64::MAX));
 }
 
-/// Editing what was taken back at a fork and is not confirmed again yet is no conflict with it.
-#[test]
-fn an_edit_of_a_recovered_entry_has_seen_it() {
-    let mut group = group(2);
-    group.put(0, "a", "1");
-    group.settle();
-    let backup = group.store.clone();
-    group.put(1, "k", "1");
-    group.settle();
-    group.restart(backup, 2);
-    group.members[1].client = Client::new(secret(9), person(9), group.now_ms);
-    group.role = Role::Writer;
-    // Welcome has come, and what it pushes then is not answered yet.
-    let lineage = group.store.summary().lineage;
-    let now_ms = group.now_ms;
-    group.client(0).handle_online(now_ms);
-    while let Some(action) = group.client(0).poll_action() {
-        if action == Action::Connect {
-            group.client(0).handle_connected(now_ms);
-        }
-    }
-    let welcome = ServerFrame::Welcome {
-        version: 1,
-        role: Role::Writer,
-        dictionary: group.id,
-        epoch: lineage.current,
-        lineage: lineage.past,
-        head: group.store.contents().counters.head,
-        horizon: Horizon::default(),
-        server_ms: now_ms,
-        mode: Mode::Tail,
-        limits: group.limits,
-    };
-    group.client(0).handle_message(&welcome.encode(), now_ms);
-    assert_eq!(group.shown(0, "k"), Some("1"));
-    group.put(0, "k", "2");
-    group.disconnect();
-    group.connected = true;
-    group.pass(60_000);
-    assert_eq!(group.shown(1, "k"), Some("2"));
-    assert_eq!(group.client(0).conflicts().iter().count(), 0);
-    assert_agreement(&group);
-}
-
 /// A reader drops what the server has lost, and needs a snapshot until it has had one.
 #[test]
 fn a_snapshot_that_fails_is_still_needed_on_the_next_connection() {
@@ -611,120 +319,6 @@ fn a_snapshot_that_fails_is_still_needed_on_the_next_connection() {
     assert_eq!(group.shown(0, "a"), Some("1"));
     assert_eq!(group.client(0).divergences(), 0);
     assert_agreement(&group);
-}
-
-/// A write took the place of a recovered one and was refused. What had been acknowledged before was then gone, although its
-/// device had it.
-#[test]
-fn a_refused_write_over_a_recovered_one_shows_what_was_acknowledged() {
-    let mut group = Group::new(1, Limits { value_bytes: 100, ..Limits::default() });
-    group.put(0, "k", "1");
-    group.settle();
-    let backup = group.store.clone();
-    group.put(0, "k", "2");
-    group.settle();
-    group.disconnect();
-    group.put(0, "k", &format!("\"{}\"", "x".repeat(50)));
-    group.limits.value_bytes = 20;
-    group.restart(backup, 2);
-    group.pass(60_000);
-    assert_eq!(group.shown(0, "k"), Some("2"));
-    assert_eq!(group.client(0).outbox().inactive(), 1);
-    assert_eq!(group.client(0).divergences(), 0);
-    assert_agreement(&group);
-}
-
-/// A user edits what a rollback has taken, while the server gets another's write that is older than what was taken. That had
-/// been acknowledged, but never came back, since the edit took its place: the other's write was overwritten without a conflict.
-#[test]
-fn an_edit_of_what_a_rollback_took_hides_nobodys_write() {
-    let mut group = group(2);
-    group.put(0, "a", "1");
-    group.settle();
-    let backup = group.store.clone();
-    // Everybody else is somewhere without a network.
-    let alone = |group: &mut Group, index: usize, replica: u64| {
-        let client = Client::new(secret(replica), person(replica), group.now_ms);
-        std::mem::replace(&mut group.members[index].client, client)
-    };
-    group.disconnect();
-    group.put(1, "k", "1");
-    let other = alone(&mut group, 1, 8);
-    group.connected = true;
-    group.pass(60_000);
-    group.put(0, "k", "2");
-    group.settle();
-    group.disconnect();
-    group.put(0, "k", "3");
-    let editor = alone(&mut group, 0, 9);
-    group.members[1].client = other;
-    group.restart(backup, 2);
-    group.pass(60_000);
-    assert_eq!(group.shown(0, "k"), Some("1"));
-    group.disconnect();
-    group.members[0].client = editor;
-    group.connected = true;
-    group.pass(60_000);
-    assert_eq!(group.shown(1, "k"), Some("3"));
-    let contents = group.store.contents();
-    let losers: Vec<_> = contents.conflicts.values().map(|row| row.conflict.loser.value.clone()).collect();
-    assert_eq!(losers, [Some(value("1"))]);
-    assert_agreement(&group);
-}
-
-/// A server whose clock was a day ahead confirmed a write, and was set back with the right clock. The write came back a day
-/// later, and undid what its user had written since.
-#[test]
-fn a_recovered_write_of_the_future_undoes_nothing() {
-    let mut group = group(1);
-    group.put(0, "a", "1");
-    group.settle();
-    let backup = group.store.clone();
-    let day_ms = 24 * 3_600_000;
-    group.now_ms += day_ms;
-    group.put(0, "k", "1");
-    group.settle();
-    group.now_ms -= day_ms;
-    group.restart(backup, 2);
-    group.pass(60_000);
-    assert_eq!(group.shown(0, "k"), Some("1"));
-    assert_eq!(group.client(0).outbox().active(), 0, "it is with the server again");
-    group.put(0, "k", "2");
-    group.pass(60_000);
-    assert_eq!(group.client(0).outbox().active(), 0);
-    group.pass(2 * day_ms);
-    assert_eq!(group.shown(0, "k"), Some("2"));
-    assert_agreement(&group);
-}
-
-/// The local clock is set back by a day while a timer runs, which counts what elapses: nothing waits for a day.
-#[test]
-fn a_clock_set_back_delays_nothing() {
-    let mut group = group(1);
-    group.disconnect();
-    group.members[0].skew_ms = -86_400_000;
-    let now_ms = group.local_ms(0);
-    group.client(0).handle_timeout(now_ms);
-    group.connected = true;
-    group.pass(60_000);
-    group.put(0, "k", "1");
-    group.settle();
-    assert_eq!(group.store.contents().counters.live, 1);
-    group.members[0].skew_ms *= 2;
-    let now_ms = group.local_ms(0);
-    group.client(0).handle_timeout(now_ms);
-    assert!(group.client(0).poll_timeout().is_some_and(|at| at <= now_ms + 25_000), "it pings");
-}
-
-/// A Pong that was in a buffer while the computer slept says nothing about the server's clock.
-#[test]
-fn a_pong_of_long_ago_does_not_set_the_offset() {
-    let mut group = group(1);
-    let now_ms = group.now_ms;
-    let offset_ms = group.client(0).offset_ms();
-    let pong = ServerFrame::Pong { client_ms: now_ms - 8 * 3_600_000, server_ms: now_ms - 8 * 3_600_000 };
-    group.client(0).handle_message(&pong.encode(), now_ms);
-    assert_eq!(group.client(0).offset_ms(), offset_ms);
 }
 
 /// A server that greets and then cannot go on is not asked four times a second.

@@ -5,7 +5,7 @@ use keybook_core::{
     client::{Action, Client, Event},
     limits::Limits,
     server::{Broadcast, Command, Context, Hub, Now, Opened, Receipt, Record, Request, Session},
-    wire::{ClientFrame, Role},
+    wire::{ClientFrame, Op, Role},
 };
 
 use super::{person, secret, store::Store};
@@ -208,5 +208,25 @@ impl Group {
         for session in self.members.iter_mut().filter_map(|member| member.session.as_mut()) {
             session.handle_commit(&broadcast);
         }
+    }
+}
+
+pub fn group(clients: u64) -> Group {
+    Group::new(clients, Limits::default())
+}
+
+pub fn assert_agreement(group: &Group) {
+    let server = group.store.contents().dictionary();
+    for member in &group.members {
+        assert_eq!(member.client.base().digest(), server.digest());
+        assert_eq!(member.client.outbox().active(), 0);
+        assert_eq!(member.client.verified().is_some(), member.client.is_settled());
+    }
+}
+
+pub fn ops(frame: &ClientFrame) -> Option<&[Op]> {
+    match frame {
+        ClientFrame::Push { ops, .. } => Some(ops),
+        _ => None,
     }
 }
