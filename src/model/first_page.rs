@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr};
 
 use keybook_core::{AuthorName, DictionaryName, Entry, Epoch, Key, Seq, Stamp, Value, cbor_array};
 
-use super::row::{EntryState, Row, ValueText};
+use super::row::{EntryState, Row, ValueText, author_text};
 
 /// Entries in a document: more than a screen shows, few enough that the document stays small.
 pub const FIRST_ROWS_MAX: usize = 100;
@@ -42,31 +42,25 @@ pub struct FirstRow {
     pub stamp: Stamp,
     /// The name of who wrote it.
     pub author: AuthorName,
+    /// The name of who has brought it back after the server had lost it.
+    pub brought_back_by: Option<AuthorName>,
 }
 
-cbor_array!(FirstRow { key, value, stamp, author });
+cbor_array!(FirstRow { key, value, stamp, author, brought_back_by });
 
 /// The document holds something else than the server writes into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FirstPageError;
 
 impl FirstPage {
-    /// Made of what a store holds: a cursor, a count, and the first live entries in the order of their keys.
+    /// Made of what a store holds: a cursor, a count, and the first entries in the order of their keys.
     pub fn new(
         name: &DictionaryName,
         (epoch, seq): (Epoch, Seq),
         live: u64,
-        entries: &[(Key, Entry, AuthorName)],
+        rows: impl IntoIterator<Item = FirstRow>,
     ) -> Self {
-        let rows = entries.iter().filter_map(|(key, entry, author)| {
-            Some(FirstRow {
-                key: key.clone(),
-                value: ValueText::new(entry.value.as_ref()?),
-                stamp: entry.stamp,
-                author: author.clone(),
-            })
-        });
-        let rows = rows.take(FIRST_ROWS_MAX).collect();
+        let rows = rows.into_iter().take(FIRST_ROWS_MAX).collect();
         Self { name: Some(name.as_str().to_owned()), epoch, seq, live, rows }
     }
 
@@ -87,13 +81,19 @@ impl FirstPage {
 }
 
 impl FirstRow {
+    /// Of an entry, who wrote it, and who has brought it back; none of a tombstone.
+    pub fn new(key: Key, entry: &Entry, author: AuthorName, brought_back_by: Option<AuthorName>) -> Option<Self> {
+        let value = ValueText::new(entry.value.as_ref()?);
+        Some(Self { key, value, stamp: entry.stamp, author, brought_back_by })
+    }
+
     /// The row to show.
     pub fn to_row(&self) -> Row {
         Row {
             key: self.key.clone(),
             value: self.value.clone(),
             stamp: self.stamp,
-            author: self.author.as_str().to_owned(),
+            author: author_text(&self.author, self.brought_back_by.as_ref()),
             state: EntryState::Saved,
             is_in_conflict: false,
         }
@@ -136,19 +136,19 @@ mod tests {
         let entry = |value| Entry { value: Some(value), stamp, seq: Seq(3), author: AuthorId(1) };
         let (short, long) = (Value::parse("[1,2]").unwrap(), Value::from_text(&"x".repeat(1000)));
         let author = AuthorName::new("Ada");
-        let entries = [
-            (Key::parse("a").unwrap(), entry(short.clone()), author.clone()),
-            (Key::parse("b").unwrap(), entry(long), author),
-        ];
+        let row = |key, entry, by| FirstRow::new(Key::parse(key).unwrap(), entry, author.clone(), by).unwrap();
+        let rows = [row("a", &entry(short.clone()), None), row("b", &entry(long), Some(AuthorName::new("Bo")))];
         let name = DictionaryName::parse("main").unwrap();
-        let page = FirstPage::new(&name, (Epoch(5), Seq(3)), 2, &entries);
+        let page = FirstPage::new(&name, (Epoch(5), Seq(3)), 2, rows);
 
         assert_eq!(page.to_string().parse(), Ok(page.clone()));
         assert_eq!("8".parse::<FirstPage>(), Err(FirstPageError));
         assert_eq!("80".parse::<FirstPage>(), Err(FirstPageError));
         assert_eq!(page.row("a").unwrap().to_row().stamp, stamp);
         assert_eq!(page.row("a").unwrap().value(), Some(short));
+        assert_eq!(page.row("a").unwrap().to_row().author, "Ada");
         assert_eq!(page.row("b").unwrap().value(), None, "the beginning of a value is no value to edit");
+        assert_eq!(page.row("b").unwrap().to_row().author, "Ada, brought back by Bo");
         assert_eq!(page.row("c"), None);
     }
 }

@@ -1,6 +1,6 @@
 //! What a row of the grid shows.
 
-use keybook_core::{Key, Stamp, Value, cbor_array};
+use keybook_core::{AuthorName, Key, Stamp, Value, cbor_array};
 
 /// Characters of a value that a row shows; a line of a wide window holds fewer.
 const TEXT_CHARS_MAX: usize = 300;
@@ -22,6 +22,14 @@ pub struct Row {
     pub state: EntryState,
     /// Whether another value of it has lost, and nobody has decided about that.
     pub is_in_conflict: bool,
+}
+
+/// Who wrote an entry, and who has brought it back after the server had lost it.
+pub(super) fn author_text(author: &AuthorName, brought_back_by: Option<&AuthorName>) -> String {
+    match brought_back_by {
+        Some(by) => format!("{author}, brought back by {by}"),
+        None => author.as_str().to_owned(),
+    }
 }
 
 /// How far an entry's last write has come.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, ops::Range};
 
 use keybook_core::{
-    AuthorId, Key, Stamp, Value,
+    Key, Stamp, Value,
     client::{Client, RowState},
 };
 
@@ -11,7 +11,7 @@ use super::{
     first_page::{FirstPage, FirstRow},
     held::held_reason,
     listing::Listing,
-    row::{EntryState, Row, ValueText},
+    row::{EntryState, Row, ValueText, author_text},
     search::{Fold, SLICE_BYTES},
 };
 
@@ -128,11 +128,12 @@ impl ShownRows {
             (None, None | Some(RowState::Acked(_) | RowState::Left(_))) => EntryState::Saved,
             (None, Some(_)) => unsaved.clone(),
         };
+        let brought_back_by = client.brought_back_by(key).map(|by| client.name(by));
         Some(Row {
             key: key.clone(),
             value: ValueText::new(shown.value?),
             stamp: shown.stamp,
-            author: author_text(client, key, shown.author),
+            author: author_text(&client.name(shown.author), brought_back_by.as_ref()),
             is_in_conflict: client.is_in_conflict(key),
             state,
         })
@@ -149,15 +150,6 @@ impl ShownRows {
     /// What an edit of a key that begins now will have seen.
     pub(super) fn begin(&self, key: &Key, client: &Client) -> Stamp {
         first_row(self.first.as_ref(), client, key).map_or_else(|| client.begin(key), |first| first.stamp)
-    }
-}
-
-/// Who wrote what is shown of a key, and who has brought it back after the server had lost it.
-fn author_text(client: &Client, key: &Key, author: AuthorId) -> String {
-    let author = client.name(author);
-    match client.brought_back_by(key) {
-        Some(by) => format!("{author}, brought back by {}", client.name(by)),
-        None => author.as_str().to_owned(),
     }
 }
 

@@ -24,11 +24,11 @@ use axum::{
 };
 use keybook_core::{DictionaryName, paths};
 use keybook_server::{Pages, Reader, StoreError};
-use keybook_store::FirstEntries;
+use keybook_store::{FirstEntries, FirstEntry};
 use tower_http::compression::CompressionLayer;
 use tracing::error;
 
-use crate::model::{FIRST_ROWS_MAX, FirstPage};
+use crate::model::{FIRST_ROWS_MAX, FirstPage, FirstRow};
 
 /// What the server is given.
 pub const PAGES: Pages = Pages { routes, broken: errors::broken };
@@ -88,7 +88,11 @@ async fn first_page(reader: &Reader, name: DictionaryName) -> Result<FirstPage, 
     let read = reader.read(&name, |dictionary| dictionary.first_entries(FIRST_ROWS_MAX)).await;
     let FirstEntries { summary, entries } = read?;
     let cursor = (summary.lineage.current, summary.counters.head);
-    Ok(FirstPage::new(&name, cursor, summary.counters.live, &entries))
+    let rows = entries.into_iter().filter_map(|first| {
+        let FirstEntry { key, entry, author, brought_back_by } = first;
+        FirstRow::new(key, &entry, author, brought_back_by)
+    });
+    Ok(FirstPage::new(&name, cursor, summary.counters.live, rows))
 }
 
 #[cfg(test)]

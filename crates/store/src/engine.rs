@@ -129,8 +129,21 @@ impl Summary {
 pub struct FirstEntries {
     /// The dictionary at the same moment: the cursor that continues the entries is its head, in its current epoch.
     pub summary: Summary,
-    /// The first live entries in the order of their keys, with the names of their authors.
-    pub entries: Vec<(Key, Entry, AuthorName)>,
+    /// The first live entries in the order of their keys.
+    pub entries: Vec<FirstEntry>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstEntry {
+    /// Its key.
+    pub key: Key,
+    /// The entry.
+    pub entry: Entry,
+    /// The name of who wrote it.
+    pub author: AuthorName,
+    /// The name of who has brought it back after the server had lost it.
+    pub brought_back_by: Option<AuthorName>,
 }
 
 /// Above every place: no batch has so many changes.

@@ -17,7 +17,7 @@ use keybook_core::{DictionaryId, DictionaryName};
 
 #[cfg(feature = "redb")]
 pub use self::disk::{Compacted, Corrupt, FORMAT, Folder, OpenError, Store, StoreError, Verified, verify};
-pub use self::engine::{Engine, FirstEntries, Summary, Tables, Transaction};
+pub use self::engine::{Engine, FirstEntries, FirstEntry, Summary, Tables, Transaction};
 
 /// The identity of a dictionary: the first 8 bytes, big-endian, of BLAKE3 over the store's id (8 bytes), `incarnation`
 /// (8 bytes: how often the name was deleted) and the name.

@@ -21,7 +21,7 @@ use keybook_core::{
 
 use crate::{
     dictionary_id,
-    engine::{self, Engine, FirstEntries, Summary, fill, first_place},
+    engine::{self, Engine, FirstEntries, FirstEntry, Summary, fill, first_place},
 };
 
 /// The dictionaries.
@@ -136,10 +136,12 @@ impl Engine for Store {
         let moment = self.committed();
         let contents = moment.dictionaries.get(name).cloned().unwrap_or_default();
         let live = contents.entries.iter().filter(|(_, row)| row.entry.is_live()).take(count);
-        let entries = live.map(|(key, row)| {
-            let author = row.entry.author;
-            let name = contents.author_name(author).unwrap_or_else(|| AuthorName::generated(author));
-            (key.clone(), row.entry.clone(), name)
+        let named = |author| contents.author_name(author).unwrap_or_else(|| AuthorName::generated(author));
+        let entries = live.map(|(key, row)| FirstEntry {
+            key: key.clone(),
+            entry: row.entry.clone(),
+            author: named(row.entry.author),
+            brought_back_by: row.brought_back_by.map(named),
         });
         Ok(FirstEntries { summary: moment.summary(name), entries: entries.collect() })
     }

@@ -205,7 +205,7 @@ fn readers_see_what_is_committed<S: Subject>() {
 
     let FirstEntries { summary, entries } = engine.first_entries(&main, 1).unwrap();
     assert_eq!((summary.counters.head, summary.counters.live), (Seq(3), 2));
-    let found: Vec<_> = entries.iter().map(|(key, _, author)| (key.as_str(), author.as_str())).collect();
+    let found: Vec<_> = entries.iter().map(|first| (first.key.as_str(), first.author.as_str())).collect();
     assert_eq!(found, [("a", "Ada")]);
 
     let (seq, bytes) = engine.snapshot(&main).unwrap();
@@ -247,7 +247,7 @@ fn an_author_stays_where_he_wrote_first_and_moves_with_his_name<S: Subject>() {
     };
     let (first, renamed) = ((1, 1, 4, "Bo".to_owned()), (4, 1, 4, "Bo".to_owned()));
     assert_eq!((authors(0), authors(2)), (vec![first, renamed.clone()], vec![renamed]));
-    let named = |dictionary| engine.first_entries(dictionary, 1).unwrap().entries.remove(0).2;
+    let named = |dictionary| engine.first_entries(dictionary, 1).unwrap().entries.remove(0).author;
     assert_eq!((named(&main), named(&other)), (AuthorName::new("Bo"), AuthorName::new("Ada")));
 }
 

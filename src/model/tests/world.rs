@@ -54,6 +54,7 @@ pub(super) fn first_page(seq: u64, entries: &[(&str, &str)]) -> FirstPage {
         value: ValueText::new(&Value::from_text(value)),
         stamp: stamp(1),
         author: AuthorName::new("Bo"),
+        brought_back_by: None,
     });
     FirstPage {
         name: Some("main".to_owned()),

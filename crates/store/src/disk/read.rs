@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     dictionary_id,
-    engine::{Engine, FirstEntries, LAST_PLACE, Summary, fill, first_place},
+    engine::{Engine, FirstEntries, FirstEntry, LAST_PLACE, Summary, fill, first_place},
 };
 
 impl Engine for Store {
@@ -71,10 +71,10 @@ impl Engine for Store {
                 if entries.len() == count {
                     break;
                 }
-                let (key, Row { entry, .. }) = row?;
-                let author = moment.author(number, entry.author)?.map(|row| row.contributor.author.name);
-                let author = author.unwrap_or_else(|| AuthorName::generated(entry.author));
-                entries.push((key, entry, author));
+                let (key, Row { entry, brought_back_by, .. }) = row?;
+                let author = moment.author_name(number, entry.author)?;
+                let brought_back_by = brought_back_by.map(|by| moment.author_name(number, by)).transpose()?;
+                entries.push(FirstEntry { key, entry, author, brought_back_by });
             }
         }
         Ok(FirstEntries { summary, entries })
@@ -280,6 +280,11 @@ impl Moment<'_> {
     fn author(&self, number: Number, id: AuthorId) -> Result<Option<AuthorRow>, StoreError> {
         let row = self.authors.get(&number.author(id)[..])?;
         Ok(row.map(|row| decode_author(id, row.value())).transpose()?)
+    }
+
+    fn author_name(&self, number: Number, id: AuthorId) -> Result<AuthorName, StoreError> {
+        let name = self.author(number, id)?.map(|row| row.contributor.author.name);
+        Ok(name.unwrap_or_else(|| AuthorName::generated(id)))
     }
 }
 

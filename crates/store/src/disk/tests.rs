@@ -321,7 +321,7 @@ fn what_is_read_of_a_damaged_file_is_what_was_written_or_an_error() {
             // Rows may be missing from a part, since nothing says how many it has. Of the whole the counters and the digest do.
             let Ok(all) = changes else { unreachable!("the file was whole") };
             let is_first = |FirstEntries { entries, .. }: &FirstEntries| {
-                entries.iter().all(|(key, entry, _)| all.contains(&Change::Entry(key.clone(), entry.clone())))
+                entries.iter().all(|first| all.contains(&Change::Entry(first.key.clone(), first.entry.clone())))
             };
             let is_right = [
                 found.0.is_err() || found.0 == *summary,

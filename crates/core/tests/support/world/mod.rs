@@ -210,7 +210,7 @@ impl World {
             980..=982 => self.resolve(peer),
             983 => self.rename(peer),
             984..=986 => self.grant(peer),
-            987..=990 => self.review(peer),
+            987..=990 => self.review(peer, true),
             991..=993 => self.crash_server(),
             994..=995 => self.stop_server(),
             996 => self.rollback(),

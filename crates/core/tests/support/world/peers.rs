@@ -229,7 +229,7 @@ impl World {
     }
 
     /// A user decides about a write that the server has refused: to let it go, or to make it again.
-    pub(super) fn review(&mut self, index: usize) {
+    pub(super) fn review(&mut self, index: usize, may_insist: bool) {
         let (now_ms, outbox) = (self.local_ms(index), self.peers[index].client().outbox());
         let held: Vec<_> = outbox.iter().filter(|(_, row)| !row.state.is_active()).collect();
         if held.is_empty() {
@@ -237,7 +237,7 @@ impl World {
         }
         let (key, row) = held[self.decisions.index(0..held.len())];
         let (key, stamp, value) = (key.clone(), row.stamp, row.value.clone());
-        if self.decisions.one_in(2) {
+        if self.decisions.one_in(2) || !may_insist {
             self.tally.count("held write discarded");
         } else {
             let editing = self.begin(index, &key);

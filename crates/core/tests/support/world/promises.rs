@@ -254,10 +254,11 @@ impl World {
                 self.grant(index);
             }
         }
-        for _ in 0..20 {
+        for round in 0..20 {
             for index in 0..self.peers.len() {
                 for _ in 0..self.peers[index].client().outbox().inactive() {
-                    self.review(index);
+                    // Who is refused again and again lets go.
+                    self.review(index, round < 10);
                 }
             }
             self.rest();
