@@ -2,13 +2,15 @@
 
 mod support;
 
+use std::iter;
+
 use keybook_core::{
-    DictionaryId, Stamp,
+    AuthorNumbers, Contributor, DictionaryId, Entry, Epoch, PastEpoch, Seq, Stamp,
     client::{Action, Client, EditError, RowState, Stored},
     limits::Limits,
-    wire::{Horizon, Mode, Role, ServerFrame},
+    wire::{AckCode, Change, ClientFrame, Delta, Exception, Horizon, Mode, Role, ServerFrame},
 };
-use support::{author, key, pair::*, person, secret, value};
+use support::{author, key, pair::*, person, put_stamp, secret, value};
 
 #[test]
 fn a_rolled_back_server_is_healed_by_its_clients() {
@@ -100,7 +102,7 @@ fn nothing_is_pushed_to_another_dictionary_of_the_same_name() {
     group.put(0, "b", "2");
     group.id = DictionaryId(78);
     let mut empty = support::store::Store::default();
-    empty.start(keybook_core::Epoch(5));
+    empty.start(Epoch(5));
     group.restart(empty, 6);
     group.pass(60_000);
     assert_eq!(group.store.contents().counters.live, 0);
@@ -177,6 +179,64 @@ fn an_edit_of_a_recovered_entry_has_seen_it() {
     assert_eq!(group.shown(1, "k"), Some("2"));
     assert_eq!(group.client(0).conflicts().iter().count(), 0);
     assert_agreement(&group);
+}
+
+/// Two writes of a key come back after two rollbacks. The server refuses the one that the base had, and has an older entry in its
+/// place. The other one was taken for what would bring that entry: the base lacked it, and nothing was shown in its place.
+#[test]
+fn what_stands_in_the_place_of_a_refused_write_is_fetched_whatever_else_comes_back() {
+    let now_ms = 1_800_000_000_000;
+    let mut client = Client::new(secret(1), person(1), now_ms);
+    let connect = |client: &mut Client, epoch: u64, past: &[(u64, u64)], head: u64| {
+        client.handle_disconnected(now_ms, 0);
+        client.handle_online(now_ms);
+        while client.poll_action().is_some_and(|action| action != Action::Connect) {}
+        client.handle_connected(now_ms);
+        let past = past.iter().map(|&(epoch, end)| PastEpoch { epoch: Epoch(epoch), end: Seq(end) });
+        let welcome = ServerFrame::Welcome {
+            version: 1,
+            role: Role::Writer,
+            dictionary: DictionaryId(7),
+            epoch: Epoch(epoch),
+            lineage: past.collect(),
+            head: Seq(head),
+            horizon: Horizon::default(),
+            server_ms: now_ms,
+            mode: Mode::Tail,
+            limits: Limits::default(),
+        };
+        client.handle_message(&welcome.encode(), now_ms);
+    };
+    let hear = |client: &mut Client, seq: u64, json: &str| {
+        let entry = Entry {
+            value: Some(value(json)),
+            stamp: put_stamp(1_000 * seq + json.len() as u64, 2),
+            seq: Seq(seq),
+            author: author(2).id,
+        };
+        let mut numbers = AuthorNumbers::default();
+        numbers.insert(author(2).id, 1);
+        let contributor = Contributor { number: 1, author: author(2), made: Seq(1), seq: Seq(1) };
+        let changes = [Change::Author(Seq(1), contributor), Change::Entry(key("k"), entry)];
+        for delta in Delta::pack(&changes[usize::from(seq > 1)..], Seq(seq - 1), Seq(seq), false, &numbers, 10_000) {
+            client.handle_message(&ServerFrame::Delta(delta).encode(), now_ms);
+        }
+    };
+    connect(&mut client, 1, &[], 1);
+    hear(&mut client, 1, "1");
+    connect(&mut client, 2, &[(1, 0)], 2);
+    hear(&mut client, 1, "12");
+    hear(&mut client, 2, "123");
+    connect(&mut client, 3, &[(1, 0), (2, 1)], 1);
+    let pushed = iter::from_fn(|| client.poll_transmit()).last().unwrap();
+    let ClientFrame::Push { batch, ops } = ClientFrame::decode(&pushed).unwrap() else { panic!("{pushed:?}") };
+    let values: Vec<_> = ops.iter().map(|op| op.value.as_deref().unwrap()).collect();
+    assert_eq!(values, ["1", "123"], "both come back");
+    let exception = |index, code| Exception { index, code, data: 0 };
+    let exceptions = vec![exception(0, AckCode::Superseded), exception(1, AckCode::FullBytes)];
+    client.handle_message(&ServerFrame::Ack { batch, seq: Seq(2), exceptions }.encode(), now_ms);
+    assert_eq!(client.poll_action(), Some(Action::FetchSnapshot));
+    assert!(client.shown(&key("k")).is_some());
 }
 
 /// A write took the place of a recovered one and was refused. What had been acknowledged before was then gone, although its

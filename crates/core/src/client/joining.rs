@@ -189,8 +189,9 @@ impl Client {
             match self.sender.handle_answer(&key, stamp, seq, exception, own, now_ms) {
                 Answered::Goes => {}
                 Answered::Early { server_ms } => self.stamp_anew(&key, stamp, server_ms, now_ms),
-                // The server will not take it back, so the base needs what the server has.
-                Answered::Held if self.is_lost(&key) && self.link.phase() == Phase::Following => self.fetch(),
+                // The server will not take it back, so the base needs what the server has. What else comes back of the key does not
+                // bring that.
+                Answered::Held if self.base.lacks(&key) && self.link.phase() == Phase::Following => self.fetch(),
                 Answered::Held => {}
             }
             self.output.changed(key);
@@ -198,11 +199,6 @@ impl Client {
         if mutant!("a row leaves with its ack") {
             self.sender.outbox_mut().release(seq, &|_| true);
         }
-    }
-
-    /// Whether the base lacks what the server has of a key, and no write is on its way that brings it.
-    fn is_lost(&self, key: &Key) -> bool {
-        self.base.lacks(key) && !self.outbox().recovers(key)
     }
 
     fn stamp_anew(&mut self, key: &Key, stamp: Stamp, server_ms: u64, now_ms: u64) {

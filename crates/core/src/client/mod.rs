@@ -403,7 +403,7 @@ impl Client {
         {
             output.transmit(&push);
         }
-        if held.iter().any(|key| base.lacks(key) && !sender.outbox().recovers(key)) {
+        if held.iter().any(|key| base.lacks(key)) {
             base.handle_incomplete();
             link.fetch();
         }

@@ -172,6 +172,12 @@ impl World {
         if let Some(RowState::Held { code: AckCode::TooLarge, .. }) = row(&self.peers[index]) {
             return;
         }
+        // A write that was stamped anew, as its clock had been ahead, may have a lower stamp than what it has replaced.
+        let client = self.peers[index].client();
+        let mut rows = client.outbox().rows(key).iter().chain(client.sibling_rows(key));
+        if rows.any(|row| row.stamp == after && row.seen[1..].contains(&before_stamp)) {
+            return;
+        }
         // One that a rollback has taken is its server's again, and no sibling's.
         let recovers = |peer: &Peer| {
             let row = peer.client().outbox().row(key, before_stamp);

@@ -320,8 +320,10 @@ impl World {
                 }
                 for (key, row) in other.outbox().iter() {
                     let shown = client.shown(key).map(|shown| shown.stamp);
-                    let mut rows = client.outbox().rows(key).iter().chain(other.outbox().rows(key));
-                    let is_replaced = rows.any(|newer| newer.state.is_active() && newer.seen[1..].contains(&row.stamp));
+                    let rows = client.outbox().rows(key).iter().chain(other.outbox().rows(key));
+                    let is_replaced = rows
+                        .chain(client.sibling_rows(key))
+                        .any(|newer| newer.state.is_active() && newer.seen[1..].contains(&row.stamp));
                     let is_told = row.state.is_active() && row.recovered.is_none() && !is_replaced;
                     assert!(
                         !is_told || shown >= Some(row.stamp),
