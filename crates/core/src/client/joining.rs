@@ -179,13 +179,13 @@ impl Client {
             return self.decisions.handle_answer(batch, seq, exceptions, now_ms);
         };
         self.user.handle_answer();
-        let is_ahead = |exception: &&Exception| exception.code == AckCode::ClockAhead;
-        if let Some(exception) = exceptions.iter().find(is_ahead) {
-            self.time.handle_clock_ahead(exception.data, now_ms);
-        }
         let (own, mut exceptions) = (self.replica(), exceptions.iter().peekable());
         for (index, (key, stamp)) in (0..).zip(ops) {
             let exception = exceptions.next_if(|exception| exception.index == index);
+            // Each time: the stamp that another key has got may be above what is admitted of this one.
+            if let Some(ahead) = exception.filter(|exception| exception.code == AckCode::ClockAhead) {
+                self.time.handle_clock_ahead(ahead.data, now_ms);
+            }
             match self.sender.handle_answer(&key, stamp, seq, exception, own, now_ms) {
                 Answered::Goes => {}
                 Answered::Early { server_ms } => self.stamp_anew(&key, stamp, server_ms, now_ms),

@@ -127,7 +127,7 @@ pub struct Outbox {
 
 impl Outbox {
     /// Adds a row. If it is on its way, it replaces the row of the same replica and key that is on its way too, unless that one
-    /// has a greater stamp. Rows that wait for their user stay beside it, and so do recovered ones. That a write was confirmed is not
+    /// has a greater stamp and was not seen: a clock that was ahead may have made the earlier of the two. Rows that wait for their user stay beside it, and so do recovered ones. That a write was confirmed is not
     /// forgotten for what a page knew that is gone, and had not heard of it.
     pub fn insert(&mut self, key: Key, row: OutboxRow) {
         if row.recovered.is_none() && self.row(&key, row.stamp).is_some_and(|known| known.recovered.is_some()) {
@@ -135,7 +135,7 @@ impl Outbox {
         }
         let replaces = row.state.is_active() && row.recovered.is_none();
         if let Some(old) = self.row_of(&key, row.stamp).map(|old| old.stamp).filter(|_| replaces) {
-            if old > row.stamp {
+            if old > row.stamp && !row.replaces(old) {
                 return;
             }
             self.remove(&key, old);
@@ -464,19 +464,35 @@ mod tests {
     use super::*;
     use crate::{AuthorId, AuthorName, HybridTime};
 
+    fn stamp(ms: u64, replica: u64) -> Stamp {
+        Stamp::new(HybridTime::from_millis(ms), true, ReplicaId(replica))
+    }
+
+    fn row(stamp: Stamp, seen: Vec<Stamp>) -> OutboxRow {
+        let author = Author { id: AuthorId(1), name: AuthorName::new("Ada") };
+        OutboxRow { value: None, stamp, seen, author, recovered: None, sent: true, state: RowState::Queued }
+    }
+
+    /// A clock was an hour ahead. Another tab's write replaced the one that it had made, and got the right time. The user's next
+    /// edit of the first tab had a lower stamp than its own earlier one, and was dropped.
+    #[test]
+    fn an_edit_takes_the_place_of_an_earlier_one_with_a_greater_stamp_that_it_has_seen() {
+        let key = Key::parse("k").unwrap();
+        let (ahead, other, edit, late) = (stamp(3_600_000, 1), stamp(10, 2), stamp(20, 1), stamp(15, 1));
+        let mut outbox = Outbox::default();
+        for (stamp, seen) in [(ahead, vec![]), (other, vec![ahead]), (edit, vec![ahead, other]), (late, vec![])] {
+            outbox.insert(key.clone(), row(stamp, [vec![Stamp::ZERO], seen].concat()));
+        }
+        let mut stamps = outbox.stamps(&key);
+        stamps.sort();
+        assert_eq!(stamps, [other, edit]);
+        assert_eq!(outbox.shown(&key).map(|row| row.stamp), Some(edit));
+    }
+
     #[test]
     fn of_too_much_that_was_seen_the_oldest_is_left_out() {
-        let stamp = |ms: u64, replica| Stamp::new(HybridTime::from_millis(ms), true, ReplicaId(replica));
-        let row = |ms| OutboxRow {
-            value: None,
-            stamp: stamp(ms, ms),
-            seen: vec![Stamp::ZERO],
-            author: Author { id: AuthorId(1), name: AuthorName::new("Ada") },
-            recovered: None,
-            sent: true,
-            state: RowState::Queued,
-        };
-        let rows: Vec<OutboxRow> = (1..=SEEN_MAX as u64).map(row).collect();
+        let rows = (1..=SEEN_MAX as u64).map(|ms| row(stamp(ms, ms), vec![Stamp::ZERO]));
+        let rows: Vec<OutboxRow> = rows.collect();
         let seen = seen(stamp(1, 7), None, rows.iter(), ReplicaId(7));
         assert_eq!((seen.len(), seen[0]), (SEEN_MAX, stamp(1, 7)), "what was shown stays");
         let told = newest_of_each(&[stamp(1, 7), stamp(4, 7), stamp(2, 8), stamp(5, 7), stamp(3, 7), stamp(2, 8)]);

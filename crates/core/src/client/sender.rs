@@ -234,7 +234,9 @@ impl Sender {
         let admitted = latest(server_ms).max(confirmed.time().plus_millis(1));
         let late = self.unanswered.get(key);
         let below = row.seen.iter().copied().chain(others.map(|row| row.stamp)).chain(late);
-        let replaced = below.filter(|stamp| stamp.time() <= admitted).fold(confirmed, Stamp::max);
+        // One step above the entry would have been admitted: so this is no entry, whatever else is known of it.
+        let is_refused = |below: &Stamp| below.time().plus_millis(1) >= stamp.time();
+        let replaced = below.filter(|below| below.time() <= admitted && !is_refused(below)).fold(confirmed, Stamp::max);
         let is_put = row.value.is_some();
         let mut taken = self.outbox.stamps(key);
         taken.extend(&row.seen);
@@ -387,5 +389,18 @@ mod tests {
         assert!(anew > confirmed && anew < early);
         assert_eq!(sender.outbox().row(&key(), anew).unwrap().state, RowState::Queued);
         assert_eq!(sender.stamp_anew(&key(), early, confirmed, 1000, &mut time, 1000), None, "it is gone");
+    }
+
+    /// A write had seen an earlier one that no server had taken, one step above the entry. Each new stamp was one step above that
+    /// one, and the server refused it for ever.
+    #[test]
+    fn a_write_that_is_refused_by_one_step_goes_below_what_was_refused_before() {
+        let (confirmed, mut time) = (stamp(900_000, 2), ServerTime::new(OWN));
+        let before = stamp(900_001, 1);
+        let refused = Stamp::new(before.time().next(), true, OWN);
+        let mut sender = Sender::default();
+        sender.outbox_mut().insert(key(), OutboxRow { seen: vec![Stamp::ZERO, before], ..row(refused) });
+        let anew = sender.stamp_anew(&key(), refused, confirmed, 1000, &mut time, 1000).unwrap();
+        assert!(anew > confirmed && anew.time() <= confirmed.time().plus_millis(1), "{anew:?}");
     }
 }
