@@ -26,8 +26,6 @@ pub struct BaseChange {
     pub snapshot: Option<Vec<u8>>,
     /// Behind those that the store has.
     pub deltas: Vec<Vec<u8>>,
-    /// Whether the base went back with its server.
-    pub is_back: bool,
 }
 
 /// What to do with a change of the base, in a store that other clients of this device write too.
@@ -62,7 +60,6 @@ pub(super) struct Journal {
     /// The cursor then.
     after: Seq,
     news: News,
-    is_back: bool,
     room: Room,
     /// Bytes of the Deltas since the last snapshot.
     deltas_bytes: usize,
@@ -88,19 +85,12 @@ enum Room {
 impl Journal {
     /// The journal of a store that lacks the base.
     pub(super) fn whole() -> Self {
-        Self {
-            after: Seq(0),
-            news: News::Whole,
-            is_back: false,
-            room: Room::Enough,
-            deltas_bytes: 0,
-            snapshot_bytes: 0,
-        }
+        Self { after: Seq(0), news: News::Whole, room: Room::Enough, deltas_bytes: 0, snapshot_bytes: 0 }
     }
 
     /// The journal of a store that has the base as of a cursor, in parts of these sizes.
     pub(super) fn of_stored(after: Seq, snapshot_bytes: usize, deltas_bytes: usize) -> Self {
-        Self { after, news: News::Deltas(Vec::new()), is_back: false, room: Room::Enough, deltas_bytes, snapshot_bytes }
+        Self { after, news: News::Deltas(Vec::new()), room: Room::Enough, deltas_bytes, snapshot_bytes }
     }
 
     /// The base has changed by a Delta.
@@ -117,11 +107,6 @@ impl Journal {
     /// The base has changed in a way that no Delta says, or the store has lost some of it.
     pub(super) fn handle_whole(&mut self) {
         self.news = News::Whole;
-    }
-
-    /// The base went back with its server.
-    pub(super) fn handle_back(&mut self) {
-        (self.news, self.is_back) = (News::Whole, true);
     }
 
     /// The store has no room for the base. It is told no more of it.
@@ -144,8 +129,7 @@ impl Journal {
         if let Some(snapshot) = &snapshot {
             (self.snapshot_bytes, self.deltas_bytes) = (snapshot.len(), 0);
         }
-        let is_back = mem::take(&mut self.is_back);
-        Some(BaseChange { after, header: header.encode(), snapshot, deltas, is_back })
+        Some(BaseChange { after, header: header.encode(), snapshot, deltas })
     }
 }
 
@@ -165,9 +149,12 @@ impl BaseChange {
                 && (a.seq > Seq(0) || b.lineage.end(a.lineage.current, b.seq).is_some())
                 && a.lineage.fork(a.seq, &b.lineage, b.seq) == Some(a.seq)
         };
-        // What the server went back to is a moment in the past of what it had. Who has heard of that may have kept more since.
-        let is_heard = || stored.lineage.end(own.lineage.current, stored.seq).is_some();
-        if precedes(&own, &stored) && (!self.is_back || is_heard()) {
+        // What a server went back to is a moment in the past of what it had: an epoch ended below what the store has of it.
+        let is_void = || {
+            let end = |epoch| stored.lineage.end(epoch, stored.seq).map(|end| end.min(stored.seq));
+            own.lineage.past.iter().any(|past| end(past.epoch) > Some(past.end))
+        };
+        if precedes(&own, &stored) && !is_void() {
             Verdict::Leave
         } else if self.snapshot.is_some() || precedes(&stored, &own) && stored.seq >= self.after {
             Verdict::Keep
@@ -212,10 +199,9 @@ mod tests {
     #[test]
     fn a_store_goes_back_with_its_server() {
         let lineage = Lineage { past: vec![PastEpoch { epoch: Epoch(1), end: Seq(3) }], current: Epoch(2) };
-        let mut journal = Journal::of_stored(Seq(5), 0, 0);
-        journal.handle_back();
-        let back = journal.take_change(&Header { lineage: lineage.clone(), ..header(3) }, Vec::new).unwrap();
+        let back = Journal::whole().take_change(&Header { lineage: lineage.clone(), ..header(3) }, Vec::new).unwrap();
         assert_eq!(back.onto(&header(5).encode()), Verdict::Keep);
+        assert_eq!(back.onto(&header(3).encode()), Verdict::Leave, "nothing of it is void");
         assert_eq!(take(&mut Journal::whole(), 3).unwrap().onto(&back.header), Verdict::Leave, "it goes on from there");
         let further = Header { lineage, ..header(4) };
         assert_eq!(back.onto(&further.encode()), Verdict::Leave, "another page has gone on from there");

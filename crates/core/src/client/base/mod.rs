@@ -227,7 +227,7 @@ impl Base {
         let lost: Vec<_> = keys.into_iter().filter_map(|key| Some((key.clone(), self.entries.forget(&key)?))).collect();
         self.cursor = self.cursor.min(fork);
         if !lost.is_empty() {
-            self.keep_back();
+            self.keep_whole();
             self.taken_back.extend(lost.iter().map(|(key, _)| key.clone()));
         }
         lost
@@ -238,7 +238,7 @@ impl Base {
     pub(super) fn take_authors(&mut self, fork: Seq) {
         let lost = self.authors.take_above(fork);
         if !lost.is_empty() {
-            self.keep_back();
+            self.keep_whole();
         }
         self.learn(lost.into_iter().map(|row| row.author));
         if self.authors.iter().any(|row| row.seq > fork) {
@@ -250,7 +250,7 @@ impl Base {
     pub(super) fn take_conflicts(&mut self, fork: Seq) -> Vec<Conflict> {
         let lost = self.conflicts.take_above(fork);
         if !lost.is_empty() {
-            self.keep_back();
+            self.keep_whole();
         }
         lost
     }
@@ -387,13 +387,6 @@ impl Base {
     pub(super) fn keep_whole(&mut self) {
         if let Some(journal) = &mut self.journal {
             journal.handle_whole();
-        }
-    }
-
-    /// The base went back with its server, and so has the local store to.
-    fn keep_back(&mut self) {
-        if let Some(journal) = &mut self.journal {
-            journal.handle_back();
         }
     }
 

@@ -134,6 +134,8 @@ pub struct World {
     durable: BTreeSet<(Key, Stamp)>,
     /// The greatest acknowledged write a key, as far as the disk was not rolled back behind it.
     acknowledged: BTreeMap<Key, Stamp>,
+    /// What a client has held by itself, as it is over its server's limit.
+    too_large: BTreeSet<(Key, Stamp)>,
     oracle: Oracle,
     pub tally: Tally,
     calm: bool,
@@ -158,6 +160,7 @@ impl World {
             renamed: BTreeMap::new(),
             durable: BTreeSet::new(),
             acknowledged: BTreeMap::new(),
+            too_large: BTreeSet::new(),
             oracle: Oracle::default(),
             tally: Tally::default(),
             calm: false,

@@ -116,6 +116,12 @@ impl Oracle {
         self.replaced.get(&(key.clone(), newer)).is_some_and(|replaced| replaced.borrow().iter().any(is_it))
     }
 
+    /// Whether two stamps are of one write, which was stamped anew.
+    pub(super) fn is_one_write(&self, key: &Key, one: Stamp, other: Stamp) -> bool {
+        let turn = |stamp| self.turn.get(&(key.clone(), stamp));
+        one.replica() == other.replica() && turn(one).is_some() && turn(one) == turn(other)
+    }
+
     /// A refused write has got another stamp, and has seen the same.
     pub(super) fn stamp_anew(&mut self, key: &Key, old: Stamp, new: Stamp) {
         self.write(key, new, self.saw(key, old));

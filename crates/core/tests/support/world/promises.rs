@@ -69,6 +69,7 @@ impl World {
             let now = client.outbox().row(key, row.stamp).map(|now| now.state);
             if row.state.is_active() && matches!(now, Some(RowState::Held { code: AckCode::TooLarge, .. })) {
                 self.tally.count("too large");
+                self.too_large.insert((key.clone(), row.stamp));
             }
             if now.is_some() || answered.contains(&(key.clone(), row.stamp)) {
                 continue;
@@ -175,7 +176,8 @@ impl World {
         // A write that was stamped anew, as its clock had been ahead, may have a lower stamp than what it has replaced.
         let client = self.peers[index].client();
         let mut rows = client.outbox().rows(key).iter().chain(client.sibling_rows(key));
-        if rows.any(|row| row.stamp == after && row.seen[1..].contains(&before_stamp)) {
+        let is_replaced = rows.any(|row| row.stamp == after && row.seen[1..].contains(&before_stamp));
+        if is_replaced || self.oracle.is_one_write(key, before_stamp, after) {
             return;
         }
         // One that a rollback has taken is its server's again, and no sibling's.
@@ -185,7 +187,8 @@ impl World {
         };
         let waits = |peer: &Peer| row(peer).is_some_and(RowState::is_active) && !recovers(peer);
         // A server with other limits than before refuses what it has taken already, when it comes again.
-        let is_refused = self.peers.iter().any(|peer| row(peer).is_some_and(|state| !state.is_active()));
+        let is_refused = self.too_large.contains(&(key.clone(), before_stamp))
+            || self.peers.iter().any(|peer| row(peer).is_some_and(|state| !state.is_active()));
         let is_told = before.sibling_rows(key).any(|row| row.stamp == before_stamp);
         let is_confirmed = self.rollbacks == 0 && self.durable.contains(&(key.clone(), before_stamp));
         let store = self.peers[index].tab.as_ref().map(|tab| &self.stores[tab.store]);
