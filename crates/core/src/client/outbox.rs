@@ -483,16 +483,13 @@ mod tests {
         for (stamp, seen) in [(ahead, vec![]), (other, vec![ahead]), (edit, vec![ahead, other]), (late, vec![])] {
             outbox.insert(key.clone(), row(stamp, [vec![Stamp::ZERO], seen].concat()));
         }
-        let mut stamps = outbox.stamps(&key);
-        stamps.sort();
-        assert_eq!(stamps, [other, edit]);
+        assert_eq!(BTreeSet::from_iter(outbox.stamps(&key)), BTreeSet::from([other, edit]));
         assert_eq!(outbox.shown(&key).map(|row| row.stamp), Some(edit));
     }
 
     #[test]
     fn of_too_much_that_was_seen_the_oldest_is_left_out() {
-        let rows = (1..=SEEN_MAX as u64).map(|ms| row(stamp(ms, ms), vec![Stamp::ZERO]));
-        let rows: Vec<OutboxRow> = rows.collect();
+        let rows: Vec<_> = (1..=SEEN_MAX as u64).map(|ms| row(stamp(ms, ms), vec![Stamp::ZERO])).collect();
         let seen = seen(stamp(1, 7), None, rows.iter(), ReplicaId(7));
         assert_eq!((seen.len(), seen[0]), (SEEN_MAX, stamp(1, 7)), "what was shown stays");
         let told = newest_of_each(&[stamp(1, 7), stamp(4, 7), stamp(2, 8), stamp(5, 7), stamp(3, 7), stamp(2, 8)]);
