@@ -37,7 +37,9 @@ pub(super) fn held(client: &Client) -> Vec<HeldEdit> {
 pub(super) fn held_reason(state: RowState) -> Option<String> {
     let (code, data) = match state {
         RowState::Held { code, data } => (code, data),
-        RowState::Orphaned => return Some("it is of a state of this dictionary that the server no longer has".to_owned()),
+        RowState::Orphaned => {
+            return Some("it is of a state of this dictionary that the server no longer has".to_owned());
+        }
         RowState::Queued | RowState::Sent | RowState::Acked(_) | RowState::Left(_) | RowState::Waiting { .. } => {
             return None;
         }

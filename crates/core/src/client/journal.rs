@@ -151,9 +151,10 @@ impl BaseChange {
         };
         // What a server went back to is a moment in the past of what it had. Who kept that had not heard of the epoch after.
         let is_heard = stored.lineage.end(own.lineage.current, stored.seq).is_some();
-        if is_heard && precedes(&own, &stored) {
+        let is_behind = precedes(&own, &stored);
+        if is_behind && is_heard {
             Verdict::Leave
-        } else if self.snapshot.is_some() || precedes(&stored, &own) && stored.seq >= self.after {
+        } else if self.snapshot.is_some() || !is_behind && precedes(&stored, &own) && stored.seq >= self.after {
             Verdict::Keep
         } else {
             Verdict::Gap
@@ -199,6 +200,8 @@ mod tests {
         let back = Journal::whole().take_change(&Header { lineage: lineage.clone(), ..header(3) }, Vec::new).unwrap();
         assert_eq!(back.onto(&header(5).encode()), Verdict::Keep);
         assert_eq!(take(&mut Journal::whole(), 3).unwrap().onto(&back.header), Verdict::Leave, "it goes on from there");
+        let deltas = BaseChange { snapshot: None, ..back.clone() };
+        assert_eq!(deltas.onto(&header(5).encode()), Verdict::Gap, "Deltas do not take back what is void");
         let further = Header { lineage, ..header(4) };
         assert_eq!(back.onto(&further.encode()), Verdict::Leave, "another page has gone on from there");
     }
