@@ -25,6 +25,7 @@ fn a_clock_far_ahead_is_corrected_and_the_order_kept() {
     let stamp = |name: &str| group.store.contents().entries[&key(name)].entry.stamp;
     assert!(stamp("a") < stamp("b"));
     assert!(stamp("b").millis() <= group.now_ms);
+    assert_eq!(group.members[0].client.offset_ms(), -3 * 3_600_000);
     assert_agreement(&group);
     group.put(0, "a", "3");
     group.settle();

@@ -386,6 +386,13 @@ fn with_locks_tabs_are_asked_now_and_then_and_watched_once() {
 
 #[test]
 fn the_browser_is_asked_once_to_keep_what_is_there() {
+    let stored = empty_dictionary();
+    let (mut unedited, _) = opened(1, WhoLives::Locks, Found { stored, ..Found::default() });
+    unedited.client_mut().handle_disconnected(NOW_MS, 0);
+    unedited.client_mut().keep_whole();
+    assert_eq!(asked(&effects(&mut unedited, NOW_MS)), Some(Asked { keys: vec![], has_base: true, adopted: &[] }));
+    unedited.handle_kept(Kept::Whole);
+    assert!(!effects(&mut unedited, NOW_MS).contains(&Effect::Persist), "what the server has is not worth it");
     let mut device = opened_empty(1);
     put(&mut device, "a", "1");
     effects(&mut device, NOW_MS);
