@@ -177,7 +177,7 @@ impl World {
         // A write that was stamped anew, as its clock had been ahead, may have a lower stamp than what it has replaced.
         let client = self.peers[index].client();
         let mut rows = client.outbox().rows(key).iter().chain(client.sibling_rows(key));
-        let is_replaced = rows.any(|row| row.stamp == after && row.seen[1..].contains(&before_stamp));
+        let is_replaced = rows.any(|row| row.state.is_active() && row.seen[1..].contains(&before_stamp));
         if is_replaced || self.oracle.is_one_write(key, before_stamp, after) {
             return;
         }
