@@ -134,6 +134,8 @@ pub struct World {
     durable: BTreeSet<(Key, Stamp)>,
     /// The greatest acknowledged write a key, as far as the disk was not rolled back behind it.
     acknowledged: BTreeMap<Key, Stamp>,
+    /// What comes over an earlier connection is of a dictionary that is gone.
+    first_connection: u64,
     /// What a client has held by itself, as it is over its server's limit.
     too_large: BTreeSet<(Key, Stamp)>,
     oracle: Oracle,
@@ -160,6 +162,7 @@ impl World {
             renamed: BTreeMap::new(),
             durable: BTreeSet::new(),
             acknowledged: BTreeMap::new(),
+            first_connection: 0,
             too_large: BTreeSet::new(),
             oracle: Oracle::default(),
             tally: Tally::default(),

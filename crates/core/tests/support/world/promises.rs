@@ -32,6 +32,7 @@ impl World {
     /// What an Ack that a client got has acknowledged; what it refused is held.
     fn note_ack(&mut self, index: usize, connection: u64, message: &[u8]) {
         let Ok(ServerFrame::Ack { batch, exceptions, .. }) = ServerFrame::decode(message) else { return };
+        let is_void = connection < self.first_connection;
         let connection = self.connections.get_mut(&connection).expect("it brought the ack");
         let peer = &mut self.peers[index];
         if let Some(id) = connection.decisions.remove(&batch) {
@@ -44,7 +45,7 @@ impl World {
             match exception.map_or(AckClass::Done, |exception| exception.code.class()) {
                 AckClass::Done => {
                     peer.answered.insert((key.clone(), op.stamp));
-                    if !removes_nothing(op) {
+                    if !removes_nothing(op) && !is_void {
                         let known = self.acknowledged.entry(key.clone()).or_default();
                         // Where the server's clock was set back, a later write may have the lower stamp.
                         if op.stamp > *known || self.oracle.has_replaced(&key, op.stamp, *known) {

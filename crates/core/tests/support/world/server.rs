@@ -166,6 +166,7 @@ impl World {
         if disk.summary().id != self.disk.summary().id {
             // Clients take the dictionary that they know for deleted.
             self.acknowledged.clear();
+            self.first_connection = self.next_id;
         }
         self.disk = disk;
         self.start_server();
