@@ -27,8 +27,8 @@ pub(super) fn admit(context: &Context, op: &Op) -> Result<(Key, Option<Value>), 
     if value.is_some() == op.stamp.is_put() { Ok((key, value)) } else { Err(AckCode::BadValue.into()) }
 }
 
-/// Whether there is room for an entry in the place of another one. There always is for one that takes no more than that; so a key that
-/// was removed may be written again, however many there are, and a remove is never refused.
+/// Whether there is room for an entry in the place of another one. There always is for one that takes no more than that; so a
+/// remove is never refused. A key that was removed may be written again however many there are, but its value takes bytes.
 pub(super) fn admit_growth(
     counters: &Counters,
     limits: &Limits,
