@@ -32,6 +32,8 @@ mod disk;
 
 mod clock;
 
+mod expiry;
+
 #[cfg(test)]
 mod tests;
 

@@ -25,8 +25,8 @@ pub(crate) const QUEUED_BYTES_MAX: usize = 512 * 1024;
 pub(crate) const TRANSACTION_OPS_MAX: usize = 1024;
 /// Hubs that are kept between transactions: one costs a few reads to make again.
 pub(crate) const IDLE_HUBS_MAX: usize = 256;
-/// With the first write after so long it is looked whether conflict rows of the dictionary are too old.
-pub(crate) const EXPIRY_MS: u64 = 3_600_000;
+/// It is looked so often whether conflict rows are too old, after a month.
+pub(crate) const EXPIRY: Duration = Duration::from_secs(3600);
 /// What a client whose write was turned away for want of disk space waits before it tries again.
 pub(crate) const DISK_RETRY_MS: u64 = 10_000;
 

@@ -35,18 +35,29 @@ impl Reader {
         read: impl FnOnce(&Dictionary) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
         let dictionary = self.dictionary(name);
-        match spawn_blocking(move || read(&dictionary)).await {
-            Ok(read) => read,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime ends, and this task with it.
-                Err(_) => std::future::pending().await,
-            },
-        }
+        block(move || read(&dictionary)).await
+    }
+
+    /// The dictionaries that have been written.
+    pub(crate) async fn names(&self) -> Result<Vec<DictionaryName>, StoreError> {
+        let store = self.store.clone();
+        block(move || store.names()).await
     }
 
     pub(crate) fn dictionary(&self, name: &DictionaryName) -> Dictionary {
         Dictionary { store: self.store.clone(), damage: self.damage.clone(), name: name.clone() }
+    }
+}
+
+/// Does something on a thread that may block.
+async fn block<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(act).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends, and this task with it.
+            Err(_) => std::future::pending().await,
+        },
     }
 }
 

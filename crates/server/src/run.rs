@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::{
     Config, Pages,
     disk::{Disk, Room},
-    http,
+    expiry, http,
     shared::{Shared, Stop},
 };
 
@@ -149,6 +149,7 @@ pub(crate) async fn serve(
         () = &mut server => unreachable!("nobody has said stop"),
         () = shutdown => Stop::Shutdown,
         () = shared.writer.failed() => Stop::Failed,
+        () = expiry::run(&shared) => unreachable!("it never ends"),
     };
 
     info!("stopping");

@@ -12,12 +12,14 @@ use std::{
 
 use futures_util::{SinkExt, StreamExt};
 use keybook_core::{
-    Epoch, HybridTime, Person, ReplicaId, Secret, Seq, Stamp,
-    limits::{GROUP_OPS_MAX, PUSHES_IN_FLIGHT_MAX},
+    Author, AuthorId, AuthorName, Authors, DictionaryName, Epoch, HybridTime, Person, ReplicaId, Resolution, Secret,
+    Seq, Stamp,
+    limits::{GROUP_OPS_MAX, Limits, PUSHES_IN_FLIGHT_MAX},
     paths,
-    wire::{AckCode, ByeCode, ClientFrame, Condition, Exception, Op, SUBPROTOCOL, ServerFrame},
+    server::{Actor, Command, Context, Record},
+    wire::{AckCode, ByeCode, Change, ClientFrame, Condition, Exception, Op, Role, SUBPROTOCOL, ServerFrame},
 };
-use keybook_store::{Engine, Folder, OpenError, Store, testing::faulty};
+use keybook_store::{Engine, Folder, OpenError, Store, Tables, Transaction, testing::faulty};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -117,6 +119,49 @@ async fn a_group_is_one_batch_or_none() {
     let (batch, seq, exceptions) = socket.ack().await;
     assert_eq!((batch, seq), (3, Seq(1)));
     assert!(exceptions.iter().all(|exception| exception.code == AckCode::Duplicate), "it was sent again");
+    drop((socket, stop));
+    running.await.unwrap().unwrap();
+}
+
+/// A conflict that nobody has decided stayed open until its dictionary was written again, which may be never.
+#[tokio::test]
+async fn conflicts_that_nobody_decides_are_closed_without_a_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), 1, Epoch(1)).unwrap();
+    let main = DictionaryName::parse("main").unwrap();
+    let mut hub = store.summary(&main).unwrap().into_hub();
+    let mut transaction = store.begin().unwrap();
+    {
+        let mut tables = transaction.tables().unwrap();
+        let mut rows = tables.rows(&main).unwrap();
+        // Of 1970: two who have not seen each other's.
+        let author = Author { id: AuthorId(1), name: AuthorName::new("Ada") };
+        let actor = Actor { role: Role::Writer, author, replicas: Vec::new() };
+        let context = Context { now_ms: 0, limits: Limits::default(), actor };
+        let ops = (1..=2).map(|ms| Op { key: "k".to_owned(), value: Some(ms.to_string()), ..op(ms, 0) }).collect();
+        let record = Record { at: Seq(1), room_bytes: u64::MAX, context, command: Command::Push { ops } };
+        hub.apply(&mut rows, &record).unwrap();
+        hub.finish(&mut rows).unwrap();
+    }
+    transaction.commit().unwrap();
+    assert_eq!(store.summary(&main).unwrap().counters.conflicts, 1);
+
+    let mut config = Config::new(folder.path());
+    config.disk_reserve_bytes = 0;
+    let (mut socket, stop, running) = start(config, store).await;
+    socket.send(&ClientFrame::Resume { epoch: Epoch(1), cursor: Seq(0) }).await;
+    let mut authors = Authors::default();
+    loop {
+        let ServerFrame::Delta(delta) = socket.receive().await else { continue };
+        let changes = delta.into_changes(&mut authors).unwrap();
+        let is_closed = |change: &Change| match change {
+            Change::Conflict(row) => row.resolution == Resolution::Archived,
+            _ => false,
+        };
+        if changes.iter().any(is_closed) {
+            break;
+        }
+    }
     drop((socket, stop));
     running.await.unwrap().unwrap();
 }

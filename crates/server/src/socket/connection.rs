@@ -169,7 +169,7 @@ impl Connection {
             Some(answer) = answers.recv() => Happening::Answer(answer),
             Ok(room) = room.clone().acquire_many_owned(bytes as u32), if write.is_some() => {
                 if let Some(write) = write.take() {
-                    server.writer.write(write, room);
+                    server.writer.write(write.with_room(room));
                 }
                 Happening::Queued
             }

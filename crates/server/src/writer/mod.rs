@@ -42,7 +42,7 @@ use crate::{
     damage::Damage,
     disk::{Disk, Room},
     feeds::{Event, Feeds},
-    limits::{DISK_RETRY_MS, EXPIRY_MS, IDLE_HUBS_MAX, TRANSACTION_OPS_MAX},
+    limits::{DISK_RETRY_MS, IDLE_HUBS_MAX, TRANSACTION_OPS_MAX},
 };
 
 /// A command that waits for its turn.
@@ -66,9 +66,12 @@ impl Write {
     pub(crate) fn new(dictionary: DictionaryName, actor: Actor, command: Command, reply: Reply) -> Self {
         Self { dictionary, actor, command, reply, done: Receipt::default(), left_out: Vec::new(), _room: None }
     }
-}
 
-impl Write {
+    /// Holds `room` until it has been applied.
+    pub(crate) fn with_room(self, room: OwnedSemaphorePermit) -> Self {
+        Self { _room: Some(room), ..self }
+    }
+
     /// Leaves out that for which there is no room. Returns whether anything is left.
     fn fit(&mut self, room: Room) -> bool {
         match (&mut self.command, room) {
@@ -149,9 +152,9 @@ impl Writer {
         Ok((Self { queue, health: watched }, WriterThread(thread)))
     }
 
-    /// Takes a write, which holds `room` until it has been applied. If the writer has ended, there is no answer.
-    pub(crate) fn write(&self, write: Write, room: OwnedSemaphorePermit) {
-        self.queue.push(Write { _room: Some(room), ..write });
+    /// Takes a write. If the writer has ended, there is no answer.
+    pub(crate) fn write(&self, write: Write) {
+        self.queue.push(write);
     }
 
     /// Whether it still writes.
@@ -198,7 +201,7 @@ struct Worker {
     room: Room,
     queue: Arc<Queue>,
     /// The dictionaries that are being written.
-    hubs: HashMap<DictionaryName, OpenHub>,
+    hubs: HashMap<DictionaryName, Hub>,
 }
 
 /// A write in a transaction. It stays as it is until the transaction is committed.
@@ -215,32 +218,9 @@ enum Broken {
     Failed(StoreError),
 }
 
-/// A dictionary that is being written.
-struct OpenHub {
-    hub: Hub,
-    /// When to look again whether conflict rows are too old, on the steady clock.
-    expires_at_ms: u64,
-}
-
 impl Turn {
     fn new(write: Write) -> Self {
         Self { write, receipt: Receipt::default() }
-    }
-}
-
-impl OpenHub {
-    /// The record that closes conflict rows that are too old, if it is time to look.
-    fn take_expiry(&mut self, context: &Context, now: Now) -> Option<Record> {
-        if self.hub.counters().conflicts == 0 || now.steady_ms < self.expires_at_ms {
-            return None;
-        }
-        self.expires_at_ms = now.steady_ms + EXPIRY_MS;
-        Some(self.record(COMMIT_BYTES_MAX, context.clone(), Command::Expire))
-    }
-
-    /// The next record.
-    fn record(&self, room_bytes: u64, context: Context, command: Command) -> Record {
-        Record { at: self.hub.counters().head.next(), room_bytes, context, command }
     }
 }
 
@@ -310,8 +290,8 @@ impl Worker {
                 turns.push(Turn::new(next));
             }
             for dictionary in concerned {
-                let open = self.hubs.get_mut(&dictionary).expect("it was used above");
-                let finished = tables.rows(&dictionary).and_then(|mut rows| open.hub.finish(&mut rows));
+                let hub = self.hubs.get_mut(&dictionary).expect("it was used above");
+                let finished = tables.rows(&dictionary).and_then(|mut rows| hub.finish(&mut rows));
                 if let Some(commit) = finished.map_err(|error| broken(&dictionary, error))? {
                     commits.push((dictionary, commit));
                 }
@@ -328,26 +308,18 @@ impl Worker {
         &mut self,
         tables: &mut impl Tables<Error = StoreError>,
         Turn { write, receipt }: &mut Turn,
-        mut room_bytes: u64,
+        room_bytes: u64,
         now: Now,
     ) -> Result<u64, StoreError> {
-        let open = open(&mut self.hubs, &self.store, &write.dictionary)?;
+        let hub = open(&mut self.hubs, &self.store, &write.dictionary)?;
         let mut rows = tables.rows(&write.dictionary)?;
         let context = Context { now_ms: now.wall_ms, limits: self.limits, actor: write.actor.clone() };
-        let mut expired = 0;
-        if let Some(expiry) = open.take_expiry(&context, now) {
-            expired = open.hub.apply(&mut rows, &expiry)?.bytes;
-            if expired >= COMMIT_BYTES_MAX {
-                open.expires_at_ms = now.steady_ms;
-            }
-            room_bytes = room_bytes.saturating_sub(expired);
-        }
-        let command = std::mem::replace(&mut write.command, Command::Expire);
-        let record = open.record(room_bytes, context, command);
-        let applied = open.hub.apply(&mut rows, &record);
+        let command = std::mem::replace(&mut write.command, Command::Name);
+        let record = Record { at: hub.counters().head.next(), room_bytes, context, command };
+        let applied = hub.apply(&mut rows, &record);
         write.command = record.command;
         *receipt = applied?;
-        Ok(expired + receipt.bytes)
+        Ok(receipt.bytes)
     }
 
     /// Answers a write that is on the disk, or lets the rest of it wait for its next turn.
@@ -402,12 +374,12 @@ impl Worker {
 /// The hub of a dictionary, made if there is none. The store's readers see what is committed, and this transaction has
 /// not changed a dictionary without a hub.
 fn open<'a>(
-    hubs: &'a mut HashMap<DictionaryName, OpenHub>,
+    hubs: &'a mut HashMap<DictionaryName, Hub>,
     store: &Store,
     name: &DictionaryName,
-) -> Result<&'a mut OpenHub, StoreError> {
+) -> Result<&'a mut Hub, StoreError> {
     if !hubs.contains_key(name) {
-        hubs.insert(name.clone(), OpenHub { hub: store.summary(name)?.into_hub(), expires_at_ms: 0 });
+        hubs.insert(name.clone(), store.summary(name)?.into_hub());
     }
     Ok(hubs.get_mut(name).expect("it has just been made"))
 }

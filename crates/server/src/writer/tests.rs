@@ -203,7 +203,7 @@ fn a_commit_is_bounded_in_what_it_reads() {
 }
 
 fn send(writer: &Writer, write: Write) {
-    writer.write(write, Arc::new(Semaphore::new(1)).try_acquire_owned().expect("it is free"));
+    writer.write(write.with_room(Arc::new(Semaphore::new(1)).try_acquire_owned().expect("it is free")));
 }
 
 /// One damaged row ended the writer, and the server for everybody.
