@@ -85,8 +85,9 @@ pub struct Limits {
     pub value_bytes: u32,
     /// Entries and tombstones of a dictionary.
     pub entries: u64,
-    /// Bytes of a dictionary's entries, tombstones and conflict rows. Beyond it nothing grows but conflict rows, which have a limit of
-    /// their own.
+    /// Bytes of a dictionary's entries, tombstones and conflict rows, beyond which it takes no new key; and of its live entries, beyond
+    /// which none grows. So removed keys never stand in the way of the keys that are or were there. Conflict rows have a limit of their
+    /// own.
     pub bytes: u64,
 }
 

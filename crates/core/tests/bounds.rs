@@ -117,7 +117,12 @@ fn a_dictionary_has_a_limit_of_bytes() {
     assert_eq!(server.code(put("b", &text(1), 30, 2, &[])), None);
     assert_eq!(server.losers(), [Some("2".repeat(67))]);
     assert!(server.store.contents().counters.bytes > 200);
-    assert_eq!(server.code(put("b", &text(2), 40, 1, &[put_stamp(30, 2)])), Some(AckCode::FullBytes));
+    assert_eq!(
+        server.code(put("b", &text(2), 40, 1, &[put_stamp(30, 2)])),
+        None,
+        "and takes no room from live entries"
+    );
+    assert_eq!(server.code(put("d", "1", 40, 1, &[])), Some(AckCode::FullBytes));
     assert_eq!(server.code(remove("a", 40, 1, &[seen])), None);
 
     // Another limit decides otherwise: it travels in the record.
@@ -138,6 +143,31 @@ fn a_key_that_was_removed_is_written_again_although_the_dictionary_is_used_up() 
     let again: Vec<Op> = (0..10).map(|number| put(&number.to_string(), "2", 30, 1, &[remove_stamp(20, 1)])).collect();
     assert_eq!(server.push(&again).0, []);
     assert_eq!(server.store.contents().counters.live, 10);
+}
+
+/// Removed keys took all the bytes of a dictionary, for ever: no key of it could be written, neither a removed one nor a live one.
+#[test]
+fn what_was_removed_takes_no_room_from_the_keys_that_are_or_were_there() {
+    let limits = Limits { bytes: 10 * 33, ..Limits::default() };
+    let mut server = Server::with(Counters::default(), limits);
+    let keys: Vec<String> = (0..9).map(|number| number.to_string()).collect();
+    for key in &keys {
+        assert_eq!(server.code(put(key, "1", 10, 1, &[])), None);
+        assert_eq!(server.code(remove(key, 20, 1, &[put_stamp(10, 1)])), None);
+    }
+    assert_eq!(server.store.contents().counters.bytes, 9 * 33, "tombstones take what is left of the limit but one");
+    assert_eq!(server.code(put("new", "1", 30, 1, &[])), Some(AckCode::FullBytes), "a new key needs room among all");
+
+    // Nine of a length that all tombstones together would leave no room for, to the last byte among live entries.
+    let value = "2".repeat(3);
+    for key in &keys {
+        assert_eq!(server.code(put(key, &value, 30, 1, &[remove_stamp(20, 1)])), None, "{key}");
+    }
+    let live = 9 * 36;
+    assert_eq!(server.store.contents().counters.live_bytes, live);
+    let longest = "3".repeat(3 + (limits.bytes - live) as usize);
+    assert_eq!(server.code(put("0", &format!("{longest}3"), 40, 1, &[put_stamp(30, 1)])), Some(AckCode::FullBytes));
+    assert_eq!(server.code(put("0", &longest, 40, 1, &[put_stamp(30, 1)])), None);
 }
 
 /// Whoever wrote with stamps of tomorrow kept its own versions, and pushed out those of everybody else: the lowest stamps left.

@@ -226,6 +226,7 @@ impl Contents {
         assert_eq!((self.counters.live, self.counters.tombstones), (dictionary.live(), dictionary.tombstones()));
         let open_bytes = conflicts.open().map(|conflict| conflict.bytes() as u64);
         assert_eq!(self.counters.bytes, dictionary.bytes() + conflicts.bytes());
+        assert_eq!(self.counters.live_bytes, dictionary.live_bytes());
         assert_eq!(self.counters.conflicts as usize, conflicts.open().count());
         assert_eq!(self.counters.conflict_bytes, open_bytes.sum::<u64>());
         let renamed = self.authors.values().filter(|row| row.renamed().is_some()).count();

@@ -99,8 +99,8 @@ impl User {
         if self.is_writer() { Ok(()) } else { Err(EditError::ReadOnly) }
     }
 
-    /// Whether a value is small enough, and whether there is room for it in a base: for its key among the entries and tombstones, and
-    /// for its bytes.
+    /// Whether a value is small enough, and whether there is room for it in a base: for a key that is or was there among the live
+    /// entries, for another one among all.
     pub(super) fn check_put(
         &self,
         key: &Key,
@@ -111,10 +111,11 @@ impl User {
         value.check_size(self.limits.value_bytes)?;
         let Limits { entries, bytes, .. } = self.limits;
         let (there, old) = (base.entries(), base.entries().entry(key.as_str()));
-        let (before, after) = (old.map_or(0, |old| old.bytes(key)), Entry::bytes_of(key, Some(value)));
+        let (before, after) = (old.map_or(0, |old| old.live_bytes(key)), Entry::bytes_of(key, Some(value)));
+        let taken = if old.is_some() { there.live_bytes() } else { base.bytes() };
         match () {
             () if there.live() + there.tombstones() >= entries && is_new() => Err(EditError::Full(entries)),
-            () if after > before && base.bytes() - before + after > bytes => Err(EditError::FullBytes(bytes)),
+            () if after > before && taken - before + after > bytes => Err(EditError::FullBytes(bytes)),
             () => Ok(()),
         }
     }

@@ -27,11 +27,12 @@ pub struct Dictionary {
     tally: Tally,
 }
 
-/// The digest, the number of the live entries and the bytes of all, brought up to date with each change.
+/// The digest, the number and the bytes of the live entries and the bytes of all, brought up to date with each change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Tally {
     digest: Digest,
     live: u64,
+    live_bytes: u64,
     bytes: u64,
     /// Of the entries that somebody else than their author has brought back, who did: few, so they have no place in each entry.
     brought_back: BTreeMap<Key, AuthorId>,
@@ -145,7 +146,12 @@ impl Dictionary {
         self.entries.len() as u64 - self.tally.live
     }
 
-    /// What its entries take of its room.
+    /// What its live entries take of its room.
+    pub fn live_bytes(&self) -> u64 {
+        self.tally.live_bytes
+    }
+
+    /// What its entries take of its room, tombstones included.
     pub fn bytes(&self) -> u64 {
         self.tally.bytes
     }
@@ -192,6 +198,7 @@ impl Tally {
     fn add(&mut self, key: &Key, entry: &Entry) {
         self.digest.add(key, entry);
         self.live += u64::from(entry.is_live());
+        self.live_bytes += entry.live_bytes(key);
         self.bytes += entry.bytes(key);
     }
 
@@ -199,6 +206,7 @@ impl Tally {
         self.forget_bringer(key, entry);
         self.digest.subtract(key, entry);
         self.live -= u64::from(entry.is_live());
+        self.live_bytes -= entry.live_bytes(key);
         self.bytes -= entry.bytes(key);
     }
 

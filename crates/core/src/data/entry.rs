@@ -41,6 +41,11 @@ impl Entry {
         Self::bytes_of(key, self.value.as_ref())
     }
 
+    /// What it takes of the room of the live entries: nothing if it is a tombstone.
+    pub fn live_bytes(&self, key: &Key) -> u64 {
+        if self.is_live() { self.bytes(key) } else { 0 }
+    }
+
     /// What an entry takes that is not made yet.
     pub(crate) fn bytes_of(key: &Key, value: Option<&Value>) -> u64 {
         ENTRY_BYTES + (key.as_str().len() + value.map_or(0, |value| value.as_str().len())) as u64

@@ -27,8 +27,8 @@ pub(super) fn admit(context: &Context, op: &Op) -> Result<(Key, Option<Value>), 
     if value.is_some() == op.stamp.is_put() { Ok((key, value)) } else { Err(AckCode::BadValue.into()) }
 }
 
-/// Whether there is room for an entry in the place of another one. There always is for one that takes no more than that; so a
-/// remove is never refused. A key that was removed may be written again however many there are, but its value takes bytes.
+/// Whether there is room for an entry in the place of another one: among the live entries, so that keys that were removed take none.
+/// There always is for one that takes no more than what it replaces; so a remove is never refused.
 pub(super) fn admit_growth(
     counters: &Counters,
     limits: &Limits,
@@ -36,15 +36,16 @@ pub(super) fn admit_growth(
     old: &Entry,
     new: &Entry,
 ) -> Result<(), Outcome> {
-    let (before, after) = (old.bytes(key), new.bytes(key));
-    if after <= before || counters.bytes - before + after <= limits.bytes { Ok(()) } else { Err(full_bytes(limits)) }
+    let (before, after) = (old.live_bytes(key), new.live_bytes(key));
+    let has_room = after <= before || counters.live_bytes - before + after <= limits.bytes;
+    if has_room { Ok(()) } else { Err(full_bytes(limits)) }
 }
 
 fn full_bytes(limits: &Limits) -> Outcome {
     Outcome::Excepted { code: AckCode::FullBytes, data: limits.bytes }
 }
 
-/// Whether a key without an entry may get this one.
+/// Whether a key without an entry may get this one: it needs room among all, tombstones and conflict rows included.
 pub(super) fn admit_new(counters: &Counters, limits: &Limits, op: &Op, key: &Key, new: &Entry) -> Result<(), Outcome> {
     let Counters { horizon, live, tombstones, .. } = counters;
     // Nothing has been purged while the horizon has no seq.

@@ -275,6 +275,8 @@ pub struct Counters {
     pub untold: u64,
     /// What entries, tombstones and conflict rows take, closed ones included: see [`Limits::bytes`](crate::limits::Limits::bytes).
     pub bytes: u64,
+    /// What the live entries take of that.
+    pub live_bytes: u64,
     /// What the versions take.
     pub version_bytes: u64,
     /// How many authors have numbers.
@@ -291,6 +293,7 @@ cbor_array!(Counters {
     conflict_bytes,
     untold,
     bytes,
+    live_bytes,
     version_bytes,
     authors
 });
@@ -301,10 +304,12 @@ impl Counters {
         if let Some(old) = old {
             self.digest.subtract(key, old);
             self.bytes -= old.bytes(key);
+            self.live_bytes -= old.live_bytes(key);
             *self.count(old) -= 1;
         }
         self.digest.add(key, new);
         self.bytes += new.bytes(key);
+        self.live_bytes += new.live_bytes(key);
         *self.count(new) += 1;
     }
 

@@ -243,9 +243,9 @@ impl Moment<'_> {
     ) -> Result<Entries<'_>, StoreError> {
         let (first, end) = (number.entry(""), Number(number.0 + 1).entry(""));
         let rows = self.entries.range(&first[..]..&end[..])?;
-        let Counters { live, tombstones, digest, bytes, .. } = *counters;
+        let Counters { live, live_bytes, tombstones, digest, bytes, .. } = *counters;
         let whole = beside.map(|(beside, beside_bytes)| (digest - beside, bytes.wrapping_sub(beside_bytes)));
-        Ok(Entries { rows, live, tombstones, whole })
+        Ok(Entries { rows, live, live_bytes, tombstones, whole })
     }
 
     /// The conflict rows.
@@ -293,6 +293,7 @@ impl Moment<'_> {
 struct Entries<'a> {
     rows: Range<'a>,
     live: u64,
+    live_bytes: u64,
     tombstones: u64,
     /// Their digest and their bytes, unless these are not checked.
     whole: Option<(Digest, u64)>,
@@ -304,13 +305,15 @@ impl Entries<'_> {
         row: Option<(AccessGuard<'_, &'static [u8]>, sealed::Row<'_>)>,
     ) -> Result<Option<(Key, Row)>, Corrupt> {
         let Some((key, row)) = row else {
-            let is_whole = (self.live, self.tombstones, self.whole.unwrap_or_default()) == Default::default();
+            let counts = (self.live, self.live_bytes, self.tombstones);
+            let is_whole = (counts, self.whole.unwrap_or_default()) == Default::default();
             return if is_whole { Ok(None) } else { Err(Corrupt { table: "entries" }) };
         };
         let (key, row) = (decode_entry_key(key.value())?, decode_row(row.value())?);
         let entry = &row.entry;
         let count = if entry.is_live() { &mut self.live } else { &mut self.tombstones };
         *count = count.wrapping_sub(1);
+        self.live_bytes = self.live_bytes.wrapping_sub(entry.live_bytes(&key));
         if let Some((digest, bytes)) = &mut self.whole {
             digest.subtract(&key, entry);
             if let Some(by) = row.brought_back_by {

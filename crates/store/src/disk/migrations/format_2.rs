@@ -1,6 +1,6 @@
 //! Format 2: each row has a checksum, but for the format itself. An entry that was recovered says where it was confirmed; of those in
 //! format 1 nobody knows that any more, so they count as others do. The counters of a dictionary have the bytes of its entries and
-//! conflict rows, and of its versions. Versions are in the order in which they became some; of those in format 1 nobody knows that.
+//! conflict rows, of its live entries, and of its versions. Versions are in the order in which they became some; of those in format 1 nobody knows that.
 //!
 //! Authors belong to a dictionary, with numbers in the order of their ids. Nobody knows when they wrote first, so they have places
 //! before all others, at seq 0.
@@ -17,12 +17,17 @@ use crate::disk::{StoreError, sealed::seal, tables::Corrupt};
 
 type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
+/// By the number of the dictionary.
+type Bytes = HashMap<Vec<u8>, u64>;
+
 /// The tables whose rows change little.
 const TABLES: [&str; 8] = ["meta", "dictionaries", "states", "writes", "entries", "by_seq", "conflicts", "authors"];
 /// Where format 1 says of an entry whether it was recovered, and format 2 how many epochs its branch has.
 const RECOVERED_AT: usize = 34;
 /// Where format 1 says of an entry how many versions it has.
 const VERSIONS_AT: usize = 35;
+/// Where format 1 has the value of an entry; a tombstone ends there.
+const VALUE_AT: usize = 36;
 /// A terminator and a stamp end the key of a version.
 const STAMP_BYTES: usize = 16;
 /// Of a key that has so many, others may have left.
@@ -37,7 +42,7 @@ const ROWS: usize = 1000;
 
 pub(super) fn migrate(transaction: &WriteTransaction, _: u64) -> Result<(), StoreError> {
     let authors = number_authors(transaction)?;
-    let (bytes, version_bytes) = (bytes(transaction)?, migrate_versions(transaction)?);
+    let ((bytes, live_bytes), version_bytes) = (bytes(transaction)?, migrate_versions(transaction)?);
     for name in TABLES {
         let mut table = transaction.open_table(Table::new(name))?;
         let mut last: Option<Vec<u8>> = None;
@@ -53,7 +58,7 @@ pub(super) fn migrate(transaction: &WriteTransaction, _: u64) -> Result<(), Stor
                     row.drain(VERSIONS_AT..row.len().min(VERSIONS_AT + 1));
                 }
                 if name == "states" {
-                    for bytes in [&bytes, &version_bytes] {
+                    for bytes in [&bytes, &live_bytes, &version_bytes] {
                         row.extend(bytes.get(key.value()).copied().unwrap_or(0).to_be_bytes());
                     }
                     row.extend(authors.get(key.value()).copied().unwrap_or(0).to_be_bytes());
@@ -71,23 +76,27 @@ pub(super) fn migrate(transaction: &WriteTransaction, _: u64) -> Result<(), Stor
     Ok(())
 }
 
-/// By the number of the dictionary.
-fn bytes(transaction: &WriteTransaction) -> Result<HashMap<Vec<u8>, u64>, StoreError> {
-    let mut bytes: HashMap<Vec<u8>, u64> = HashMap::new();
+/// The bytes of all entries and conflict rows, and those of the live entries, by the number of the dictionary.
+fn bytes(transaction: &WriteTransaction) -> Result<(Bytes, Bytes), StoreError> {
+    let (mut bytes, mut live_bytes) = (Bytes::new(), Bytes::new());
     for (name, around, counted) in AROUND {
         for row in transaction.open_table(Table::new(name))?.range::<&[u8]>(..)? {
             let (key, row) = row?;
             let number = key.value().get(..4).unwrap_or_default().to_vec();
             let content = (key.value().len() + row.value().len()).saturating_sub(around);
-            *bytes.entry(number).or_default() += content as u64 + counted;
+            let counted = content as u64 + counted;
+            if name == "entries" && row.value().len() > VALUE_AT {
+                *live_bytes.entry(number.clone()).or_default() += counted;
+            }
+            *bytes.entry(number).or_default() += counted;
         }
     }
-    Ok(bytes)
+    Ok((bytes, live_bytes))
 }
 
 /// Exchanges the table of versions for two: what each key has, and the values. Returns their bytes by the number of the dictionary.
-fn migrate_versions(transaction: &WriteTransaction) -> Result<HashMap<Vec<u8>, u64>, StoreError> {
-    let mut bytes: HashMap<Vec<u8>, u64> = HashMap::new();
+fn migrate_versions(transaction: &WriteTransaction) -> Result<Bytes, StoreError> {
+    let mut bytes = Bytes::new();
     {
         let old = transaction.open_table(Table::new("versions"))?;
         let mut moved = transaction.open_table(Table::new("moved"))?;

@@ -46,7 +46,7 @@ pub(super) const DICTIONARIES: Table = TableDefinition::new("dictionaries");
 ///
 /// | key | value |
 /// | --- | --- |
-/// | number, 4 | head, 8; horizon's seq, 8, and milliseconds, 8; digest, 16; live, 8; tombstones, 8; open conflicts, 8, and their bytes, 8; untold, 8; bytes of entries and conflict rows, 8, and of versions, 8; authors, 2 |
+/// | number, 4 | head, 8; horizon's seq, 8, and milliseconds, 8; digest, 16; live, 8; tombstones, 8; open conflicts, 8, and their bytes, 8; untold, 8; bytes of entries and conflict rows, 8, of live entries, 8, and of versions, 8; authors, 2 |
 pub(super) const STATES: Table = TableDefinition::new("states");
 
 /// The epochs in which each dictionary was written. Written once an epoch: of the last one the end is the head in
@@ -191,9 +191,9 @@ pub(super) fn decode_dictionary_name(key: &[u8]) -> Result<DictionaryName, Corru
     name.ok_or(Corrupt { table: "dictionaries" })
 }
 
-pub(super) fn encode_counters(counters: &Counters) -> [u8; 98] {
+pub(super) fn encode_counters(counters: &Counters) -> [u8; 106] {
     let Counters { head, horizon, digest, live, tombstones, conflicts, .. } = counters;
-    let Counters { conflict_bytes, untold, bytes, version_bytes, authors, .. } = counters;
+    let Counters { conflict_bytes, untold, bytes, live_bytes, version_bytes, authors, .. } = counters;
     array(&[
         &head.0.to_be_bytes(),
         &horizon.seq.0.to_be_bytes(),
@@ -205,6 +205,7 @@ pub(super) fn encode_counters(counters: &Counters) -> [u8; 98] {
         &conflict_bytes.to_be_bytes(),
         &untold.to_be_bytes(),
         &bytes.to_be_bytes(),
+        &live_bytes.to_be_bytes(),
         &version_bytes.to_be_bytes(),
         &authors.to_be_bytes(),
     ])
@@ -222,6 +223,7 @@ pub(super) fn decode_counters(bytes: &[u8]) -> Result<Counters, Corrupt> {
         conflict_bytes: fields.u64()?,
         untold: fields.u64()?,
         bytes: fields.u64()?,
+        live_bytes: fields.u64()?,
         version_bytes: fields.u64()?,
         authors: fields.u16()?,
     };

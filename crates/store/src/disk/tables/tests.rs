@@ -66,8 +66,9 @@ fn rows_round_trip_and_a_cut_row_is_refused() {
         conflict_bytes: 6,
         untold: 7,
         bytes: 8,
-        version_bytes: 9,
-        authors: 10,
+        live_bytes: 9,
+        version_bytes: 10,
+        authors: 11,
     };
     assert_eq!(decode_counters(&encode_counters(&counters)), Ok(counters));
     let writes = [PastEpoch { epoch: Epoch(1), end: Seq(2) }, PastEpoch { epoch: Epoch(3), end: Seq(4) }];
