@@ -362,6 +362,33 @@ fn a_losing_value_over_the_limit_leaves_the_conflict_open() {
     assert_eq!(group.client(1).resolutions().count(), 0);
 }
 
+/// A losing value of 600 kB was taken while 1 MiB was allowed. Then the server was set back and told to take 64 KiB: it closed each
+/// connection over which the row came back, and the page connected and sent it again for ever.
+#[test]
+fn a_losing_value_that_fits_no_frame_any_more_stays_on_its_device() {
+    let mut group = Group::new(2, Limits { value_bytes: 1 << 20, ..Limits::default() });
+    let backup = group.store.clone();
+    group.disconnect();
+    group.put(1, "k", &format!("\"{}\"", "x".repeat(600_000)));
+    group.now_ms += 1000;
+    group.put(0, "k", "1");
+    reconnect(&mut group);
+    group.limits.value_bytes = 64 * 1024;
+    group.restart(backup.clone(), 2);
+    group.members.iter_mut().for_each(|member| member.sent_bytes = 0);
+    reconnect(&mut group);
+    assert!(group.members.iter().all(|member| member.sent_bytes < 10_000));
+    assert_eq!((open(&group, 0).len(), open(&group, 1).len()), (1, 1), "it is shown where it is");
+    assert_eq!((group.shown(0, "k"), group.shown(1, "k")), (Some("1"), Some("1")));
+    assert_eq!(group.store.conflict_rows().iter().count(), 0);
+
+    group.limits.value_bytes = 1 << 20;
+    let same = group.store.clone();
+    group.restart(same, 3);
+    reconnect(&mut group);
+    assert_eq!(group.store.conflict_rows().open().count(), 1);
+}
+
 /// What a device finds when it comes back: each changed key with what it showed before.
 #[track_caller]
 fn check_absence(group: &Group, index: usize, expected: &[(&str, Option<&str>)], more: u64) {

@@ -15,13 +15,16 @@
 
 use std::{collections::BTreeSet, mem};
 
-use super::outbox::WAIT_MS_MAX;
+use super::outbox::{WAIT_MS_MAX, WAIT_MS_MIN};
 use crate::{
     Author, AuthorId, AuthorName, Branch, Conflict, ConflictId, Conflicts, Key, Lineage, Resolution, Seq, cbor_array,
-    limits::{PUSH_BYTES_MAX, PUSH_OPS_MAX},
+    limits::{Limits, PUSH_BYTES_MAX, PUSH_OPS_MAX},
     mutants::mutant,
     wire::{AckClass, AckCode, AuthorTable, ClientFrame, Exception, WireConflict, WireError},
 };
+
+/// What a Recover of one row takes beside the row, rounded up: two names, and the frame.
+const RECOVER_BYTES: usize = 1024;
 
 /// A decision that is not confirmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +85,9 @@ impl<T> Report<T> {
         }
         self.progress = match exception.map(|exception| (exception.code, exception.code.class(), exception.data)) {
             Some((AckCode::ReadOnly, ..)) => Progress::Waiting { until_ms: now_ms + WAIT_MS_MAX },
-            Some((_, AckClass::Retry, wait_ms)) => Progress::Waiting { until_ms: now_ms + wait_ms.min(WAIT_MS_MAX) },
+            Some((_, AckClass::Retry, wait_ms)) => {
+                Progress::Waiting { until_ms: now_ms + wait_ms.clamp(WAIT_MS_MIN, WAIT_MS_MAX) }
+            }
             _ => Progress::Answered(seq),
         };
     }
@@ -294,17 +299,23 @@ impl Decisions {
     }
 
     /// The next message, which is sent from now on, under the number `batch`. To be asked after [`Decisions::settle`]. `waits` says
-    /// whether a write of a key waits here.
+    /// whether a write of a key waits here. A lost row that fits no frame of these limits, which were greater when it was written, stays
+    /// here.
     pub(super) fn take_message(
         &mut self,
         conflicts: &Conflicts,
+        limits: &Limits,
         name: &dyn Fn(AuthorId) -> AuthorName,
         waits: &dyn Fn(&Key) -> bool,
         batch: u64,
         now_ms: u64,
     ) -> Option<ClientFrame> {
         // The write that has won comes back before what it has won over: the key has an entry then.
-        let goes = |report: &Report<Lost>| report.is_due(now_ms) && !waits(&report.what.conflict.key);
+        let bytes_max = limits.frame_bytes() - RECOVER_BYTES;
+        let goes = |report: &Report<Lost>| {
+            let Lost { conflict, .. } = &report.what;
+            report.is_due(now_ms) && !waits(&conflict.key) && conflict.bytes() <= bytes_max
+        };
         if self.lost.iter().any(goes) {
             let (mut table, mut rows, mut bytes) = (AuthorTable::default(), Vec::new(), 0);
             for report in self.lost.iter_mut().filter(|report| goes(report)) {
@@ -381,7 +392,7 @@ mod tests {
     }
 
     fn message(decisions: &mut Decisions, rows: &Conflicts, now_ms: u64) -> Option<ClientFrame> {
-        decisions.take_message(rows, &AuthorName::generated, &|_| false, 5, now_ms)
+        decisions.take_message(rows, &Limits::default(), &AuthorName::generated, &|_| false, 5, now_ms)
     }
 
     fn dismissal(row: &Conflict) -> PendingResolution {
@@ -417,12 +428,14 @@ mod tests {
             assert!(!decisions.settle(&rows, Seq(3), OWN), "the base has not come to the answer");
             decisions.settle(&rows, Seq(4), OWN);
             assert_eq!((decisions.is_decided(&open), decisions.wakes_at()), (is_decided, wakes_at));
-            assert_eq!(message(&mut decisions, &rows, 200).is_some(), wakes_at.is_some_and(|at| at <= 200));
+            assert_eq!(message(&mut decisions, &rows, 200), None);
+            assert_eq!(wakes_at.map(|at| message(&mut decisions, &rows, at).is_some()), wakes_at.map(|_| true));
         };
         check(AckCode::Superseded, 0, false, None);
         check(AckCode::NotAuthor, 0, false, None);
-        check(AckCode::Busy, 50, true, Some(150));
-        check(AckCode::Busy, 500, true, Some(600));
+        check(AckCode::Busy, 50, true, Some(100 + WAIT_MS_MIN));
+        check(AckCode::Busy, 5000, true, Some(5100));
+        check(AckCode::Busy, u64::MAX, true, Some(100 + WAIT_MS_MAX));
         check(AckCode::ReadOnly, 0, true, Some(100 + WAIT_MS_MAX));
     }
 
@@ -466,7 +479,7 @@ mod tests {
             (0, BTreeSet::from([conflict(5, Resolution::Open).key]))
         );
         let (none, mut waiting) = (Conflicts::default(), decisions.clone());
-        let sent = waiting.take_message(&none, &AuthorName::generated, &|_| true, 5, 0);
+        let sent = waiting.take_message(&none, &Limits::default(), &AuthorName::generated, &|_| true, 5, 0);
         assert_eq!(sent, None, "the write that won goes first");
         let Some(ClientFrame::Recover { conflicts: sent, .. }) = message(&mut decisions, &none, 0) else { panic!() };
         assert_eq!(sent.iter().map(|row| row.loser).collect::<Vec<_>>(), [stamp(9)]);

@@ -375,8 +375,8 @@ impl Client {
         if !self.verifier.is_waiting() || self.base.lacks_any(|key| outbox.recovers(key)) {
             return;
         }
-        let live = self.base.entries().live();
-        match self.verifier.compare(self.base.digest(), live, self.base.cursor(), now_ms) {
+        let counts = (self.base.entries().live(), self.base.entries().tombstones());
+        match self.verifier.compare(self.base.digest(), counts, self.base.cursor(), now_ms) {
             None | Some(Finding::Same) => {}
             Some(Finding::Passed) => self.ask_digest(),
             Some(Finding::DiffersStill) => self.output.say(Event::Diverged),
@@ -425,7 +425,8 @@ impl Client {
         {
             let batch = sender.next_batch();
             let waits = |key: &Key| sender.outbox().shown(key).is_some();
-            match decisions.take_message(base.conflicts(), &|id| base.name(id), &waits, batch, now_ms) {
+            let name = |id| base.name(id);
+            match decisions.take_message(base.conflicts(), user.limits(), &name, &waits, batch, now_ms) {
                 Some(message) => output.transmit(&message),
                 None => break,
             }

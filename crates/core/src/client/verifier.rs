@@ -105,13 +105,14 @@ impl Verifier {
         self.check.is_some()
     }
 
-    /// Compares what the server said with the digest and the live entries of a settled base at its cursor; none if there is nothing to compare yet.
-    pub(super) fn compare(&mut self, digest: Digest, live: u64, cursor: Seq, now_ms: u64) -> Option<Finding> {
+    /// Compares what the server said with a settled base at its cursor: the digest, and how many live entries and tombstones it has. None
+    /// if there is nothing to compare yet.
+    pub(super) fn compare(&mut self, digest: Digest, counts: (u64, u64), cursor: Seq, now_ms: u64) -> Option<Finding> {
         let check = self.check.take_if(|check| check.seq <= cursor)?;
         if check.seq < cursor {
             return Some(Finding::Passed);
         }
-        if (check.digest, check.live) == (digest, live) {
+        if (check.digest, (check.live, check.tombstones)) == (digest, counts) {
             self.verified = Some(check.seq);
             return Some(Finding::Same);
         }
@@ -137,15 +138,26 @@ mod tests {
     #[test]
     fn an_answer_waits_for_its_seq() {
         let (mut verifier, empty) = (Verifier::default(), Digest::default());
-        assert_eq!(verifier.compare(empty, 0, Seq(5), 0), None, "nothing to compare");
+        assert_eq!(verifier.compare(empty, (0, 0), Seq(5), 0), None, "nothing to compare");
         verifier.handle_check(check(7, 0));
-        assert_eq!(verifier.compare(empty, 0, Seq(6), 0), None);
+        assert_eq!(verifier.compare(empty, (0, 0), Seq(6), 0), None);
         assert!(verifier.is_waiting());
-        assert_eq!(verifier.compare(empty, 0, Seq(7), 0), Some(Finding::Same));
+        assert_eq!(verifier.compare(empty, (0, 0), Seq(7), 0), Some(Finding::Same));
         assert_eq!((verifier.verified(), verifier.is_waiting()), (Some(Seq(7)), false));
         verifier.handle_check(check(8, 0));
-        assert_eq!(verifier.compare(empty, 0, Seq(9), 0), Some(Finding::Passed));
+        assert_eq!(verifier.compare(empty, (0, 0), Seq(9), 0), Some(Finding::Passed));
         assert_eq!(verifier.verified(), Some(Seq(7)), "that says nothing of the base");
+    }
+
+    /// Tombstones are in no digest.
+    #[test]
+    fn tombstones_are_counted() {
+        let (mut verifier, empty) = (Verifier::default(), Digest::default());
+        let mut compare = |tombstones, now_ms| {
+            verifier.handle_check(Check { tombstones, ..check(7, 0) });
+            verifier.compare(empty, (0, 2), Seq(7), now_ms)
+        };
+        assert_eq!([compare(2, 0), compare(3, 0)], [Some(Finding::Same), Some(Finding::Differs)]);
     }
 
     #[test]
@@ -153,7 +165,7 @@ mod tests {
         let (mut verifier, empty) = (Verifier::default(), Digest::default());
         let mut differs = |now_ms| {
             verifier.handle_check(check(1, 1));
-            verifier.compare(empty, 0, Seq(1), now_ms)
+            verifier.compare(empty, (0, 0), Seq(1), now_ms)
         };
         assert_eq!(differs(1000), Some(Finding::Differs));
         assert_eq!(differs(1000 + HEAL_MS_MIN - 1), Some(Finding::DiffersStill));
@@ -167,7 +179,7 @@ mod tests {
         let (mut verifier, empty) = (Verifier::default(), Digest::default());
         let mut differs = |now_ms| {
             verifier.handle_check(check(1, 1));
-            verifier.compare(empty, 0, Seq(1), now_ms)
+            verifier.compare(empty, (0, 0), Seq(1), now_ms)
         };
         assert_eq!(differs(86_400_000), Some(Finding::Differs));
         assert_eq!(differs(1000), Some(Finding::Differs));
@@ -181,7 +193,7 @@ mod tests {
         verifier.handle_asked(Seq(1));
         assert!(!verifier.is_behind(Seq(1)) && verifier.is_behind(Seq(2)));
         verifier.handle_check(check(2, 0));
-        verifier.compare(empty, 0, Seq(2), 0);
+        verifier.compare(empty, (0, 0), Seq(2), 0);
         assert!(!verifier.is_behind(Seq(2)), "it is verified");
         verifier.handle_asked(Seq(3));
         verifier.handle_disconnected();
