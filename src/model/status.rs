@@ -112,6 +112,23 @@ impl Status {
         }
     }
 
+    /// How many losing values there are, with a row or without; nothing is said of none.
+    pub fn conflicts_text(&self) -> Option<String> {
+        let count = self.conflicts as u64 + self.untold;
+        (count > 0).then(|| format!("Conflicts {count}"))
+    }
+
+    /// What is said below the open conflicts, if anything.
+    pub fn conflicts_note(&self) -> Option<String> {
+        let more = if self.conflicts > 0 { " more" } else { "" };
+        match (self.conflicts, self.untold) {
+            (0, 0) => Some("No conflict is open.".to_owned()),
+            (_, 0) => None,
+            (_, 1) => Some(format!("1{more} losing value is in the history of its key.")),
+            (_, untold) => Some(format!("{untold}{more} losing values are in the history of their keys.")),
+        }
+    }
+
     /// How many edits the server does not have, the refused ones among them.
     pub fn unsaved(&self) -> usize {
         self.sync.edits() + self.held.len()

@@ -121,10 +121,7 @@ fn note(model: &Model) -> String {
     let status = model.status();
     match (model.refusal(), model.compared()) {
         (Some(refusal), _) => format!("Not written: {refusal}."),
-        (None, Some(Compared::Conflicts)) if status.untold > 0 => {
-            format!("{} more losing values are in the history of their keys.", status.untold)
-        }
-        (None, Some(Compared::Conflicts)) if status.conflicts == 0 => "No conflict is open.".to_owned(),
+        (None, Some(Compared::Conflicts)) => status.conflicts_note().unwrap_or_default(),
         (None, Some(Compared::Changes)) if status.changed_more > 0 => format!("And {} more.", status.changed_more),
         _ => String::new(),
     }

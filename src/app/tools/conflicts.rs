@@ -1,4 +1,4 @@
-//! A button with the number of open conflicts.
+//! A button with the number of losing values.
 
 use leptos::prelude::*;
 
@@ -11,11 +11,11 @@ use crate::{
 #[component]
 pub(super) fn ConflictsButton() -> impl IntoView {
     let ui = expect_context::<Ui>();
-    let text = ui.text(Areas::STATUS, |model| format!("Conflicts {}", model.status().conflicts));
+    let text = ui.text(Areas::STATUS, |model| model.status().conflicts_text().unwrap_or_default());
     view! {
         <button
             class="plain conflicts"
-            hidden=ui.is(Areas::STATUS, |model| model.status().conflicts == 0)
+            hidden=ui.is(Areas::STATUS, |model| model.status().conflicts_text().is_none())
             on:click=ui.runs(|| Act::Compare(Compared::Conflicts))
         >
             {text}

@@ -380,6 +380,32 @@ fn a_long_search_takes_several_frames() {
     assert_eq!((world.model.len(), world.model.is_searching(), world.model.wants_frame()), (100, false, false));
 }
 
+/// A losing value for which there was no room was told nowhere, unless some other row was open.
+#[test]
+fn losing_values_without_a_row_are_told() {
+    let mut world = World::live();
+    let said = |world: &World| (world.model.status().conflicts_text(), world.model.status().conflicts_note());
+    assert_eq!(said(&world), (None, Some("No conflict is open.".to_owned())));
+    let told = |text: &str, note: Option<&str>| (Some(text.to_owned()), note.map(str::to_owned));
+    world.lose("k");
+    assert_eq!(said(&world), told("Conflicts 1", None));
+    world.untold = 2;
+    world.others_write("l", Some("1"), 1);
+    world.pass(2000);
+    world.frame();
+    assert_eq!(said(&world), told("Conflicts 3", Some("2 more losing values are in the history of their keys.")));
+    world.act(Act::Review);
+    let id = world.model.comparisons()[0].conflict.clone().unwrap();
+    world.act(Act::Resolve(id, Resolution::Dismissed));
+    world.frame();
+    assert_eq!(said(&world), told("Conflicts 2", Some("2 losing values are in the history of their keys.")));
+    world.untold = 1;
+    world.others_write("l", Some("2"), 1);
+    world.pass(2000);
+    world.frame();
+    assert_eq!(said(&world), told("Conflicts 1", Some("1 losing value is in the history of its key.")));
+}
+
 #[test]
 fn a_conflict_is_told_compared_and_decided() {
     let mut world = World::live();

@@ -37,6 +37,8 @@ pub(super) struct World {
     is_connected: bool,
     entries: Dictionary,
     conflicts: Vec<Conflict>,
+    /// Losing values that have no row.
+    pub(super) untold: u64,
     head: Seq,
 }
 
@@ -91,6 +93,7 @@ impl World {
             is_connected: false,
             entries: Dictionary::new(),
             conflicts: Vec::new(),
+            untold: 0,
             head: Seq(0),
         };
         let opened = Opened {
@@ -279,7 +282,7 @@ impl World {
                 // They were new with the first write.
                 authors().iter().filter(|_| self.head > Seq(0)).for_each(|author| digest.add_author(author));
                 self.conflicts.iter().for_each(|conflict| digest.add_conflict(conflict));
-                self.send(&ServerFrame::Check(Check { seq: self.head, digest, live, tombstones, untold: 0 }));
+                self.send(&ServerFrame::Check(Check { seq: self.head, digest, live, tombstones, untold: self.untold }));
             }
             ClientFrame::Ping { client_ms } => {
                 self.send(&ServerFrame::Pong { client_ms, server_ms: self.now_ms });
