@@ -3,7 +3,7 @@
 mod support;
 
 use keybook_core::{
-    DictionaryId,
+    Conflict, ConflictId, DictionaryId, Resolution,
     client::{Client, RowState},
     limits::Limits,
 };
@@ -259,4 +259,76 @@ fn tabs_of_different_dictionaries_show_each_other_nothing() {
     group.put(1, "a", "2");
     tell_all(&mut group, 1);
     assert_eq!(group.shown(0, "a"), None);
+}
+
+/// What a tab decided, its siblings showed as open: a dismissal of somebody else's value until the tab had ended.
+#[test]
+fn what_a_tab_decides_about_a_conflict_is_decided_in_all() {
+    // Two tabs of one device, and another device, which loses the keys `k` and `l`.
+    let mut group = Group::new(3, Limits::default());
+    group.disconnect();
+    for name in ["k", "l"] {
+        group.put(2, name, "2");
+        group.now_ms += 1000;
+        group.put(0, name, "1");
+    }
+    group.connected = true;
+    group.settle();
+    group.pass(60_000);
+    let say = |group: &mut Group, from: usize, message: &[u8]| {
+        let now_ms = group.now_ms;
+        group.client(1 - from).handle_told(message, now_ms);
+        group.client(1 - from).poll_told()
+    };
+    let tell_sibling = |group: &mut Group| {
+        let message = tell(group, 0);
+        assert_eq!(say(group, 0, &message), None);
+    };
+    tell_sibling(&mut group);
+    let open = |group: &Group, index: usize| -> Vec<ConflictId> {
+        group.members[index].client.open_conflicts().into_iter().map(Conflict::id).collect()
+    };
+    let shown = |group: &Group, name: &str| [0, 1].map(|index| group.members[index].client.is_in_conflict(&key(name)));
+    let ids = open(&group, 0);
+    assert_eq!((ids.len(), open(&group, 1).len()), (2, 2));
+    let now_ms = group.now_ms;
+
+    // It is nobody else's business, and lasts.
+    group.client(0).resolve(&ids[0], Resolution::Dismissed, now_ms).unwrap();
+    tell_sibling(&mut group);
+    assert_eq!((open(&group, 0), open(&group, 1)), (vec![ids[1].clone()], vec![ids[1].clone()]));
+    assert_eq!(shown(&group, ids[0].key.as_str()), [false; 2]);
+    assert_eq!(open(&group, 2).len(), 2);
+
+    // Offline, for everybody. The first one hears of the end of it before the second has it from the server.
+    group.disconnect();
+    group.client(0).resolve(&ids[1], Resolution::Restored, now_ms).unwrap();
+    tell_sibling(&mut group);
+    assert_eq!((open(&group, 0), open(&group, 1)), (vec![], vec![]));
+    group.connected = true;
+    let behind = group.members.remove(1);
+    group.pass(60_000);
+    let left = tell(&mut group, 0);
+    group.members.insert(1, behind);
+    say(&mut group, 0, &left);
+    assert_eq!(open(&group, 1), [], "what it shows does not go back");
+    group.pass(60_000);
+    assert_eq!((open(&group, 0), open(&group, 1)), (vec![], vec![]));
+    assert_eq!(group.store.conflict_rows().open().count(), 1, "for everybody else the first is open");
+
+    // Who comes later is told, and who takes over goes on.
+    let late = Client::new(secret(9), person(9), now_ms);
+    group.members[1].client = late;
+    group.members[1].session = None;
+    group.settle();
+    group.pass(60_000);
+    assert_eq!(open(&group, 1).len(), 1);
+    group.client(1).ask_siblings();
+    let ask = group.client(1).poll_told().unwrap();
+    let answer = say(&mut group, 1, &ask).unwrap();
+    say(&mut group, 0, &answer);
+    assert_eq!(open(&group, 1), []);
+    let ended = group.members[0].client.replica();
+    group.client(1).forget_sibling(ended, now_ms);
+    assert_eq!(open(&group, 1).len(), 1, "unless nobody does");
 }

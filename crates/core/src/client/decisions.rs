@@ -45,6 +45,10 @@ impl PendingResolution {
         let is_private = resolution == Resolution::Dismissed && conflict.loser.author != own;
         Self { id: conflict.id(), resolution, is_private }
     }
+
+    pub(super) fn is_about(&self, conflict: &Conflict) -> bool {
+        (&self.id.key, self.id.loser) == (&conflict.key, conflict.loser.stamp)
+    }
 }
 
 /// Something to tell, and how far that has come.
@@ -148,6 +152,11 @@ impl Decisions {
         self.pending.iter().map(|report| &report.what)
     }
 
+    /// The keys about whose conflicts there is something to tell, or decided.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.pending().map(|pending| &pending.id.key).chain(self.lost().map(|lost| &lost.key))
+    }
+
     /// The rows that the server has lost, and that are shown meanwhile.
     pub(super) fn lost(&self) -> impl Iterator<Item = &Conflict> {
         self.lost.iter().map(|report| &report.what.conflict)
@@ -170,7 +179,7 @@ impl Decisions {
 
     /// Whether something was decided about a conflict.
     pub(super) fn is_decided(&self, conflict: &Conflict) -> bool {
-        self.pending().any(|pending| (&pending.id.key, pending.id.loser) == (&conflict.key, conflict.loser.stamp))
+        self.pending().any(|pending| pending.is_about(conflict))
     }
 
     /// Whether there is nothing to tell.

@@ -104,7 +104,7 @@ impl Client {
     /// O(rows × pending resolutions).
     pub fn open_conflicts(&self) -> Vec<&Conflict> {
         let lost = self.decisions.lost().filter(|lost| self.conflicts().get(&lost.id()).is_none());
-        let open = self.conflicts().open().chain(lost).filter(|conflict| !self.decisions.is_decided(conflict));
+        let open = self.conflicts().open().chain(lost).filter(|conflict| !self.is_decided(conflict));
         let mut open: Vec<_> = open.collect();
         open.sort_by_key(|conflict| conflict.seq);
         open
@@ -114,7 +114,11 @@ impl Client {
     pub fn is_in_conflict(&self, key: &Key) -> bool {
         let lost = self.decisions.lost().filter(|lost| lost.key == *key);
         let mut open = self.conflicts().of_key(key).iter().chain(lost).filter(|conflict| conflict.is_open());
-        open.any(|conflict| !self.decisions.is_decided(conflict))
+        open.any(|conflict| !self.is_decided(conflict))
+    }
+
+    fn is_decided(&self, conflict: &Conflict) -> bool {
+        self.decisions.is_decided(conflict) || self.siblings.is_decided(conflict)
     }
 
     /// Decides about a conflict: here at once, for everybody when possible. [`Resolution::Restored`] writes the losing value

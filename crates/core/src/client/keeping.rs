@@ -4,6 +4,8 @@
 //! A store writes a [`LocalChange`] in one transaction, and the changes in their order. A crash may take the last of them. What is
 //! left is still a client's state of some moment: a row that has left the outbox is in the base.
 
+use std::collections::BTreeSet;
+
 use minicbor::Decoder;
 
 use super::{
@@ -177,7 +179,8 @@ impl Client {
         Some(encode(&match self.siblings.take_owed()? {
             Answer::Lives => self.told(),
             Answer::Everything => {
-                let rows = self.outbox().keys().map(|key| ToldRows::new(key.clone(), self.key_bytes(key))).collect();
+                let keys: BTreeSet<&Key> = self.outbox().keys().chain(self.decisions.keys()).collect();
+                let rows = keys.into_iter().map(|key| ToldRows::new(key.clone(), self.key_bytes(key))).collect();
                 Told { is_whole: true, rows, gone: self.siblings.gone().to_vec(), ..self.told() }
             }
         }))

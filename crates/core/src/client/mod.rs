@@ -362,6 +362,9 @@ impl Client {
         released.into_iter().for_each(|key| self.output.changed(key));
         self.siblings.release(self.base.lineage(), cursor);
         self.output.changed_all(self.siblings.changed());
+        if self.siblings.take_decides_otherwise() {
+            self.output.say(Event::Conflicts);
+        }
     }
 
     fn compare(&mut self, now_ms: u64) {

@@ -2,10 +2,11 @@
 //!
 //! They tell each other what waits in their outboxes, so that they show the same without a server too. What a client hears is
 //! kept beside its own outbox: shown, and named in `seen` by the writes that replace it, but never sent. Rows that wait
-//! for their user are not shown, nor are recovered ones, which were the server's and not the sibling's.
+//! for their user are not shown, nor are recovered ones, which were the server's and not the sibling's. Likewise what a sibling has
+//! decided about a conflict is decided here, and the sibling's to tell.
 //!
-//! A row leaves when its sibling says that it has left, **and** the base has reached the cursor that the sibling had then, so
-//! that the shown state does not go back.
+//! A row or a decision leaves when its sibling says that it has left, **and** the base has reached the cursor that the sibling had
+//! then, so that the shown state does not go back.
 //!
 //! The tabs of a device come back together. In the first [`SIBLINGS_FIRST_MS`] after its Welcome a client holds a write back if it
 //! replaces a sibling's that has not arrived. Otherwise the later write may arrive first, and the earlier one is then a conflict
@@ -18,8 +19,8 @@ use std::{collections::BTreeSet, mem};
 
 use minicbor::bytes::ByteVec;
 
-use super::{Outbox, OutboxRow, RowState, keeping::read_key};
-use crate::{DictionaryId, Epoch, Key, Lineage, ReplicaId, Seq, cbor_array, mutants::mutant};
+use super::{Outbox, OutboxRow, PendingResolution, RowState, keeping::read_key};
+use crate::{Conflict, DictionaryId, Epoch, Key, Lineage, ReplicaId, Seq, cbor_array, mutants::mutant};
 
 /// For this long after a Welcome, writes of siblings go first.
 pub(super) const SIBLINGS_FIRST_MS: u64 = 5000;
@@ -38,6 +39,8 @@ pub(super) struct Siblings {
     owes: Option<Answer>,
     /// Keys of which something else may be shown now.
     changed: BTreeSet<Key>,
+    /// Whether other conflicts may be shown now.
+    decides_otherwise: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -49,6 +52,15 @@ struct Sibling {
     epoch: Option<Epoch>,
     /// Those that wait are queued. Those that have left stay until the base has come as far as the sibling's.
     rows: Outbox,
+    decisions: Vec<Decision>,
+}
+
+/// What a sibling has decided about a conflict.
+#[derive(Clone, Debug)]
+struct Decision {
+    what: PendingResolution,
+    /// Where the sibling was when it let go of it.
+    left: Option<Seq>,
 }
 
 /// What a sibling that asks is told.
@@ -138,6 +150,17 @@ impl Siblings {
         &mut self.changed
     }
 
+    /// Whether one of them has decided about a conflict.
+    pub(super) fn is_decided(&self, conflict: &Conflict) -> bool {
+        let mut decisions = self.heard.iter().flat_map(|sibling| &sibling.decisions);
+        decisions.any(|decision| decision.what.is_about(conflict))
+    }
+
+    /// Whether other conflicts may be shown since this was last asked.
+    pub(super) fn take_decides_otherwise(&mut self) -> bool {
+        mem::take(&mut self.decides_otherwise)
+    }
+
     // What is told.
 
     /// Counts a change that is told now.
@@ -202,24 +225,32 @@ impl Siblings {
     fn hear(&mut self, told: Told) {
         let is_change = !told.is_whole && (!told.rows.is_empty() || !told.gone.is_empty());
         let sibling = self.of(told.replica);
+        let had_decided = !sibling.decisions.is_empty();
         if told.is_whole {
             let is_told = |key: &&Key| told.rows.binary_search_by(|rows| rows.key.cmp(key)).is_ok();
-            let left: Vec<Key> = sibling.rows.keys().filter(|key| !is_told(key)).cloned().collect();
-            left.iter().for_each(|key| sibling.set(key, Vec::new(), told.cursor));
+            let decided = sibling.decisions.iter().map(|decision| &decision.what.id.key);
+            let left: BTreeSet<Key> = sibling.rows.keys().chain(decided).filter(|key| !is_told(key)).cloned().collect();
+            left.iter().for_each(|key| sibling.set(key, Vec::new(), Vec::new(), told.cursor));
         }
         for ToldRows { key, rows } in told.rows {
-            // What was decided about conflicts is the sibling's to send.
-            let rows = read_key(&rows).map_or(Vec::new(), |kept| kept.rows);
-            sibling.set(&key, rows, told.cursor);
+            let (rows, decided) =
+                read_key(&rows).map_or_else(|_| Default::default(), |kept| (kept.rows, kept.resolutions));
+            sibling.set(&key, rows, decided, told.cursor);
         }
         if told.epoch != sibling.epoch {
             // Its cursors of the epoch before may be above all that there is now.
             let has_left = |row: &OutboxRow| matches!(row.state, RowState::Left(_));
             sibling.rows.transition(&has_left, RowState::Left(told.cursor));
+            sibling
+                .decisions
+                .iter_mut()
+                .filter_map(|decision| decision.left.as_mut())
+                .for_each(|left| *left = told.cursor);
         }
         (sibling.told, sibling.epoch) = (told.number + u64::from(is_change), told.epoch);
-        let changed = sibling.rows.take_changed();
+        let (changed, has_decided) = (sibling.rows.take_changed(), !sibling.decisions.is_empty());
         self.changed.extend(changed);
+        self.decides_otherwise |= had_decided || has_decided;
         told.gone.into_iter().for_each(|gone| self.handle_gone(gone));
     }
 
@@ -260,6 +291,9 @@ impl Siblings {
             if !sibling.rows.release(reached, &|_| true).is_empty() {
                 self.changed.extend(sibling.rows.take_changed());
             }
+            let before = sibling.decisions.len();
+            sibling.decisions.retain(|decision| decision.left.is_none_or(|left| left > reached));
+            self.decides_otherwise |= sibling.decisions.len() < before;
         }
     }
 
@@ -267,14 +301,18 @@ impl Siblings {
     fn withdraw(&mut self, replica: ReplicaId) {
         let sibling = self.of(replica);
         sibling.rows.remove_all(&|row| !matches!(row.state, RowState::Left(_)));
+        let had_decided = !sibling.decisions.is_empty();
+        sibling.decisions.retain(|decision| decision.left.is_some());
         let changed = sibling.rows.take_changed();
         self.changed.extend(changed);
-        self.heard.retain(|sibling| sibling.replica != replica || sibling.rows.active() > 0);
+        self.decides_otherwise |= had_decided;
+        self.heard
+            .retain(|sibling| sibling.replica != replica || sibling.rows.active() > 0 || !sibling.decisions.is_empty());
     }
 
     fn of(&mut self, replica: ReplicaId) -> &mut Sibling {
         let position = self.heard.iter().position(|sibling| sibling.replica == replica).unwrap_or_else(|| {
-            self.heard.push(Sibling { replica, told: 0, epoch: None, rows: Outbox::default() });
+            self.heard.push(Sibling { replica, told: 0, epoch: None, rows: Outbox::default(), decisions: Vec::new() });
             self.heard.len() - 1
         });
         &mut self.heard[position]
@@ -282,8 +320,13 @@ impl Siblings {
 }
 
 impl Sibling {
-    /// Takes the rows that the sibling has of a key now; it has reached `cursor`.
-    fn set(&mut self, key: &Key, rows: Vec<OutboxRow>, cursor: Seq) {
+    /// Takes the rows that the sibling has of a key now, and what it has decided about the key's conflicts; it has reached `cursor`.
+    fn set(&mut self, key: &Key, rows: Vec<OutboxRow>, decided: Vec<PendingResolution>, cursor: Seq) {
+        self.decisions.retain(|decision| !decided.iter().any(|what| what.id == decision.what.id));
+        for decision in self.decisions.iter_mut().filter(|decision| decision.what.id.key == *key) {
+            decision.left.get_or_insert(cursor);
+        }
+        self.decisions.extend(decided.into_iter().map(|what| Decision { what, left: None }));
         for old in self.rows.rows(key).to_vec() {
             let is_there = rows.iter().any(|row| row.stamp == old.stamp && is_shown(row));
             // Another of its own replica has taken its place, or it waits for its user.
