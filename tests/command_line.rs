@@ -2,11 +2,13 @@
 
 use std::{
     env,
-    io::{BufRead, BufReader, Read},
-    net::TcpListener,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
 };
+
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 fn keybook(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keybook"));
@@ -210,4 +212,39 @@ fn a_signal_to_stop_ends_with_0() {
         assert_eq!(server.process.wait().unwrap().code(), Some(0), "{signal}: {log}");
         assert!(log.contains("stopping"), "{log}");
     }
+}
+
+/// Newcomers were locked out, and the log said nothing.
+#[cfg(unix)]
+#[test]
+fn connections_that_are_refused_or_cannot_be_accepted_are_logged() {
+    let mut command = keybook(&["--listen", "127.0.0.1:0", "--max-connections", "1"]);
+    command.env("KEYBOOK_DATA", data("refused"));
+    let mut server = Server::start(command);
+    let connect = || TcpStream::connect(&server.address).unwrap();
+    let mut line = || {
+        let mut line = String::new();
+        server.log.read_line(&mut line).unwrap();
+        line
+    };
+    let first = connect();
+    let mut refused = connect();
+    let said = line();
+    assert!(said.contains("is refused: 1 are open, which is the limit (--max-connections)"), "{said}");
+    assert_eq!(refused.read(&mut [0]).unwrap(), 0, "it is closed");
+
+    // The numbers below 3 are in use, so no file can be opened.
+    let pid = Pid::from_child(&server.process);
+    let limit =
+        |current| prlimit(Some(pid), Resource::Nofile, Rlimit { current, ..getrlimit(Resource::Nofile) }).unwrap();
+    let before = limit(Some(3));
+    let mut waiting = connect();
+    let said = line();
+    assert!(said.contains("no connection can be accepted: Too many open files"), "{said}");
+    drop(first);
+    limit(before.current);
+    waiting.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    waiting.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "who waited is served: {answer}");
 }

@@ -40,8 +40,22 @@ impl Process {
 
     /// What it has in memory, in bytes.
     pub fn resident_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most that it has had in memory, since that was forgotten.
+    pub fn peak_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    /// See proc(5), `clear_refs`.
+    pub fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+    }
+
+    fn status_bytes(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process that lives has one");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a process that lives has one");
         let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
         kib * 1024
     }

@@ -4,7 +4,9 @@ mod support;
 
 use keybook_core::{
     Resolution, Seq, Stamp,
-    limits::{COMMIT_BYTES_MAX, CONFLICT_SHARE_BYTES_MAX, Limits, VERSIONS_BYTES_MAX, VERSIONS_MAX},
+    limits::{
+        COMMIT_BYTES_MAX, CONFLICT_BYTES_MAX, CONFLICT_SHARE_BYTES_MAX, Limits, VERSIONS_BYTES_MAX, VERSIONS_MAX,
+    },
     server::{Actor, Command, Context, Counters, Outcome, Reason, Receipt, Record, VersionId},
     wire::{AckCode, Op, Role},
 };
@@ -42,6 +44,25 @@ fn no_open_conflict_is_pushed_out() {
     server.push(&[put("other", "2", 20, 2, &[])]);
     assert!(server.store.contents().conflicts.contains_key(&lost("other", 10, 1)), "somebody else has room");
     assert_eq!(server.store.contents().counters.untold, untold);
+}
+
+/// Of eleven authors none has more than a share of the room, and together no more than there is.
+#[test]
+fn all_open_conflicts_together_have_a_limit() {
+    let mut server = Server::with(Counters::default(), Limits { value_bytes: 1 << 20, ..Limits::default() });
+    let value = |n: u64| format!("\"{n:03}{}\"", "x".repeat(400_000));
+    let bytes = value(0).len() as u64 + 129;
+    let (of_author, in_all) = (CONFLICT_SHARE_BYTES_MAX / bytes, CONFLICT_BYTES_MAX / bytes);
+    assert!(11 * of_author > in_all, "the last one has room of its own, but there is none");
+    for author in 1..=11 {
+        server.author = author;
+        // Each write but the first of all loses to the next.
+        (0..of_author).for_each(|n| _ = server.push(&[put("k", &value(n), 100 * author + n, 100 * author + n, &[])]));
+    }
+    let counters = server.store.contents().counters;
+    assert!(counters.conflict_bytes <= CONFLICT_BYTES_MAX, "{counters:?}");
+    assert_eq!((counters.conflicts, counters.untold), (in_all, 11 * of_author - 1 - in_all));
+    assert_eq!(server.store.contents().versions.len() as u64, 11 * of_author - 1, "all are in the history");
 }
 
 /// A server that starts again counts the room from its rows.

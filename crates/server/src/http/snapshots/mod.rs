@@ -175,8 +175,25 @@ async fn make(server: &Shared, name: &DictionaryName) -> Result<Arc<Spool>, Arc<
 
 #[cfg(test)]
 mod tests {
+    use keybook_core::Epoch;
+    use keybook_store::Store;
+
     use super::*;
-    use crate::limits::PACKED_SNAPSHOTS_MAX;
+    use crate::{Config, limits::PACKED_SNAPSHOTS_MAX};
+
+    /// Names have no end, and each took a place among the snapshots that are kept.
+    #[tokio::test]
+    async fn nothing_is_kept_of_what_does_not_exist() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), 1, Epoch(1)).unwrap();
+        let (shared, thread) = Shared::new(Config::new(folder.path()), store).unwrap();
+        let name = DictionaryName::parse("nowhere").unwrap();
+        let (bytes, _) = snapshot(&shared, name.clone()).await.unwrap();
+        assert!(bytes > 0, "an empty dictionary has a header and an end");
+        assert!(shared.snapshots.find(&name).is_none());
+        shared.writer.stop();
+        thread.join().unwrap();
+    }
 
     /// 40 clients that asked for brotli and did not read took 600 MiB: each had an encoder.
     #[test]
