@@ -4,11 +4,11 @@ mod support;
 
 use keybook_core::{
     Conflict, ConflictId, Epoch, Resolution, Stamp, Value,
-    client::{ABSENCE_MS_MIN, Absence, Client, EditError, LocalChange, RowState, Stored},
+    client::{ABSENCE_MS_MIN, Absence, Client, EditError, RowState},
     limits::Limits,
     wire::{ClientFrame, Role},
 };
-use support::{key, pair::Group, person, secret, store::Store, value};
+use support::{device::Device, key, pair::Group, person, secret, store::Store, value};
 
 /// Two clients, of which the second has lost the key `k` to the first: 1 stays, 2 is in the conflict row.
 fn group_in_conflict() -> Group {
@@ -70,40 +70,6 @@ fn assert_closed(group: &Group, resolution: Resolution) {
 fn resolves_sent(group: &mut Group, index: usize) -> usize {
     let sent = std::mem::take(&mut group.members[index].sent);
     sent.iter().filter(|frame| matches!(frame, ClientFrame::Resolve { .. })).count()
-}
-
-/// A device that keeps all that its client says, and the client that comes after it, as another replica.
-struct Device(Stored);
-
-impl Device {
-    fn new(client: &mut Client, now_ms: u64) -> Self {
-        client.handle_stored(&Stored::default(), now_ms);
-        let mut device = Self(Stored::default());
-        device.keep(client);
-        device
-    }
-
-    fn keep(&mut self, client: &mut Client) {
-        let LocalChange { outbox, base, .. } = client.take_local_change();
-        for (key, rows) in outbox {
-            self.0.outbox.retain(|(known, _)| *known != key);
-            self.0.outbox.extend(rows.map(|rows| (key, rows)));
-        }
-        if let Some(base) = base {
-            self.0.header = base.header;
-            if let Some(snapshot) = base.snapshot {
-                (self.0.snapshot, self.0.deltas) = (snapshot, Vec::new());
-            }
-            self.0.deltas.extend(base.deltas);
-        }
-    }
-
-    fn reopen(&mut self, group: &mut Group, index: usize) {
-        let now_ms = group.local_ms(index);
-        let client = group.client(index);
-        *client = Client::opening(secret(100 + index as u64), client.person(), now_ms);
-        client.handle_stored(&self.0, now_ms);
-    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use keybook_core::{
     limits::Limits,
     wire::{AckCode, Change, ClientFrame, Delta, Exception, Horizon, Mode, Role, ServerFrame},
 };
-use support::{author, key, pair::*, person, put_stamp, secret, value};
+use support::{author, device::Device, key, pair::*, person, put_stamp, secret, value};
 
 #[test]
 fn a_rolled_back_server_is_healed_by_its_clients() {
@@ -321,4 +321,40 @@ fn a_recovered_write_of_the_future_undoes_nothing() {
     group.pass(2 * day_ms);
     assert_eq!(group.shown(0, "k"), Some("2"));
     assert_agreement(&group);
+}
+
+/// While something waits to come back for long, the device keeps no base, since the server may lack what is in it. What was acknowledged
+/// meanwhile left its outbox too, so a crash showed what had been before it.
+#[test]
+fn what_is_acknowledged_while_something_comes_back_is_kept() {
+    let mut group = group(1);
+    let now_ms = group.now_ms;
+    let mut device = Device::new(group.client(0), now_ms);
+    group.put(0, "a", "1");
+    group.settle();
+    device.keep(group.client(0));
+    let backup = group.store.clone();
+    // Confirmed two centuries ahead, it waits longer than anybody lives.
+    let centuries_ms = 200 * 365 * 24 * 3_600_000;
+    group.now_ms += centuries_ms;
+    group.put(0, "k", "1");
+    group.settle();
+    device.keep(group.client(0));
+    group.now_ms -= centuries_ms;
+    group.restart(backup, 2);
+    group.pass(60_000);
+    device.keep(group.client(0));
+    group.put(0, "a", "2");
+    group.pass(60_000);
+    let there =
+        |group: &Group, name: &str| group.store.contents().entries.get(&key(name)).map(|row| row.entry.value.clone());
+    assert_eq!(there(&group, "a"), Some(Some(value("2"))), "the server has the edit");
+    assert_eq!(there(&group, "k"), None, "and not yet what comes back");
+    device.keep(group.client(0));
+    group.disconnect();
+    device.reopen(&mut group, 0);
+    assert_eq!((group.shown(0, "a"), group.shown(0, "k")), (Some("2"), Some("1")));
+    group.connected = true;
+    group.pass(60_000);
+    assert_eq!((group.shown(0, "a"), group.shown(0, "k")), (Some("2"), Some("1")));
 }

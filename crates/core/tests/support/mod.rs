@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses its part")]
 
 pub mod decisions;
+pub mod device;
 pub mod frames;
 pub mod fuzzed;
 pub mod hub;
