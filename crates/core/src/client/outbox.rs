@@ -1,10 +1,9 @@
 //! The outbox: what this replica wrote and the server has not confirmed.
 //!
-//! Of each replica and key one row is on its way: a newer write replaces an older one. A row leaves when its stamp is
-//! acknowledged **and** the base has reached the ack's seq, so that the shown state never goes back.
+//! Of each replica and key one row waits for an ack: a newer write replaces an older one. A row leaves when its stamp is
+//! acknowledged **and** the base has reached the ack's seq: the shown state never goes back, whatever a rollback takes meanwhile.
 //!
-//! Rows that the server refused for good stay beside it until their user lets them go. So do recovered rows until the server has
-//! them again, and they go first: a later write may be refused for good, and others may have written meanwhile what neither its
+//! Rows that the server refused for good stay beside it until their user lets them go. So do recovered rows until the server has them, and they go first: a later write may be refused for good, and others may have written meanwhile what neither its
 //! writer nor the later one had seen.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -126,9 +125,10 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Adds a row. If it is on its way, it replaces the row of the same replica and key that is on its way too, unless that one
-    /// has a greater stamp and was not seen: a clock that was ahead may have made the earlier of the two. Rows that wait for their user stay beside it, and so do recovered ones. That a write was confirmed is not
-    /// forgotten for what a page knew that is gone, and had not heard of it.
+    /// Adds a row. If it is on its way, it replaces the row of the same replica and key that is on its way too and not acknowledged,
+    /// unless that one has a greater stamp and was not seen: a clock that was ahead may have made the earlier of the two. Rows that wait
+    /// for their user stay beside it, and so do recovered ones. That a write was confirmed is not forgotten for what a page knew that
+    /// is gone, and had not heard of it.
     pub fn insert(&mut self, key: Key, row: OutboxRow) {
         if row.recovered.is_none() && self.row(&key, row.stamp).is_some_and(|known| known.recovered.is_some()) {
             return;
@@ -199,9 +199,10 @@ impl Outbox {
         self.rows(key).iter().find(|row| row.stamp == stamp)
     }
 
-    /// The row of the replica in `stamp` that is on its way, and was never confirmed.
+    /// The row of the replica in `stamp` that waits for an ack, and was never confirmed.
     pub fn row_of(&self, key: &Key, stamp: Stamp) -> Option<&OutboxRow> {
-        let is_it = |row: &&OutboxRow| row.state.is_active() && row.recovered.is_none();
+        let waits = |state: RowState| state.is_active() && !matches!(state, RowState::Acked(_) | RowState::Left(_));
+        let is_it = |row: &&OutboxRow| waits(row.state) && row.recovered.is_none();
         self.rows(key).iter().filter(is_it).find(|row| row.stamp.replica() == stamp.replica())
     }
 

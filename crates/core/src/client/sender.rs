@@ -403,4 +403,21 @@ mod tests {
         let anew = sender.stamp_anew(&key(), refused, confirmed, 1000, &mut time, 1000).unwrap();
         assert!(anew > confirmed && anew.time() <= confirmed.time().plus_millis(1), "{anew:?}");
     }
+
+    /// A write was acknowledged, and replaced before the base had it. A server that was set back then refused what had replaced it, and
+    /// nobody had it.
+    #[test]
+    fn what_is_acknowledged_waits_for_the_base_beside_what_replaces_it() {
+        let (first, second) = (stamp(10, 1), stamp(20, 1));
+        let mut sender = sending(first);
+        answer(&mut sender, first, None);
+        sender.outbox_mut().insert(key(), OutboxRow { seen: vec![Stamp::ZERO, first], ..row(second) });
+        let shown = |sender: &Sender| sender.outbox().shown(&key()).map(|row| row.stamp);
+        assert_eq!(shown(&sender), Some(second));
+        sender.handle_epoch();
+        let Some(ClientFrame::Push { ops, .. }) = take(&mut sender, true) else { panic!("both go again") };
+        assert_eq!(ops.iter().map(|op| op.stamp).collect::<Vec<_>>(), [first, second]);
+        assert_eq!(answer(&mut sender, second, Some((AckCode::TooLarge, 1))), Answered::Held);
+        assert_eq!(shown(&sender), Some(first));
+    }
 }
