@@ -30,7 +30,7 @@ pub(super) type Table = TableDefinition;
 /// | --- | --- |
 /// | `format` | 4 bytes: [`FORMAT`](super::FORMAT); the one row without a checksum, since programs of all formats read it |
 /// | `store` | 8 bytes: the store's random id |
-/// | `starts` | 8 bytes each: the epochs of the last 1024 starts that wrote something, and of the first and the last one, oldest first |
+/// | `starts` | 8 bytes each: the epochs of the starts that wrote something, of the first and of the last one; oldest first, the newest 1024 |
 /// | `written` | 8 bytes: the epoch that has written last |
 /// | `numbers` | 4 bytes: how many dictionary numbers have been given out |
 pub(super) const META: Table = TableDefinition::new("meta");
