@@ -2,7 +2,7 @@
 
 use super::{
     Client, EditError, Event, OutboxRow, PendingResolution, RowState,
-    outbox::seen,
+    seen::seen,
     steps::{Step, Undone, Way, Write},
 };
 use crate::{Conflict, ConflictId, Conflicts, Entry, Key, Resolution, Stamp, Value};

@@ -1,7 +1,7 @@
 //! What a program needs to send groups over a client's connection. The client keeps nothing of them: the program sends a group, sends
 //! it again after a connection that ended, and reads its Ack.
 
-use super::{Client, EditError, Phase, outbox::newest_of_each};
+use super::{Client, EditError, Phase, seen::newest_of_each};
 use crate::{Key, Value, wire::Op};
 
 impl Client {

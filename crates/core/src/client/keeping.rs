@@ -78,7 +78,7 @@ impl Client {
             match read_key(rows) {
                 Ok(kept) => {
                     kept.proofs.into_iter().for_each(|secret| self.proofs.add(secret));
-                    kept.rows.into_iter().for_each(|row| self.sender.outbox_mut().insert(key.clone(), row));
+                    kept.rows.into_iter().for_each(|row| self.sender.outbox_mut().adopt(key.clone(), row));
                     kept.resolutions.into_iter().for_each(|pending| are_decided |= self.decisions.add(pending));
                     kept.lost.into_iter().for_each(|lost| are_decided |= self.decisions.add_lost(lost));
                     self.base.learn(kept.authors);

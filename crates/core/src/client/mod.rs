@@ -33,6 +33,7 @@ mod link;
 mod outbox;
 mod output;
 mod proofs;
+mod seen;
 mod sender;
 mod server_time;
 mod siblings;

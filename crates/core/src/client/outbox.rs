@@ -8,9 +8,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::seen::newest_of_each;
 use crate::{
-    Author, Branch, Key, Lineage, Rank, ReplicaId, Seq, Stamp, Value,
-    limits::{PUSH_BYTES_MAX, PUSH_OPS_MAX, SEEN_MAX},
+    Author, Branch, Key, Lineage, Rank, Seq, Stamp, Value,
+    limits::{PUSH_BYTES_MAX, PUSH_OPS_MAX},
     wire::{AckCode, Op},
 };
 
@@ -127,18 +128,23 @@ pub struct Outbox {
 impl Outbox {
     /// Adds a row. If it is on its way, it replaces the row of the same replica and key that is on its way too and not acknowledged,
     /// unless that one has a greater stamp and was not seen: a clock that was ahead may have made the earlier of the two. Rows that wait
-    /// for their user stay beside it, and so do recovered ones. That a write was confirmed is not forgotten for what a page knew that
-    /// is gone, and had not heard of it.
+    /// for their user stay beside it, and so do recovered ones.
     pub fn insert(&mut self, key: Key, row: OutboxRow) {
-        if row.recovered.is_none() && self.row(&key, row.stamp).is_some_and(|known| known.recovered.is_some()) {
-            return;
-        }
         let replaces = row.state.is_active() && row.recovered.is_none();
         if let Some(old) = self.row_of(&key, row.stamp).map(|old| old.stamp).filter(|_| replaces) {
             if old > row.stamp && !row.replaces(old) {
                 return;
             }
             self.remove(&key, old);
+        }
+        self.adopt(key, row);
+    }
+
+    /// Adds a row of a page that is gone, and replaces nothing: what stood side by side there had its reason, which is not kept. That a
+    /// write was confirmed is not forgotten for what a page knew that had not heard of it.
+    pub fn adopt(&mut self, key: Key, row: OutboxRow) {
+        if row.recovered.is_none() && self.row(&key, row.stamp).is_some_and(|known| known.recovered.is_some()) {
+            return;
         }
         // The same write may wait already.
         self.remove(&key, row.stamp);
@@ -319,14 +325,13 @@ impl Outbox {
         row.recovered.is_none() && others.any(|other| !is_chosen(other.stamp))
     }
 
-    /// A row is with the server: what it had replaced, and no server has got, need not go any more.
+    /// A row is with the server: what it had replaced of its own replica, or no server has got, need not go any more.
     pub(super) fn forget_replaced(&mut self, key: &Key, stamp: Stamp) {
         let Some(newer) = self.row(key, stamp) else { return };
-        let is_replaced = |row: &&OutboxRow| !row.sent && row.state.is_active() && newer.replaces(row.stamp);
-        let replaced: Vec<_> = self.rows(key).iter().filter(is_replaced).map(|row| row.stamp).collect();
-        for stamp in replaced {
-            self.remove(key, stamp);
-        }
+        let is_own = |row: &OutboxRow| row.stamp.replica() == stamp.replica() && row.recovered.is_none();
+        let may_go = |row: &&OutboxRow| row.state.is_active() && (is_own(row) || !row.sent);
+        let replaced = self.rows(key).iter().filter(may_go).map(|row| row.stamp).filter(|&old| newer.replaces(old));
+        replaced.collect::<Vec<_>>().into_iter().for_each(|stamp| drop(self.remove(key, stamp)));
     }
 
     /// A write has another stamp now, and what has replaced it says so.
@@ -417,49 +422,6 @@ impl Outbox {
     }
 }
 
-/// What an operation of a replica has seen: first `began`, what was shown when editing began, then what it replaces of what
-/// waits on this device. `rows` are the key's rows in the outbox and of the siblings. `confirmed` is the stamp of the base's
-/// entry, if this replica wrote that.
-pub(super) fn seen<'a>(
-    began: Stamp,
-    confirmed: Option<Stamp>,
-    rows: impl Iterator<Item = &'a OutboxRow>,
-    replica: ReplicaId,
-) -> Vec<Stamp> {
-    let mut seen = vec![began];
-    let mut add = |stamp: Stamp| {
-        if !seen.contains(&stamp) {
-            seen.push(stamp);
-        }
-    };
-    confirmed.filter(|&stamp| stamp > began).into_iter().for_each(&mut add);
-    for row in rows.filter(|row| row.state.is_active()) {
-        let is_own = row.stamp.replica() == replica;
-        row.seen[1..].iter().copied().for_each(&mut add);
-        if !is_own || row.sent {
-            add(row.stamp);
-        }
-    }
-    // The newest matter: an older one is already below what the server has.
-    while seen.len() > SEEN_MAX {
-        let oldest = (1..seen.len()).min_by_key(|&position| seen[position]).expect("it is over the limit");
-        seen.swap_remove(oldest);
-    }
-    seen
-}
-
-/// What the server is told of it: what was shown, and behind it the newest of each replica, which has replaced the older ones.
-pub(super) fn newest_of_each(seen: &[Stamp]) -> Vec<Stamp> {
-    let mut newest = seen[..1].to_vec();
-    for &stamp in &seen[1..] {
-        match newest[1..].iter_mut().find(|known| known.replica() == stamp.replica()) {
-            Some(known) => *known = stamp.max(*known),
-            None => newest.push(stamp),
-        }
-    }
-    newest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -486,15 +448,5 @@ mod tests {
         }
         assert_eq!(BTreeSet::from_iter(outbox.stamps(&key)), BTreeSet::from([other, edit]));
         assert_eq!(outbox.shown(&key).map(|row| row.stamp), Some(edit));
-    }
-
-    #[test]
-    fn of_too_much_that_was_seen_the_oldest_is_left_out() {
-        let rows: Vec<_> = (1..=SEEN_MAX as u64).map(|ms| row(stamp(ms, ms), vec![Stamp::ZERO])).collect();
-        let seen = seen(stamp(1, 7), None, rows.iter(), ReplicaId(7));
-        assert_eq!((seen.len(), seen[0]), (SEEN_MAX, stamp(1, 7)), "what was shown stays");
-        let told = newest_of_each(&[stamp(1, 7), stamp(4, 7), stamp(2, 8), stamp(5, 7), stamp(3, 7), stamp(2, 8)]);
-        assert_eq!(told, [stamp(1, 7), stamp(5, 7), stamp(2, 8)]);
-        assert!(!seen.contains(&rows[0].stamp) && rows[1..].iter().all(|row| seen.contains(&row.stamp)));
     }
 }

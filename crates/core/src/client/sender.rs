@@ -417,7 +417,10 @@ mod tests {
         sender.handle_epoch();
         let Some(ClientFrame::Push { ops, .. }) = take(&mut sender, true) else { panic!("both go again") };
         assert_eq!(ops.iter().map(|op| op.stamp).collect::<Vec<_>>(), [first, second]);
-        assert_eq!(answer(&mut sender, second, Some((AckCode::TooLarge, 1))), Answered::Held);
-        assert_eq!(shown(&sender), Some(first));
+        let mut refused = sender.clone();
+        assert_eq!(answer(&mut refused, second, Some((AckCode::TooLarge, 1))), Answered::Held);
+        assert_eq!(shown(&refused), Some(first));
+        answer(&mut sender, second, None);
+        assert_eq!(sender.outbox().stamps(&key()), [second], "the older one is needed no more");
     }
 }

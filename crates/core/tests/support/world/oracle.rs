@@ -166,7 +166,9 @@ impl Oracle {
         if is_followed && new.0 > old.0 && turn(new.0) < turn(old.0) {
             // Where the server's clock went back with its disk. Its user is told.
             assert!(op.recovered.is_some(), "the write {:?} of {key:?} undoes its user's later one {:?}", new.0, old.0);
-            self.history.undone.insert(ConflictId { key: key.clone(), loser: old.0 });
+            if old.1 != new.1 {
+                self.history.undone.insert(ConflictId { key: key.clone(), loser: old.0 });
+            }
         }
         if old.1 != new.1 && !is_own && !is_replaced && !is_known && !is_past {
             self.history.conflicts.insert((key.clone(), old.0.min(new.0), old.0.max(new.0)));
