@@ -61,7 +61,7 @@ impl Client {
         let confirmed = self.base.entries().entry(key.as_str()).filter(own).map(|entry| entry.stamp);
         let rows = self.outbox().rows(key).iter().chain(self.siblings.rows(key));
         let seen = seen(began, confirmed, rows, replica);
-        let mut taken = self.outbox().stamps(key);
+        let mut taken = self.sender.taken(key);
         taken.extend(&seen);
         // A page shows the server's first entries before this replica has read them.
         (self.time.stamp(shown.max(began), &taken, is_put, now_ms), seen)

@@ -425,7 +425,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AuthorId, AuthorName, HybridTime};
+    use crate::{AuthorId, AuthorName, HybridTime, ReplicaId};
 
     fn stamp(ms: u64, replica: u64) -> Stamp {
         Stamp::new(HybridTime::from_millis(ms), true, ReplicaId(replica))

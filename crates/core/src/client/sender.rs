@@ -47,13 +47,12 @@ struct Batch {
     ops: Vec<(Key, Stamp)>,
 }
 
-/// Of each key the greatest own write that was sent over a connection which ended before its ack: the server may get it yet.
-/// Sorted by the keys. There are as many as were on their way when a connection ended, for which a list is fast enough, and a
-/// tree of its own type would be a hundredth of the page.
+/// Of each key the greatest of some stamps. Sorted by the keys. There are as many as were on their way at a time, for which a list is
+/// fast enough, and a tree of its own type would be a hundredth of the page.
 #[derive(Clone, Debug, Default)]
-struct Unanswered(Vec<(Key, Stamp)>);
+struct Greatest(Vec<(Key, Stamp)>);
 
-impl Unanswered {
+impl Greatest {
     fn get(&self, key: &Key) -> Option<Stamp> {
         self.position(key).ok().map(|position| self.0[position].1)
     }
@@ -65,7 +64,7 @@ impl Unanswered {
         }
     }
 
-    /// A write was answered: it cannot come late any more, nor can what it replaced.
+    /// Forgets one that is not greater than this.
     fn forget(&mut self, key: &Key, stamp: Stamp) {
         if let Ok(position) = self.position(key)
             && self.0[position].1 <= stamp
@@ -85,7 +84,10 @@ pub(super) struct Sender {
     outbox: Outbox,
     in_flight: VecDeque<Batch>,
     next_batch: u64,
-    unanswered: Unanswered,
+    /// Own writes that were sent over a connection which ended before their acks: the server may get them yet.
+    unanswered: Greatest,
+    /// Stamps that the server has refused. A sibling may know one, and has not seen another write that gets it.
+    refused: Greatest,
 }
 
 impl Sender {
@@ -122,6 +124,13 @@ impl Sender {
             acks_are_void = false;
         }
         self.outbox.requeue(acks_are_void);
+    }
+
+    /// The stamps of a key's writes, which no other write may get.
+    pub(super) fn taken(&self, key: &Key) -> Vec<Stamp> {
+        let mut taken = self.outbox.stamps(key);
+        taken.extend(self.refused.get(key));
+        taken
     }
 
     /// A number for the next message that is answered.
@@ -196,6 +205,7 @@ impl Sender {
         }
         self.outbox.set_state(key, stamp, state);
         if matches!(state, RowState::Acked(_)) {
+            // It cannot come late any more, nor can what it replaced.
             self.unanswered.forget(key, stamp);
             self.outbox.forget_replaced(key, stamp);
         }
@@ -238,7 +248,8 @@ impl Sender {
         let is_refused = |below: &Stamp| below.time().plus_millis(1) >= stamp.time();
         let replaced = below.filter(|below| below.time() <= admitted && !is_refused(below)).fold(confirmed, Stamp::max);
         let is_put = row.value.is_some();
-        let mut taken = self.outbox.stamps(key);
+        self.refused.add(key.clone(), stamp);
+        let mut taken = self.taken(key);
         taken.extend(&row.seen);
         row.stamp = Stamp::new(time.stamp(replaced, &taken, is_put, now_ms).time(), is_put, stamp.replica());
         (row.state, row.sent) = (RowState::Queued, false);
@@ -389,6 +400,7 @@ mod tests {
         assert!(anew > confirmed && anew < early);
         assert_eq!(sender.outbox().row(&key(), anew).unwrap().state, RowState::Queued);
         assert_eq!(sender.stamp_anew(&key(), early, confirmed, 1000, &mut time, 1000), None, "it is gone");
+        assert!(sender.taken(&key()).contains(&early), "no other write gets its stamp, which a sibling may know");
     }
 
     /// A write had seen an earlier one that no server had taken, one step above the entry. Each new stamp was one step above that
