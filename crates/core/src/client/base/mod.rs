@@ -77,6 +77,8 @@ pub(super) struct Base {
     /// The last seq at which the base was the server's state of one moment.
     cursor: Seq,
     standing: Standing,
+    /// Up to where a catch-up had come that was cut: until the cursor is there, the base is of no single moment.
+    torn: Seq,
     entries: Dictionary,
     /// Keys whose entries were taken back at a fork, until the server has said what it has of them.
     taken_back: BTreeSet<Key>,
@@ -97,6 +99,7 @@ impl Base {
             horizon: Horizon::default(),
             cursor: Seq(0),
             standing: Standing::Behind,
+            torn: Seq(0),
             entries: Dictionary::new(),
             taken_back: BTreeSet::new(),
             authors: Authors::default(),
@@ -147,12 +150,17 @@ impl Base {
         }
     }
 
-    /// Up to where it has what the server has sent, be it of no single moment.
-    fn applied(&self) -> Seq {
+    /// What the next Delta continues.
+    fn expected(&self) -> Seq {
         match self.standing {
             Standing::CatchingUp { applied } => applied,
             _ => self.cursor,
         }
+    }
+
+    /// Up to where it has what the server has sent, be it of no single moment.
+    fn applied(&self) -> Seq {
+        self.expected().max(self.torn)
     }
 
     /// The digest of the entries, the conflict rows and the authors.
@@ -216,6 +224,7 @@ impl Base {
     pub(super) fn follow(&mut self, dictionary: DictionaryId, lineage: Lineage, horizon: Horizon, head: Seq) {
         (self.dictionary, self.lineage, self.horizon) = (Some(dictionary), Some(lineage), horizon);
         if self.standing != Standing::Incomplete {
+            self.torn = self.applied();
             self.standing = if self.cursor == head { Standing::Settled } else { Standing::Behind };
         }
     }
@@ -225,7 +234,10 @@ impl Base {
         let is_lost = |(_, entry): &(&Key, &Entry)| entry.seq > fork;
         let keys: Vec<Key> = self.entries.entries().filter(is_lost).map(|(key, _)| key.clone()).collect();
         let lost: Vec<_> = keys.into_iter().filter_map(|key| Some((key.clone(), self.entries.forget(&key)?))).collect();
-        self.cursor = self.cursor.min(fork);
+        (self.cursor, self.torn) = (self.cursor.min(fork), self.applied().min(fork));
+        if let Standing::CatchingUp { applied } = &mut self.standing {
+            *applied = fork.min(*applied);
+        }
         if !lost.is_empty() {
             self.keep_whole();
             self.taken_back.extend(lost.iter().map(|(key, _)| key.clone()));
@@ -261,7 +273,7 @@ impl Base {
         self.taken_back.clear();
         self.conflicts = Conflicts::default();
         self.take_authors(Seq(0));
-        (self.cursor, self.standing) = (Seq(0), Standing::Behind);
+        (self.cursor, self.torn, self.standing) = (Seq(0), Seq(0), Standing::Behind);
         self.keep_whole();
     }
 
@@ -280,7 +292,8 @@ impl Base {
         base.entries().for_each(|(key, entry)| observe(&self.entries, key, entry));
         (self.entries, self.authors, self.conflicts) = (base, authors, conflicts);
         self.taken_back.clear();
-        (self.cursor, self.horizon, self.standing) = (header.seq, header.horizon, Standing::Resuming);
+        (self.cursor, self.torn, self.horizon) = (header.seq, header.seq, header.horizon);
+        self.standing = Standing::Resuming;
         self.keep_whole();
     }
 
@@ -296,7 +309,7 @@ impl Base {
         frame: &[u8],
         observe: Observer<'_>,
     ) -> Result<Followed, WireError> {
-        let applied = self.applied();
+        let applied = self.expected();
         let (to, mut is_moment) = (delta.to, !delta.has_more());
         if delta.prev() != Some(applied) {
             let is_gap = to > applied && self.standing != Standing::Resuming;
@@ -403,8 +416,8 @@ impl Base {
     pub(super) fn take_change(&mut self) -> Option<BaseChange> {
         let mut is_moment = match self.standing {
             Standing::CatchingUp { .. } | Standing::Incomplete => false,
-            Standing::Behind | Standing::Resuming => self.cursor > Seq(0),
-            Standing::Settled => true,
+            Standing::Behind | Standing::Resuming => self.cursor > Seq(0) && self.cursor >= self.torn,
+            Standing::Settled => self.cursor >= self.torn,
         };
         if mutant!("a local store keeps half a catch-up") {
             is_moment = self.standing != Standing::Incomplete;

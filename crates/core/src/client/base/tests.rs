@@ -75,6 +75,27 @@ fn a_cut_catch_up_begins_again_at_the_cursor() {
     assert!(matches!(follow(&mut base, 2, 6, false), Followed::Applied { .. }));
 }
 
+/// A page was cut in the middle of a catch-up, and kept what it had as the state of the moment before it.
+#[test]
+fn what_a_cut_catch_up_has_left_is_of_no_moment_over_the_next_connection_either() {
+    let mut base = settled();
+    base.handle_stored(&Stored::default()).unwrap();
+    base.take_change().unwrap();
+    follow(&mut base, 2, 4, true);
+    base.handle_disconnected();
+    let server = Lineage { past: vec![crate::PastEpoch { epoch: Epoch(1), end: Seq(5) }], current: Epoch(2) };
+    assert_eq!(base.join(DICTIONARY, &server, Seq(6)), Joined::Forked(Some(Seq(4))));
+    assert_eq!(base.step_back(Seq(4)), []);
+    base.follow(DICTIONARY, server.clone(), Horizon::default(), Seq(6));
+    base.keep_whole();
+    assert_eq!(base.take_change(), None, "it has been at 4 and not at 3");
+    // Nor is it known what has come, once more.
+    base.handle_disconnected();
+    assert_eq!(base.join(DICTIONARY, &Lineage { current: Epoch(3), ..server }, Seq(6)), Joined::Forked(Some(Seq(4))));
+    assert!(matches!(follow(&mut base, 2, 6, false), Followed::Applied { .. }));
+    assert_eq!(base.take_change().map(|change| change.after), Some(Seq(2)));
+}
+
 #[test]
 fn what_is_above_a_fork_is_taken_back() {
     let mut base = settled();
