@@ -92,7 +92,7 @@ impl World {
             }
             // The new stamp may be one that an earlier write had which nobody has got. Of two that a page has taken over, the later is
             // stamped anew, and then takes the place of the earlier.
-            let has_replaced = |newer: &OutboxRow| newer.seen[1..].contains(&row.stamp);
+            let has_replaced = |newer: &OutboxRow| newer.state.is_active() && newer.seen[1..].contains(&row.stamp);
             let is_earlier = before.outbox().rows(key).iter().any(has_replaced);
             if before.outbox().row(key, next.stamp).is_none() && !is_earlier {
                 self.oracle.stamp_anew(key, row.stamp, next.stamp);
