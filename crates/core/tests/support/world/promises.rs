@@ -190,7 +190,10 @@ impl World {
             let row = peer.client().outbox().row(key, before_stamp);
             row.is_some_and(|row| row.recovered.is_some())
         };
-        let waits = |peer: &Peer| row(peer).is_some_and(RowState::is_active) && !recovers(peer);
+        // Another file was put in the place of the server's, and one of the two has heard of that.
+        let is_stranger =
+            |peer: &Peer| peer.client().dictionary().zip(client.dictionary()).is_some_and(|(its, own)| its != own);
+        let waits = |peer: &Peer| row(peer).is_some_and(RowState::is_active) && !recovers(peer) && !is_stranger(peer);
         // A server with other limits than before refuses what it has taken already, when it comes again.
         let is_refused = self.too_large.contains(&(key.clone(), before_stamp))
             || self.peers.iter().any(|peer| row(peer).is_some_and(|state| !state.is_active()));
