@@ -43,7 +43,7 @@ pub const REPLICAS_MAX: usize = 64;
 /// Entries and tombstones of a dictionary: what a browser still holds in memory.
 pub const ENTRIES_MAX: u64 = 1_000_000;
 /// Bytes of a dictionary's entries, tombstones and conflict rows, unless a deployment says otherwise: what a browser still holds in
-/// memory, and loads as a snapshot in seconds.
+/// memory, and loads as a snapshot in seconds. Where keys were removed and are written again it may take twice that.
 pub const BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 /// What an entry takes beside its key and its value: stamp, author, seq.
 pub const ENTRY_BYTES: u64 = 32;

@@ -4,7 +4,6 @@
 
 use keybook_core::{
     Author, AuthorId, AuthorName, DictionaryName,
-    limits::COMMIT_BYTES_MAX,
     server::{Actor, Command},
     wire::Role,
 };
@@ -16,6 +15,7 @@ use tokio::{
 use tracing::warn;
 
 use crate::{
+    Dictionary,
     limits::EXPIRY,
     shared::Shared,
     writer::{Reply, Write},
@@ -36,20 +36,20 @@ pub(crate) async fn run(shared: &Shared) {
 async fn expire(shared: &Shared) -> Result<(), StoreError> {
     for name in shared.reader.names().await? {
         // A dictionary that cannot be read has told so.
-        while let Ok(summary) = shared.reader.read(&name, |dictionary| dictionary.summary()).await
+        while let Ok(summary) = shared.reader.read(&name, Dictionary::summary).await
             && summary.counters.conflicts > 0
-            && fills_commit(shared, &name).await
+            && closes_some(shared, &name).await
         {}
     }
     Ok(())
 }
 
-/// Closes what a commit has room for. Returns whether there may be more.
-async fn fills_commit(shared: &Shared, name: &DictionaryName) -> bool {
+/// Closes what a commit has room for, beside what else it writes. Returns whether that was any: then there may be more.
+async fn closes_some(shared: &Shared, name: &DictionaryName) -> bool {
     let (to, mut answers) = mpsc::channel(1);
     let nobody = AuthorId(0);
     let author = Author { id: nobody, name: AuthorName::generated(nobody) };
     let actor = Actor { role: Role::Writer, author, replicas: Vec::new() };
     shared.writer.write(Write::new(name.clone(), actor, Command::Expire, Reply { batch: None, to }));
-    answers.recv().await.is_some_and(|answer| answer.receipt.bytes >= COMMIT_BYTES_MAX)
+    answers.recv().await.is_some_and(|answer| answer.receipt.bytes > 0)
 }

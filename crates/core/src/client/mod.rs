@@ -311,6 +311,7 @@ impl Client {
         }
         self.timers.expire(Timer::Siblings, now_ms);
         self.sender.outbox_mut().wake(now_ms, Timer::Resend.latest_ms(now_ms));
+        self.decisions.wake(now_ms);
         self.evaluate(now_ms);
     }
 

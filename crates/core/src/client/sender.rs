@@ -73,6 +73,12 @@ impl Greatest {
         }
     }
 
+    fn remove(&mut self, key: &Key) {
+        if let Ok(position) = self.position(key) {
+            self.0.remove(position);
+        }
+    }
+
     fn position(&self, key: &Key) -> Result<usize, usize> {
         self.0.binary_search_by(|(known, _)| known.cmp(key))
     }
@@ -86,7 +92,8 @@ pub(super) struct Sender {
     next_batch: u64,
     /// Own writes that were sent over a connection which ended before their acks: the server may get them yet.
     unanswered: Greatest,
-    /// Stamps that the server has refused. A sibling may know one, and has not seen another write that gets it.
+    /// Stamps that the server has refused, until their writes are with it under others. A sibling may know one, and has not seen another
+    /// write that gets it.
     refused: Greatest,
 }
 
@@ -207,6 +214,7 @@ impl Sender {
         if matches!(state, RowState::Acked(_)) {
             // It cannot come late any more, nor can what it replaced.
             self.unanswered.forget(key, stamp);
+            self.refused.remove(key);
             self.outbox.forget_replaced(key, stamp);
         }
         if state.is_active() { Answered::Goes } else { Answered::Held }

@@ -279,6 +279,7 @@ impl Base {
 
     /// From now on only a snapshot helps.
     pub(super) fn handle_incomplete(&mut self) {
+        self.torn = self.applied();
         self.standing = Standing::Incomplete;
     }
 
@@ -299,6 +300,7 @@ impl Base {
 
     /// The server is asked for all after the cursor.
     pub(super) fn handle_resume(&mut self) {
+        self.torn = self.applied();
         self.standing = Standing::Resuming;
     }
 
