@@ -8,13 +8,14 @@ use keybook_core::{
 use super::{
     Model,
     areas::Areas,
+    drafts::Draft,
     effect::Effect,
-    form::{Editor, Form, FormNote},
+    form::{Form, FormNote},
     row::Row,
 };
 
-/// The characters of a value that the form says it would replace.
-const REPLACED_CHARS_MAX: usize = 80;
+/// The characters of a value within a sentence.
+const QUOTED_CHARS_MAX: usize = 80;
 
 /// An act of a person; see [`super::Model::act`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub enum Act {
     Search(String),
 
     // The editor in the grid.
-    /// Begins to edit an entry in place. While only its beginning is known, it cannot be edited.
+    /// Begins to edit an entry in place, or goes on with its draft. While only its beginning is known, it cannot be edited.
     Edit(Key),
     /// Edits the entry under the cursor.
     EditAtCursor,
@@ -58,10 +59,13 @@ pub enum Act {
     TypeEdit(String),
     /// Writes what was edited in place, and goes back to the grid.
     CommitEdit,
-    /// Writes what was edited in place: the person has gone elsewhere.
+    /// The person has gone elsewhere: writes what was edited in place if it is a value and nobody else has changed the entry
+    /// meanwhile. Else it waits as a draft.
     LeaveEdit,
-    /// Leaves the value as it was.
+    /// Leaves the value as it was, and gives the draft up.
     CancelEdit,
+    /// Goes to the first draft that waits, and on with it.
+    ResumeDraft,
 
     // Conflicts, and what others did.
     /// Opens the dialog.
@@ -173,19 +177,26 @@ impl Model {
             Act::Redo => self.take_back(|client| client.redo(now_ms)),
             Act::Search(text) => self.search_for(text),
 
-            Act::Edit(key) => self.edit(&key),
-            Act::EditAtCursor => self.edit_at_cursor(),
+            Act::Edit(key) => self.edit(key, now_ms),
+            Act::EditAtCursor => self.edit_at_cursor(now_ms),
             Act::TypeEdit(text) => {
-                if let Some(editor) = &mut self.editor {
-                    editor.text = text;
+                if let Some(draft) = self.drafts.open_mut() {
+                    draft.text = text;
                 }
             }
             Act::CommitEdit => return self.commit_edit(now_ms).then_some(Focus::Grid),
-            Act::LeaveEdit => drop(self.commit_edit(now_ms)),
+            Act::LeaveEdit => self.leave_edit(now_ms),
             Act::CancelEdit => {
-                self.editor = None;
-                self.changed |= Areas::EDITOR;
+                self.drafts.finish();
+                self.changed |= Areas::EDITOR | Areas::ROWS;
                 return Some(Focus::Grid);
+            }
+            Act::ResumeDraft => {
+                let first = self.drafts.waiting().next().cloned();
+                if let Some(key) = first {
+                    self.go_to(&key);
+                    self.edit(key, now_ms);
+                }
             }
 
             Act::Compare(compared) => return Some(self.compare(compared)),
@@ -330,38 +341,51 @@ impl Model {
 
     // The editor in the grid.
 
-    fn edit_at_cursor(&mut self) {
+    fn edit_at_cursor(&mut self, now_ms: u64) {
         self.grid.go(self.cursor_row().unwrap_or(0), &self.rows);
         self.changed |= Areas::ROWS;
         if let Some(key) = self.grid.cursor().cloned() {
-            self.edit(&key);
+            self.edit(key, now_ms);
         }
     }
 
-    fn edit(&mut self, key: &Key) {
-        if self.is_edited(key) {
+    fn edit(&mut self, key: Key, now_ms: u64) {
+        if self.is_edited(&key) {
             return;
         }
-        if let (Some((value, began)), Some(row)) = (self.begin(key), self.row(key)) {
-            let text = value.to_input();
-            self.editor = Some(Editor { key: key.clone(), text, error: None, began, shown: row.stamp, value });
-            self.changed |= Areas::EDITOR;
-        }
+        self.leave_edit(now_ms);
+        let (begun, row) = (self.begin(&key), self.row(&key));
+        let new = || {
+            let (value, began) = begun?;
+            Some(Draft { text: value.to_input(), error: None, began, shown: row?.stamp, value })
+        };
+        self.drafts.begin(key, new);
+        self.changed |= Areas::EDITOR | Areas::ROWS;
     }
 
     /// Writes what was typed, if it is another value, and ends the edit. Returns whether that was possible.
     fn commit_edit(&mut self, now_ms: u64) -> bool {
-        let Some(editor) = self.editor.take() else { return false };
-        self.changed |= Areas::EDITOR;
-        let written = Value::from_input(&editor.text).map_err(|error| error.to_string()).and_then(|value| {
-            if value == editor.value {
+        let Some((key, draft)) = self.drafts.open() else { return false };
+        let (key, Draft { text, began, value: old, .. }) = (key.clone(), draft.clone());
+        self.changed |= Areas::EDITOR | Areas::ROWS;
+        let written = Value::from_input(&text).map_err(|error| error.to_string()).and_then(|value| {
+            if value == old {
                 return Ok(());
             }
-            self.write(&editor.key, Write::Put(value, editor.began), now_ms).map_err(|error| error.to_string())
+            self.write(&key, Write::Put(value, began), now_ms).map_err(|error| error.to_string())
         });
-        let is_written = written.is_ok();
-        self.editor = written.err().map(|error| Editor { error: Some(error), ..editor });
-        is_written
+        match written {
+            Ok(()) => self.drafts.finish(),
+            Err(error) => self.drafts.open_mut().expect("it is open").error = Some(error),
+        }
+        self.drafts.open().is_none()
+    }
+
+    fn leave_edit(&mut self, now_ms: u64) {
+        if self.overtaken().is_some() || !self.commit_edit(now_ms) {
+            self.drafts.close();
+            self.changed |= Areas::EDITOR | Areas::ROWS;
+        }
     }
 
     // Conflicts, and what others did.
@@ -465,10 +489,15 @@ impl Model {
 }
 
 fn describe(replaced: &Row) -> String {
-    let text = &replaced.value.text;
-    let cut = text.char_indices().nth(REPLACED_CHARS_MAX);
-    let (text, ellipsis) = cut.map_or((&**text, ""), |(end, _)| (&text[..end], "…"));
-    format!("replaces {text}{ellipsis} by {}", replaced.author)
+    format!("replaces {} by {}", shortened(&replaced.value.text), replaced.author)
+}
+
+/// A value within a sentence.
+pub(super) fn shortened(text: &str) -> String {
+    match text.char_indices().nth(QUOTED_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// What the server does not have, as a bulk write of the API has it: an array of `{key, value}`, or `{key, remove}`.

@@ -22,6 +22,13 @@ pub struct Draft {
     pub(super) value: Value,
 }
 
+impl Draft {
+    /// Whether it says what was there.
+    pub fn is_untouched(&self) -> bool {
+        self.text == self.value.to_input()
+    }
+}
+
 /// The drafts of a page, of which one at most is open in an editor.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Drafts {
@@ -58,7 +65,7 @@ impl Drafts {
     /// Closes the editor. A draft that says what was there is none.
     pub(super) fn close(&mut self) {
         if let Some(key) = self.open.take()
-            && self.of.get(&key).is_some_and(|draft| draft.text == draft.value.to_input())
+            && self.of.get(&key).is_some_and(Draft::is_untouched)
         {
             self.of.remove(&key);
         }

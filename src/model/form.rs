@@ -1,6 +1,6 @@
-//! The form that adds an entry or replaces one, and the editor in the grid: what is typed in them, and what they say about it.
+//! The form that adds an entry or replaces one: what is typed in it, and what it says about that.
 
-use keybook_core::{Key, Stamp, Value};
+use keybook_core::{Key, Value};
 
 /// The form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,23 +23,6 @@ pub enum FormNote {
     Replaces(String),
     /// Why Set wrote nothing.
     Refused(String),
-}
-
-/// An entry that is edited in place. What others write meanwhile changes nothing in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Editor {
-    /// The entry's.
-    pub key: Key,
-    /// The value, as it is typed.
-    pub text: String,
-    /// Why what was typed was not taken.
-    pub error: Option<String>,
-    /// What the edit will have seen.
-    pub(super) began: Stamp,
-    /// The stamp that the row showed when editing began.
-    pub(super) shown: Stamp,
-    /// The value when editing began.
-    pub(super) value: Value,
 }
 
 impl Form {

@@ -28,6 +28,7 @@ mod sorted;
 mod window;
 
 mod comparison;
+mod drafts;
 mod form;
 mod held;
 mod time;
@@ -39,9 +40,10 @@ pub use self::{
     act::{Act, Compared, Focus, Step},
     areas::Areas,
     comparison::{Comparison, Writer, Written},
+    drafts::Draft,
     effect::{Effect, OnChange, OpenBrowser, Opened, Room, Run},
     first_page::{FIRST_ROWS_MAX, FirstPage, FirstPageError, FirstRow},
-    form::{Editor, Form, FormNote},
+    form::{Form, FormNote},
     grid::{COLUMNS, Grid},
     held::HeldEdit,
     machine::Model,

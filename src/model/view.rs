@@ -4,10 +4,11 @@ use keybook_core::Key;
 
 use super::{
     Model,
-    act::Compared,
+    act::{Compared, shortened},
     comparison::{self, Comparison},
+    drafts::Draft,
     effect::Room,
-    form::{Editor, Form},
+    form::Form,
     grid::Grid,
     machine::Live,
     row::Row,
@@ -15,6 +16,12 @@ use super::{
     sync::Connection,
     window::Window,
 };
+
+/// Where a row stands that is rendered although it is out of the window.
+enum Edge {
+    Above(Key),
+    Below(Key),
+}
 
 impl Model {
     /// The dictionary's name; none in the shell before it is alive.
@@ -69,10 +76,35 @@ impl Model {
         self.grid.window(self.len())
     }
 
-    /// The keys of the rows to render.
+    /// The keys of the rows to render. The row that is edited is always there: it stays in sight, and what is typed stays in its field.
     pub fn keys(&self) -> Vec<Key> {
-        let window = self.window();
-        self.rows.keys(window.first..window.first + window.count).cloned().collect()
+        let Window { first, count, .. } = self.window();
+        let mut keys: Vec<Key> = self.rows.keys(first..first + count).cloned().collect();
+        match self.edge() {
+            Some(Edge::Above(key)) => keys.insert(0, key),
+            Some(Edge::Below(key)) => keys.push(key),
+            None => {}
+        }
+        keys
+    }
+
+    /// Where the first row to render stands in the list's element.
+    pub fn offset(&self) -> i64 {
+        let row_height = self.grid.viewport().map_or(0, |viewport| viewport.row_height);
+        let above = if matches!(self.edge(), Some(Edge::Above(_))) { row_height } else { 0 };
+        self.window().offset - i64::from(above)
+    }
+
+    /// The row that is edited, if it is not in the window. One that is not in the list any more is above.
+    fn edge(&self) -> Option<Edge> {
+        let (key, _) = self.drafts.open()?;
+        let (row, Window { first, count, .. }) = (self.rows.position(key), self.window());
+        let is_listed = self.rows.keys(row..row + 1).next() == Some(key);
+        match row {
+            row if !is_listed || row < first => Some(Edge::Above(key.clone())),
+            row if row >= first + count => Some(Edge::Below(key.clone())),
+            _ => None,
+        }
     }
 
     /// Where a key's row is, or would be. O(log n).
@@ -103,20 +135,32 @@ impl Model {
         &self.form
     }
 
-    /// What is edited in place.
-    pub fn editor(&self) -> Option<&Editor> {
-        self.editor.as_ref()
+    /// What is edited in place, and under which key.
+    pub fn editor(&self) -> Option<(&Key, &Draft)> {
+        self.drafts.open()
     }
 
     /// Whether an entry is edited in place.
     pub fn is_edited(&self, key: &Key) -> bool {
-        self.editor.as_ref().is_some_and(|editor| editor.key == *key)
+        self.editor().is_some_and(|(edited, _)| edited == key)
     }
 
-    /// Whether somebody else has changed what is edited in place.
-    pub fn is_overtaken(&self) -> bool {
-        let is_other = |editor: &Editor| self.row(&editor.key).is_none_or(|row| row.stamp != editor.shown);
-        self.editor.as_ref().is_some_and(is_other)
+    /// What somebody else has made of the entry that is edited in place; none if nobody has changed it.
+    pub fn overtaken(&self) -> Option<String> {
+        let (key, draft) = self.editor()?;
+        match self.row(key) {
+            None => Some("It was removed meanwhile. Enter sets it again, Escape leaves it removed.".to_owned()),
+            Some(row) if row.stamp != draft.shown => {
+                let (author, text) = (&row.author, shortened(&row.value.text));
+                Some(format!("{author} has set it to {text} meanwhile. Enter replaces that, Escape keeps it."))
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// The drafts that wait for their person, by key.
+    pub fn waiting_drafts(&self) -> Vec<&Key> {
+        self.drafts.waiting().collect()
     }
 
     /// What the dialog shows; none while it is closed.

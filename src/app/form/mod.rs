@@ -48,7 +48,6 @@ pub(super) fn EntryForm() -> impl IntoView {
         text: |model: &Model| model.form().value.clone(),
         on_input: Act::TypeValue,
         on_key: Rc::new(move |event| on_key(event, Act::Set)),
-        on_blur: Rc::new(|| ()),
     };
     view! {
         <form class="entry needs-script" aria-label="Set an entry" autocomplete="off" on:submit=on_submit>

@@ -25,13 +25,12 @@ pub(in crate::app) struct TextField {
     pub(in crate::app) text: fn(&Model) -> String,
     pub(in crate::app) on_input: fn(String) -> Act,
     pub(in crate::app) on_key: Rc<dyn Fn(ev::KeyboardEvent)>,
-    pub(in crate::app) on_blur: Rc<dyn Fn()>,
 }
 
 impl TextField {
     /// Renders it.
     pub(in crate::app) fn render(self, ui: Ui) -> impl IntoView {
-        let Self { name, label, note_id, invalid, field, text, on_input, on_key, on_blur } = self;
+        let Self { name, label, note_id, invalid, field, text, on_input, on_key } = self;
         Ui::effect(Box::new(move || {
             if let (Some(text), Some(field)) = (ui.typed(text), field.get())
                 && field.value() != text
@@ -51,7 +50,6 @@ impl TextField {
                 node_ref=field
                 on:input=ui.types(on_input)
                 on:keydown=move |event| on_key(event)
-                on:blur=move |_| on_blur()
             ></textarea>
         }
     }

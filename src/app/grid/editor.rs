@@ -2,28 +2,34 @@
 
 use std::rc::Rc;
 
-use leptos::{ev, html, prelude::*};
+use leptos::{
+    ev, html,
+    prelude::*,
+    wasm_bindgen::{JsCast, closure::Closure},
+    web_sys,
+};
+use send_wrapper::SendWrapper;
 
 use crate::{
     app::{form::TextField, ui::Ui},
     model::{Act, Areas, Model},
 };
 
-const OVERTAKEN: &str = "Somebody else has changed it meanwhile: Enter replaces that.";
-
-/// The textbox over a value. Enter commits, and so does going to another part of the page. Escape leaves the value as it is. What
-/// others write meanwhile changes nothing in it.
+/// The textbox over a value, in which a draft is typed. Enter and Tab write it, Escape gives it up. A click elsewhere leaves it: see
+/// [`Act::LeaveEdit`]. Nothing else does: the field may lose its focus, and its row its place, by no act of the person.
 #[component]
 pub(super) fn ValueEditor() -> impl IntoView {
     let ui = expect_context::<Ui>();
-    let label = ui.peek(|model| model.editor().map(|editor| format!("Value of {}", editor.key)));
+    let label = ui.peek(|model| model.editor().map(|(key, _)| format!("Value of {key}")));
     let note = ui.text(Areas::ROWS | Areas::EDITOR, note);
     let field = NodeRef::<html::Textarea>::new();
     field.on_load(move |field| {
         field.set_value(&ui.peek(text));
         // Focus fails only for an element that is not in a document.
         let _ = field.focus();
-        field.select();
+        if ui.peek(|model| model.editor().is_some_and(|(_, draft)| draft.is_untouched())) {
+            field.select();
+        }
     });
 
     let on_key = move |event: ev::KeyboardEvent| {
@@ -34,16 +40,22 @@ pub(super) fn ValueEditor() -> impl IntoView {
                 event.prevent_default();
                 ui.act(Act::CommitEdit);
             }
+            "Tab" if !event.is_composing() => {
+                ui.act(Act::CommitEdit);
+                if ui.peek(|model| model.editor().is_some()) {
+                    event.prevent_default();
+                }
+            }
             "Escape" if !event.is_composing() => ui.act(Act::CancelEdit),
             _ => {}
         }
     };
-    let on_blur = move || {
-        // Another window came to the front: nobody has left this field.
-        if document().has_focus().unwrap_or(true) {
-            ui.act(Act::LeaveEdit);
-        }
-    };
+    let editor = NodeRef::<html::Div>::new();
+    leave_by_click(ui, editor);
+    Ui::effect(Box::new(move || {
+        ui.read(Areas::ROWS, |_| ());
+        queue_microtask(move || keep_focus(field));
+    }));
     let text_field = TextField {
         name: None,
         label,
@@ -53,10 +65,9 @@ pub(super) fn ValueEditor() -> impl IntoView {
         text,
         on_input: Act::TypeEdit,
         on_key: Rc::new(on_key),
-        on_blur: Rc::new(on_blur),
     };
     view! {
-        <div class="editor">
+        <div class="editor" node_ref=editor>
             {text_field.render(ui)}
             <p class="note error" role="alert" hidden=Ui::is_empty(note)>
                 {note}
@@ -65,16 +76,38 @@ pub(super) fn ValueEditor() -> impl IntoView {
     }
 }
 
+/// Where a row is moved among others, the browser takes the focus from the field in it, before the next key.
+fn keep_focus(field: NodeRef<html::Textarea>) {
+    let Some(field) = field.try_get_untracked().flatten() else { return };
+    let document = document();
+    if document.active_element().is_none_or(|active| Some(active) == document.body().map(Into::into)) {
+        // It fails only for an element that is not in a document.
+        let _ = field.focus();
+    }
+}
+
+/// Listens on the way down from the window, so that the edit is over before what was clicked does what it does.
+fn leave_by_click(ui: Ui, editor: NodeRef<html::Div>) {
+    let handle = Closure::<dyn Fn(web_sys::Event)>::new(move |event: web_sys::Event| {
+        let target = event.target().and_then(|target| target.dyn_into::<web_sys::Node>().ok());
+        if !editor.get_untracked().is_some_and(|editor| editor.contains(target.as_ref())) {
+            ui.act(Act::LeaveEdit);
+        }
+    });
+    // Each fails only for a listener of another type.
+    let _ = window().add_event_listener_with_callback_and_bool("click", handle.as_ref().unchecked_ref(), true);
+    let handle = SendWrapper::new(handle);
+    on_cleanup(move || {
+        let _ = window().remove_event_listener_with_callback_and_bool("click", handle.as_ref().unchecked_ref(), true);
+    });
+}
+
 fn text(model: &Model) -> String {
-    model.editor().map(|editor| editor.text.clone()).unwrap_or_default()
+    model.editor().map(|(_, draft)| draft.text.clone()).unwrap_or_default()
 }
 
 /// What is wrong with the edit, or what has come between.
 fn note(model: &Model) -> String {
-    let Some(editor) = model.editor() else { return String::new() };
-    match &editor.error {
-        Some(error) => error.clone(),
-        None if model.is_overtaken() => OVERTAKEN.to_owned(),
-        None => String::new(),
-    }
+    let error = model.editor().and_then(|(_, draft)| draft.error.clone());
+    error.or_else(|| model.overtaken()).unwrap_or_default()
 }

@@ -34,9 +34,7 @@ pub(super) fn Grid() -> impl IntoView {
     let height = ui.attribute(Areas::ROWS, |model| {
         model.grid().viewport().map(|viewport| format!("{}px", viewport.total(model.len())))
     });
-    let transform = ui.attribute(Areas::ROWS, |model| {
-        model.grid().viewport().map(|_| format!("translateY({}px)", model.window().offset))
-    });
+    let top = ui.attribute(Areas::ROWS, |model| model.grid().viewport().map(|_| format!("{}px", model.offset())));
     let cursor_id = ui.attribute(Areas::ROWS, |model| model.grid().cursor().map(|_| CURSOR_ID.to_owned()));
 
     Ui::effect(Box::new(move || {
@@ -65,7 +63,7 @@ pub(super) fn Grid() -> impl IntoView {
                 </div>
             </div>
             <div role="rowgroup" class="body" node_ref=ui.body style:height=height>
-                <div role="presentation" class="rows" style:transform=transform>
+                <div role="presentation" class="rows" style:top=top>
                     <For each=move || keys.get() key=Key::to_string let(key)>
                         <EntryRow key />
                     </For>

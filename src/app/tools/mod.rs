@@ -1,6 +1,7 @@
 //! What stands between the form and the grid: the search, and buttons.
 
 mod conflicts;
+mod drafts;
 mod search;
 mod undo;
 
@@ -8,6 +9,7 @@ use leptos::prelude::*;
 
 use self::{
     conflicts::ConflictsButton,
+    drafts::DraftsButton,
     search::{Found, SearchBox},
     undo::UndoButtons,
 };
@@ -21,6 +23,7 @@ pub(super) fn Tools() -> impl IntoView {
             <SearchBox />
             <Found />
             <div class="actions">
+                <DraftsButton />
                 <ConflictsButton />
                 <UndoButtons />
                 <DeviceButton />

@@ -5,7 +5,7 @@
 mod world;
 
 use keybook_core::{
-    ReplicaId, Resolution, device,
+    Key, ReplicaId, Resolution, device,
     wire::{AckCode, ByeCode, ServerFrame},
 };
 
@@ -163,8 +163,8 @@ fn an_edit_in_place_is_committed_once_and_only_if_it_changes_something() {
     let mut world = World::live();
     world.set("k", "v");
     assert_eq!(world.act(Act::EditAtCursor), None);
-    assert_eq!(world.model.editor().map(|editor| &*editor.text), Some("v"));
-    assert!(world.model.is_edited(&key("k")) && !world.model.is_overtaken());
+    assert_eq!(typed(&world), Some("v"));
+    assert!(world.model.is_edited(&key("k")) && world.model.overtaken().is_none());
     world.act(Act::TypeEdit("w".to_owned()));
     assert_eq!(world.act(Act::CommitEdit), Some(Focus::Grid));
     // The field that loses the focus then has nothing more to say.
@@ -180,6 +180,99 @@ fn an_edit_in_place_is_committed_once_and_only_if_it_changes_something() {
     world.act(Act::TypeEdit("x".to_owned()));
     assert_eq!(world.act(Act::CancelEdit), Some(Focus::Grid));
     assert_eq!((world.model.editor(), world.server_has("k")), (None, Some("\"w\"")));
+}
+
+/// The text of the editor.
+fn typed(world: &World) -> Option<&str> {
+    world.model.editor().map(|(_, draft)| &*draft.text)
+}
+
+fn waiting(world: &World) -> Vec<&str> {
+    world.model.waiting_drafts().into_iter().map(Key::as_str).collect()
+}
+
+/// A click elsewhere published whatever was typed, over what others had written meanwhile.
+#[test]
+fn who_leaves_an_edit_writes_what_is_valid_and_not_overtaken() {
+    let mut world = World::live();
+    world.set("a", "1");
+    world.set("b", "2");
+    let edit = |world: &mut World, name: &str, text: &str| {
+        world.act(Act::Edit(key(name)));
+        world.act(Act::TypeEdit(text.to_owned()));
+    };
+    edit(&mut world, "a", "3");
+    world.act(Act::LeaveEdit);
+    assert_eq!((world.server_has("a"), waiting(&world)), (Some("3"), vec![]));
+
+    let too_long = format!("\"{}\"", "x".repeat(2 * 1024 * 1024));
+    edit(&mut world, "a", &too_long);
+    world.act(Act::LeaveEdit);
+    assert_eq!((world.server_has("a"), waiting(&world), world.model.editor()), (Some("3"), vec!["a"], None));
+
+    edit(&mut world, "b", "mine");
+    world.others_write("b", Some("theirs"), 5);
+    world.frame();
+    // Going to another row is leaving too.
+    world.act(Act::ResumeDraft);
+    assert_eq!((typed(&world), waiting(&world)), (Some(&*too_long), vec!["b"]));
+    world.act(Act::CancelEdit);
+    assert_eq!((world.server_has("b"), waiting(&world)), (Some("\"theirs\""), vec!["b"]));
+    world.act(Act::ResumeDraft);
+    assert_eq!(typed(&world), Some("mine"));
+    world.act(Act::CommitEdit);
+    assert_eq!((world.server_has("b"), waiting(&world)), (Some("\"mine\""), vec![]));
+
+    // What was opened and not touched is no draft.
+    world.act(Act::Edit(key("b")));
+    world.others_write("b", Some("theirs"), 9);
+    world.frame();
+    world.act(Act::LeaveEdit);
+    assert_eq!((world.server_has("b"), waiting(&world)), (Some("\"theirs\""), vec![]));
+}
+
+/// Half-typed text was published when its row left the screen, whatever had taken it away.
+#[test]
+fn an_edit_outlives_the_place_of_its_row() {
+    let mut world = World::live();
+    for number in 0..100 {
+        world.others_write(&format!("k{number:02}"), Some("1"), number);
+    }
+    world.frame();
+    world.model.handle_viewport(VIEWPORT);
+    world.act(Act::Edit(key("k05")));
+    world.act(Act::TypeEdit("half".to_owned()));
+    let check = |world: &World, at: usize, len: usize, offset: i64| {
+        let keys = world.model.keys();
+        assert_eq!((keys.iter().position(|shown| *shown == key("k05")), keys.len()), (Some(at), len));
+        assert_eq!((world.model.offset(), typed(world)), (offset, Some("half")));
+        assert_eq!(world.server_has("k05"), Some("\"1\""));
+    };
+    check(&world, 5, 20, 0);
+    // Far below: it sticks above the others, which stand where they would.
+    world.model.handle_scroll(50 * 36);
+    check(&world, 0, 31, 39 * 36);
+    // Others insert: it is below.
+    for number in 0..50 {
+        world.others_write(&format!("a{number:02}"), Some("1"), 200 + number);
+    }
+    world.model.handle_scroll(0);
+    world.frame();
+    check(&world, 20, 21, 0);
+    // Nothing finds it, and then it is gone: it says so.
+    world.act(Act::Search("a01".to_owned()));
+    world.frame();
+    check(&world, 0, 2, -36);
+    world.act(Act::Search(String::new()));
+    world.others_write("k05", None, 500);
+    world.frame();
+    assert!(world.model.overtaken().unwrap().starts_with("It was removed meanwhile."));
+    assert_eq!((world.model.keys()[0].as_str(), typed(&world)), ("k05", Some("half")));
+    world.act(Act::LeaveEdit);
+    assert_eq!((world.server_has("k05"), waiting(&world)), (None, vec!["k05"]));
+    world.act(Act::ResumeDraft);
+    assert_eq!(world.act(Act::CommitEdit), Some(Focus::Grid));
+    assert_eq!(world.server_has("k05"), Some("\"half\""));
 }
 
 /// A row that came back after a rollback has its author still, and says who has brought it.
@@ -203,14 +296,14 @@ fn what_is_typed_stays_when_others_write_or_it_is_refused() {
     world.act(Act::TypeEdit("mine".to_owned()));
     world.others_write("k", Some("theirs"), 5);
     world.frame();
-    assert!(world.model.is_overtaken());
-    assert_eq!(world.model.editor().unwrap().text, "mine");
+    let overtaken = "Bo has set it to theirs meanwhile. Enter replaces that, Escape keeps it.";
+    assert_eq!((world.model.overtaken().as_deref(), typed(&world)), (Some(overtaken), Some("mine")));
 
     world.act(Act::TypeEdit("\"open".to_owned()));
     let too_long = format!("\"{}\"", "x".repeat(2 * 1024 * 1024));
     world.act(Act::TypeEdit(too_long));
     assert_eq!(world.act(Act::CommitEdit), None);
-    assert!(world.model.editor().unwrap().error.is_some());
+    assert!(world.model.editor().unwrap().1.error.is_some());
     world.act(Act::TypeEdit("mine".to_owned()));
     world.act(Act::CommitEdit);
     assert_eq!(world.row("k").unwrap().0, "mine");
