@@ -54,7 +54,7 @@ test("scrolling publishes nothing, and the row that is edited stays in sight", a
 test("inserts, a search and a removal publish nothing", async (t) => {
   const { ada, ben } = await openHalf(t, "k003");
   await setAll(ben, Array.from({ length: 100 }, (_, number) => [`a${number}`, "new"]));
-  await grid(ada).getByRole("row", { name: "a0", exact: true }).waitFor();
+  await ada.getByText("300 entries", { exact: true }).waitFor();
   await isOpen(ada, "k003");
   await ada.getByRole("searchbox").evaluate((field) => {
     field.value = "a99";
@@ -98,4 +98,29 @@ test("Tab writes what is edited and goes on", async (t) => {
   await ada.keyboard.press("Tab");
   await says(value(ben, "k003"), "half");
   await field(ada, "Value of k003").waitFor({ state: "detached" });
+});
+
+test("a press hits the row that is under the pointer, whatever others insert", async (t) => {
+  const server = await Server.start(t);
+  const browser = await startBrowser(t);
+  const [ada, ben] = [await openPage(t, browser), await openPage(t, browser)];
+  await Promise.all([ada, ben].map((page) => visit(page, server.url)));
+  await setAll(ada, keys.map((key) => [key, "whole"]));
+  await Promise.all([ada, ben].map(settled));
+  // The first press: the grid has had no focus.
+  await grid(ben).evaluate((grid) => grid.scrollTo(0, 3010));
+  const target = row(ben, "k090");
+  await target.waitFor();
+  const before = await target.boundingBox();
+  await ben.mouse.move(before.x + 200, before.y + 10);
+  await setAll(ada, Array.from({ length: 40 }, (_, number) => [`a${number}`, "new"]));
+  await ben.getByText("240 entries", { exact: true }).waitFor();
+  await ben.mouse.down();
+  await setAll(ada, Array.from({ length: 40 }, (_, number) => [`b${number}`, "new"]));
+  await ben.getByText("280 entries", { exact: true }).waitFor();
+  await ben.mouse.up();
+  await grid(ben).locator(".row.current").waitFor();
+  assert.equal(await grid(ben).locator(".row.current").getAttribute("aria-label"), "k090");
+  const after = await target.boundingBox();
+  assert.ok(Math.abs(after.y - before.y) <= 1, JSON.stringify({ before, after }));
 });

@@ -319,6 +319,21 @@ impl Driver {
                 event.prevent_default();
             }
         });
+        let driver = self.this.clone();
+        let on_click = Closure::<dyn Fn(web_sys::Event)>::new(move |event: web_sys::Event| {
+            if !is_in_editor(&event) {
+                with(&driver, |driver| {
+                    if driver.model.read(|model| model.editor().is_some()) {
+                        driver.act(Act::LeaveEdit);
+                    }
+                });
+            }
+        });
+        // On the way down, so that an edit is over before what was clicked does what it does.
+        window()
+            .add_event_listener_with_callback_and_bool("click", on_click.as_ref().unchecked_ref(), true)
+            .expect("a listener can be added to what is alive");
+        on_click.forget();
         for (target, name, listener) in [
             (window().as_ref(), "online", on_online.as_ref()),
             (document().as_ref(), "visibilitychange", on_online.as_ref()),
@@ -339,6 +354,12 @@ impl Driver {
     fn lock(&self, replica: ReplicaId) -> String {
         format!("keybook {} {replica}", self.name)
     }
+}
+
+/// Whether an event is of the editor of a value.
+fn is_in_editor(event: &web_sys::Event) -> bool {
+    let target = event.target().and_then(|target| target.dyn_into::<web_sys::Element>().ok());
+    target.is_some_and(|target| target.closest(".editor").is_ok_and(|editor| editor.is_some()))
 }
 
 fn is_visible() -> bool {

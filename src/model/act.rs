@@ -8,7 +8,6 @@ use keybook_core::{
 use super::{
     Model,
     areas::Areas,
-    drafts::Draft,
     effect::Effect,
     form::{Form, FormNote},
     row::Row,
@@ -141,7 +140,7 @@ pub enum Focus {
 }
 
 /// A write of a key.
-enum Write {
+pub(super) enum Write {
     Put(Value, Stamp),
     Remove(Stamp),
     Resolve(ConflictId, Resolution),
@@ -339,55 +338,6 @@ impl Model {
         }
     }
 
-    // The editor in the grid.
-
-    fn edit_at_cursor(&mut self, now_ms: u64) {
-        self.grid.go(self.cursor_row().unwrap_or(0), &self.rows);
-        self.changed |= Areas::ROWS;
-        if let Some(key) = self.grid.cursor().cloned() {
-            self.edit(key, now_ms);
-        }
-    }
-
-    fn edit(&mut self, key: Key, now_ms: u64) {
-        if self.is_edited(&key) {
-            return;
-        }
-        self.leave_edit(now_ms);
-        let (begun, row) = (self.begin(&key), self.row(&key));
-        let new = || {
-            let (value, began) = begun?;
-            Some(Draft { text: value.to_input(), error: None, began, shown: row?.stamp, value })
-        };
-        self.drafts.begin(key, new);
-        self.changed |= Areas::EDITOR | Areas::ROWS;
-    }
-
-    /// Writes what was typed, if it is another value, and ends the edit. Returns whether that was possible.
-    fn commit_edit(&mut self, now_ms: u64) -> bool {
-        let Some((key, draft)) = self.drafts.open() else { return false };
-        let (key, Draft { text, began, value: old, .. }) = (key.clone(), draft.clone());
-        self.changed |= Areas::EDITOR | Areas::ROWS;
-        let written = Value::from_input(&text).map_err(|error| error.to_string()).and_then(|value| {
-            if value == old {
-                return Ok(());
-            }
-            self.write(&key, Write::Put(value, began), now_ms).map_err(|error| error.to_string())
-        });
-        match written {
-            Ok(()) => self.drafts.finish(),
-            Err(error) => self.drafts.open_mut().expect("it is open").error = Some(error),
-        }
-        self.drafts.open().is_none()
-    }
-
-    fn leave_edit(&mut self, now_ms: u64) {
-        if self.overtaken().is_some() || !self.commit_edit(now_ms) {
-            self.drafts.close();
-            self.changed |= Areas::EDITOR | Areas::ROWS;
-        }
-    }
-
     // Conflicts, and what others did.
 
     fn compare(&mut self, compared: Compared) -> Focus {
@@ -462,13 +412,13 @@ impl Model {
     }
 
     /// The value of a key, and what an edit that begins now will have seen; none if only the beginning is known.
-    fn begin(&self, key: &Key) -> Option<(Value, Stamp)> {
+    pub(super) fn begin(&self, key: &Key) -> Option<(Value, Stamp)> {
         let client = self.client()?;
         Some((self.rows.value(key, client)?, self.rows.begin(key, client)))
     }
 
     /// Writes a key, and remembers what that replaces: what is shown, whether the replica has read it or the page alone.
-    fn write(&mut self, key: &Key, write: Write, now_ms: u64) -> Result<(), EditError> {
+    pub(super) fn write(&mut self, key: &Key, write: Write, now_ms: u64) -> Result<(), EditError> {
         let (row, value) = (self.row(key), self.begin(key).map(|(value, _)| value));
         // Of a row that is not read yet, only the beginning may be known.
         let is_known = row.is_none() || value.is_some();

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use keybook_core::{Key, Stamp, Value};
 
+use super::{Model, act::Write, areas::Areas};
+
 /// What is typed under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
@@ -75,6 +77,56 @@ impl Drafts {
     pub(super) fn finish(&mut self) {
         if let Some(key) = self.open.take() {
             self.of.remove(&key);
+        }
+    }
+}
+
+/// What a person does with them.
+impl Model {
+    pub(super) fn edit_at_cursor(&mut self, now_ms: u64) {
+        self.grid.go(self.cursor_row().unwrap_or(0), &self.rows);
+        self.changed |= Areas::ROWS;
+        if let Some(key) = self.grid.cursor().cloned() {
+            self.edit(key, now_ms);
+        }
+    }
+
+    pub(super) fn edit(&mut self, key: Key, now_ms: u64) {
+        if self.is_edited(&key) {
+            return;
+        }
+        self.leave_edit(now_ms);
+        let (begun, row) = (self.begin(&key), self.row(&key));
+        let new = || {
+            let (value, began) = begun?;
+            Some(Draft { text: value.to_input(), error: None, began, shown: row?.stamp, value })
+        };
+        self.drafts.begin(key, new);
+        self.changed |= Areas::EDITOR | Areas::ROWS;
+    }
+
+    /// Writes what was typed, if it is another value, and ends the edit. Returns whether that was possible.
+    pub(super) fn commit_edit(&mut self, now_ms: u64) -> bool {
+        let Some((key, draft)) = self.drafts.open() else { return false };
+        let (key, Draft { text, began, value: old, .. }) = (key.clone(), draft.clone());
+        self.changed |= Areas::EDITOR | Areas::ROWS;
+        let written = Value::from_input(&text).map_err(|error| error.to_string()).and_then(|value| {
+            if value == old {
+                return Ok(());
+            }
+            self.write(&key, Write::Put(value, began), now_ms).map_err(|error| error.to_string())
+        });
+        match written {
+            Ok(()) => self.drafts.finish(),
+            Err(error) => self.drafts.open_mut().expect("it is open").error = Some(error),
+        }
+        self.drafts.open().is_none()
+    }
+
+    pub(super) fn leave_edit(&mut self, now_ms: u64) {
+        if self.overtaken().is_some() || !self.commit_edit(now_ms) {
+            self.drafts.close();
+            self.changed |= Areas::EDITOR | Areas::ROWS;
         }
     }
 }

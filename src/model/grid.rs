@@ -19,6 +19,8 @@ pub struct Grid {
     scroll_top: u32,
     /// Where to scroll once the rows are rendered.
     target: Option<u32>,
+    /// The row under the pointer.
+    pointer: Option<Key>,
     /// The key under the cursor. It may have been removed since: then the cursor is where it would be.
     cursor: Option<Key>,
     column: usize,
@@ -53,10 +55,41 @@ impl Grid {
         }
     }
 
+    /// The first of so many rows that is in full sight.
+    pub(super) fn first_in_sight(&self, len: usize) -> usize {
+        self.viewport.map_or(0, |viewport| viewport.first_in_sight(self.scroll_top, len))
+    }
+
     /// The number of the row under the cursor; none while there is no cursor or no row.
     pub(super) fn row(&self, rows: &ShownRows) -> Option<usize> {
         let last = rows.len().checked_sub(1)?;
         Some(rows.position(self.cursor.as_ref()?).min(last))
+    }
+
+    /// Which row the pointer is on; none if on none.
+    pub(super) fn set_pointer(&mut self, key: Option<Key>) {
+        self.pointer = key;
+    }
+
+    /// The row that stays where it is when others come and go: the one that is edited, under the pointer, or under the cursor, if it is in
+    /// sight; else the first in sight, but at the beginning of the list, where what is new is to be seen. With its number.
+    pub(super) fn anchor(&self, edited: Option<&Key>, rows: &ShownRows) -> Option<(Key, usize)> {
+        let viewport = self.viewport?;
+        let first = viewport.first_in_sight(self.scroll_top, rows.len());
+        let in_sight = first..first + viewport.page();
+        let place = |key: &Key| Some((key.clone(), rows.position(key))).filter(|(_, row)| in_sight.contains(row));
+        let of_person = [edited, self.pointer.as_ref(), self.cursor.as_ref()].into_iter().flatten().find_map(place);
+        of_person.or_else(|| {
+            rows.keys(first..first + 1).next().filter(|_| self.scroll_top > 0).map(|key| (key.clone(), first))
+        })
+    }
+
+    /// Rows have come and gone: scrolls so that a row stays where it was among `before`.
+    pub(super) fn hold(&mut self, (key, from): (Key, usize), before: usize, rows: &ShownRows) {
+        let to = rows.position(&key);
+        if let Some(viewport) = self.viewport.filter(|_| (to, rows.len()) != (from, before)) {
+            self.scroll_to(viewport.follow(self.scroll_top, from, to, before, rows.len()));
+        }
     }
 
     /// Returns whether that is news.

@@ -230,15 +230,21 @@ impl Model {
         }
     }
 
+    /// The pointer is on this row; on none if it has left the rows.
+    pub fn handle_pointer(&mut self, key: Option<Key>) {
+        self.grid.set_pointer(key);
+    }
+
     /// The grid was scrolled to where [`Grid::target`] asked for.
     pub fn handle_scrolled(&mut self) {
         self.grid.forget_target();
     }
 
-    /// The grid has the focus, and so a cursor.
+    /// The grid has the focus, and so a cursor. It takes one in sight: whoever presses on a row gives the grid the focus first, and the row
+    /// stays under the pointer.
     pub fn handle_focus(&mut self) {
         if self.cursor_row().is_none() {
-            let first = self.window().first;
+            let first = self.grid.first_in_sight(self.rows.len());
             self.grid.go(first, &self.rows);
             self.changed |= Areas::ROWS;
         }
@@ -326,8 +332,11 @@ impl Model {
     /// Brings the rows up to date.
     pub(super) fn refresh(&mut self) {
         self.drain();
-        if let Some(live) = &self.live {
-            self.rows.refresh(live.device.client());
+        let Some(live) = &self.live else { return };
+        let (anchor, before) = (self.grid.anchor(self.drafts.open().map(|(key, _)| key), &self.rows), self.rows.len());
+        self.rows.refresh(live.device.client());
+        if let Some(anchor) = anchor {
+            self.grid.hold(anchor, before, &self.rows);
         }
     }
 

@@ -69,6 +69,22 @@ impl Viewport {
         position.min(scroll_max) as u32
     }
 
+    /// The scroll position at which what is in sight stands where it does, after the row that is now number `to` was number `from` and
+    /// there were `before` rows.
+    pub fn follow(self, scroll_top: u32, from: usize, to: usize, before: usize, rows: usize) -> u32 {
+        let row_height = i64::from(self.row_height);
+        let top = self.top(scroll_top, before) as i64 + (to as i64 - from as i64) * row_height;
+        let (scroll_max, top_max) = (self.scroll_max(rows), self.top_max(rows));
+        let top = u64::try_from(top).unwrap_or(0).min(top_max);
+        // Rounded, so that going there and back ends where it began.
+        (if scroll_max == top_max { top } else { (top * scroll_max + top_max / 2) / top_max }) as u32
+    }
+
+    /// The first row that is in full sight.
+    pub fn first_in_sight(self, scroll_top: u32, rows: usize) -> usize {
+        self.top(scroll_top, rows).div_ceil(u64::from(self.row_height)) as usize
+    }
+
     /// Rows that fit in sight, at least one.
     pub fn page(self) -> usize {
         (self.height / self.row_height).max(1) as usize
@@ -133,6 +149,33 @@ mod tests {
             assert_eq!(last.first + last.count, rows, "the last row is at the end");
             assert!(last.offset + last.count as i64 * 36 <= VIEWPORT.total(rows) as i64);
         }
+    }
+
+    #[test]
+    fn the_first_row_in_sight_is_revealed_already() {
+        for rows in [20, 1000, 100_000, 1_000_000] {
+            for scroll_top in [0, 1, 35, 36, 37, 100, 10_000, 5_000_000] {
+                let scroll_top = scroll_top.min(VIEWPORT.scroll_max(rows) as u32);
+                let row = VIEWPORT.first_in_sight(scroll_top, rows);
+                assert_eq!(VIEWPORT.reveal(row, scroll_top, rows), scroll_top, "row {row} of {rows} at {scroll_top}");
+                let window = VIEWPORT.window(scroll_top, rows);
+                assert!((window.first..window.first + window.count).contains(&row));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_in_sight_stays_when_rows_come_and_go_above() {
+        assert_eq!(VIEWPORT.follow(360, 12, 15, 1000, 1003), 360 + 3 * 36);
+        assert_eq!(VIEWPORT.follow(360, 12, 10, 1000, 998), 360 - 2 * 36);
+        assert_eq!(VIEWPORT.follow(36, 12, 3, 1000, 991), 0, "there is nothing above the first");
+        assert_eq!(VIEWPORT.follow(0, 0, 1, 3, 4), 0, "what fits in sight does not scroll");
+        let (before, rows, from) = (1_000_000, 1_000_500, 600_000);
+        let scroll_top = VIEWPORT.reveal(from, 0, before);
+        let at = |scroll_top, rows, row: usize| row as i64 * 36 - VIEWPORT.top(scroll_top, rows) as i64;
+        let after = VIEWPORT.follow(scroll_top, from, from + 500, before, rows);
+        let moved = (at(scroll_top, before, from) - at(after, rows, from + 500)).abs();
+        assert!(moved <= 3, "a pixel of a scaled position is some of the list: {moved}");
     }
 
     #[test]

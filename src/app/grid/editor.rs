@@ -2,21 +2,16 @@
 
 use std::rc::Rc;
 
-use leptos::{
-    ev, html,
-    prelude::*,
-    wasm_bindgen::{JsCast, closure::Closure},
-    web_sys,
-};
-use send_wrapper::SendWrapper;
+use leptos::{ev, html, prelude::*};
 
 use crate::{
     app::{form::TextField, ui::Ui},
     model::{Act, Areas, Model},
 };
 
-/// The textbox over a value, in which a draft is typed. Enter and Tab write it, Escape gives it up. A click elsewhere leaves it: see
-/// [`Act::LeaveEdit`]. Nothing else does: the field may lose its focus, and its row its place, by no act of the person.
+/// The textbox over a value, in which a draft is typed. Enter and Tab write it, Escape gives it up. A click elsewhere, of which
+/// the driver tells, leaves it: see [`Act::LeaveEdit`]. Nothing else does: the field may lose its focus, and its row its place, by no act
+/// of the person.
 #[component]
 pub(super) fn ValueEditor() -> impl IntoView {
     let ui = expect_context::<Ui>();
@@ -50,8 +45,6 @@ pub(super) fn ValueEditor() -> impl IntoView {
             _ => {}
         }
     };
-    let editor = NodeRef::<html::Div>::new();
-    leave_by_click(ui, editor);
     Ui::effect(Box::new(move || {
         ui.read(Areas::ROWS, |_| ());
         queue_microtask(move || keep_focus(field));
@@ -67,7 +60,7 @@ pub(super) fn ValueEditor() -> impl IntoView {
         on_key: Rc::new(on_key),
     };
     view! {
-        <div class="editor" node_ref=editor>
+        <div class="editor">
             {text_field.render(ui)}
             <p class="note error" role="alert" hidden=Ui::is_empty(note)>
                 {note}
@@ -84,22 +77,6 @@ fn keep_focus(field: NodeRef<html::Textarea>) {
         // It fails only for an element that is not in a document.
         let _ = field.focus();
     }
-}
-
-/// Listens on the way down from the window, so that the edit is over before what was clicked does what it does.
-fn leave_by_click(ui: Ui, editor: NodeRef<html::Div>) {
-    let handle = Closure::<dyn Fn(web_sys::Event)>::new(move |event: web_sys::Event| {
-        let target = event.target().and_then(|target| target.dyn_into::<web_sys::Node>().ok());
-        if !editor.get_untracked().is_some_and(|editor| editor.contains(target.as_ref())) {
-            ui.act(Act::LeaveEdit);
-        }
-    });
-    // Each fails only for a listener of another type.
-    let _ = window().add_event_listener_with_callback_and_bool("click", handle.as_ref().unchecked_ref(), true);
-    let handle = SendWrapper::new(handle);
-    on_cleanup(move || {
-        let _ = window().remove_event_listener_with_callback_and_bool("click", handle.as_ref().unchecked_ref(), true);
-    });
 }
 
 fn text(model: &Model) -> String {

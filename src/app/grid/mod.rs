@@ -56,6 +56,7 @@ pub(super) fn Grid() -> impl IntoView {
             on:scroll=move |_| ui.handle_scroll()
             on:keydown=move |event| on_key(ui, &event)
             on:focus=move |_| ui.handle_focus()
+            on:pointerleave=move |_| ui.report(|model| model.handle_pointer(None))
         >
             <div role="rowgroup" class="head">
                 <div role="row" aria-rowindex="1">
@@ -121,7 +122,8 @@ fn on_key(ui: Ui, event: &ev::KeyboardEvent) {
         "ArrowLeft" => Act::Go(Step::Left),
         "ArrowRight" => Act::Go(Step::Right),
         "Enter" | "F2" => Act::EditAtCursor,
-        "Delete" => Act::RemoveAtCursor,
+        // Held down it would go on with the rows that follow.
+        "Delete" if !event.repeat() => Act::RemoveAtCursor,
         _ => return,
     };
     ui.act(act);

@@ -256,8 +256,8 @@ fn an_edit_outlives_the_place_of_its_row() {
     for number in 0..50 {
         world.others_write(&format!("a{number:02}"), Some("1"), 200 + number);
     }
-    world.model.handle_scroll(0);
     world.frame();
+    world.model.handle_scroll(0);
     check(&world, 20, 21, 0);
     // Nothing finds it, and then it is gone: it says so.
     world.act(Act::Search("a01".to_owned()));
@@ -273,6 +273,65 @@ fn an_edit_outlives_the_place_of_its_row() {
     world.act(Act::ResumeDraft);
     assert_eq!(world.act(Act::CommitEdit), Some(Focus::Grid));
     assert_eq!(world.server_has("k05"), Some("\"half\""));
+}
+
+/// The first press in a scrolled grid gave it the focus, and that put the cursor on a row out of sight and scrolled there. What was then
+/// under the pointer was another row.
+#[test]
+fn the_first_press_moves_no_row() {
+    let mut world = World::live();
+    for number in 0..100 {
+        world.others_write(&format!("k{number:02}"), Some("1"), number);
+    }
+    world.frame();
+    world.model.handle_viewport(VIEWPORT);
+    world.model.handle_scroll(50 * 36 + 10);
+    world.model.handle_focus();
+    assert_eq!((world.model.grid().cursor(), world.model.grid().target()), (Some(&key("k51")), None));
+}
+
+/// An insert moved the rows, and a press hit another one than was under the pointer when the person decided.
+#[test]
+fn what_others_insert_and_remove_moves_no_row_in_sight() {
+    let mut world = World::live();
+    for number in 0..100 {
+        world.others_write(&format!("k{number:02}"), Some("1"), number);
+    }
+    world.frame();
+    world.model.handle_viewport(VIEWPORT);
+    world.model.handle_scroll(20 * 36 + 10);
+    // As the driver does, when the page has scrolled.
+    let scrolled = |world: &mut World| {
+        world.frame();
+        let target = world.model.grid().target();
+        world.model.handle_scrolled();
+        target
+    };
+    let insert = |world: &mut World, name: &str| world.others_write(name, Some("1"), 500);
+    insert(&mut world, "a1");
+    insert(&mut world, "a2");
+    assert_eq!(scrolled(&mut world), Some(22 * 36 + 10), "the first row in sight stays");
+    world.others_write("a1", None, 600);
+    assert_eq!(scrolled(&mut world), Some(21 * 36 + 10));
+    insert(&mut world, "k99a");
+    assert_eq!(scrolled(&mut world), None, "what comes below moves nothing");
+
+    // What comes between the first row and that under the pointer moves the first.
+    world.model.handle_pointer(Some(key("k25")));
+    insert(&mut world, "k22a");
+    assert_eq!(scrolled(&mut world), Some(22 * 36 + 10));
+    world.model.handle_pointer(Some(key("k70")));
+    insert(&mut world, "k23a");
+    assert_eq!(scrolled(&mut world), None, "a row out of sight is no anchor");
+
+    // At the beginning what is new is seen, unless somebody is there.
+    world.model.handle_pointer(None);
+    world.model.handle_scroll(0);
+    insert(&mut world, "a0");
+    assert_eq!(scrolled(&mut world), None);
+    world.model.handle_pointer(Some(key("k00")));
+    insert(&mut world, "a00");
+    assert_eq!(scrolled(&mut world), Some(36));
 }
 
 /// A row that came back after a rollback has its author still, and says who has brought it.
