@@ -3,8 +3,6 @@
 //! They live here and not in the rows that show them: a row may leave the screen, a search or the dictionary at any time, and what
 //! is typed is neither published by that nor lost. What others write meanwhile changes nothing in a draft.
 
-use std::collections::BTreeMap;
-
 use keybook_core::{Key, Stamp, Value};
 
 use super::{Model, act::Write, areas::Areas};
@@ -31,53 +29,47 @@ impl Draft {
     }
 }
 
-/// The drafts of a page, of which one at most is open in an editor.
+/// The drafts of a page. They are few, and a map of their own type would be a hundredth of the page.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Drafts {
-    of: BTreeMap<Key, Draft>,
-    open: Option<Key>,
+    /// That in the editor.
+    open: Option<(Key, Draft)>,
+    /// The others, the oldest first.
+    waiting: Vec<(Key, Draft)>,
 }
 
 impl Drafts {
     /// The one that is open.
     pub(super) fn open(&self) -> Option<(&Key, &Draft)> {
-        let key = self.open.as_ref()?;
-        Some((key, &self.of[key]))
+        self.open.as_ref().map(|(key, draft)| (key, draft))
     }
 
     /// The same, to be changed.
     pub(super) fn open_mut(&mut self) -> Option<&mut Draft> {
-        self.of.get_mut(self.open.as_ref()?)
+        self.open.as_mut().map(|(_, draft)| draft)
     }
 
-    /// Those that are not open, by key.
+    /// Those that are not open, the oldest first.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Key> {
-        self.of.keys().filter(|key| self.open.as_ref() != Some(key))
+        self.waiting.iter().map(|(key, _)| key)
     }
 
-    /// Opens the draft of a key, or a new one.
+    /// Opens the draft of a key, or a new one. None is open.
     pub(super) fn begin(&mut self, key: Key, new: impl FnOnce() -> Option<Draft>) {
-        if !self.of.contains_key(&key) {
-            let Some(draft) = new() else { return };
-            self.of.insert(key.clone(), draft);
-        }
-        self.open = Some(key);
+        self.open = match self.waiting.iter().position(|(waiting, _)| *waiting == key) {
+            Some(position) => Some(self.waiting.remove(position)),
+            None => new().map(|draft| (key, draft)),
+        };
     }
 
     /// Closes the editor. A draft that says what was there is none.
     pub(super) fn close(&mut self) {
-        if let Some(key) = self.open.take()
-            && self.of.get(&key).is_some_and(Draft::is_untouched)
-        {
-            self.of.remove(&key);
-        }
+        self.waiting.extend(self.open.take().filter(|(_, draft)| !draft.is_untouched()));
     }
 
     /// Closes the editor: what was typed in it is written, or given up.
     pub(super) fn finish(&mut self) {
-        if let Some(key) = self.open.take() {
-            self.of.remove(&key);
-        }
+        self.open = None;
     }
 }
 

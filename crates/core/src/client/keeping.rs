@@ -179,8 +179,12 @@ impl Client {
         Some(encode(&match self.siblings.take_owed()? {
             Answer::Lives => self.told(),
             Answer::Everything => {
-                let keys: BTreeSet<&Key> = self.outbox().keys().chain(self.decisions.keys()).collect();
-                let rows = keys.into_iter().map(|key| ToldRows::new(key.clone(), self.key_bytes(key))).collect();
+                let keys: BTreeSet<Key> = self.outbox().keys().chain(self.decisions.keys()).cloned().collect();
+                let told = |key: Key| {
+                    let bytes = self.key_bytes(&key);
+                    ToldRows::new(key, bytes)
+                };
+                let rows = keys.into_iter().map(told).collect();
                 Told { is_whole: true, rows, gone: self.siblings.gone().to_vec(), ..self.told() }
             }
         }))
