@@ -37,7 +37,7 @@ async function conflict(winner, loser, key, [winning, losing]) {
   await value(winner, key).dblclick();
   await set(loser, key, losing);
   // It lies over the value that changes below it.
-  await winner.getByText("Somebody else has changed it meanwhile").waitFor();
+  await winner.getByText(/ has set it to .* meanwhile\./s).waitFor();
   await field(winner, `Value of ${key}`).fill(winning);
   await field(winner, `Value of ${key}`).press("Enter");
   await says(value(loser, key), winning);
@@ -217,7 +217,7 @@ test("the dialog fits a phone, in the light and in the dark", async (t) => {
     await row(ben, key).tap();
     await row(ben, key).tap();
     await set(ada, key, texts[1]);
-    await ben.getByText("Somebody else has changed it meanwhile").waitFor();
+    await ben.getByText(/ has set it to .* meanwhile\./s).waitFor();
     await field(ben, `Value of ${key}`).fill(texts[0]);
     await field(ben, `Value of ${key}`).press("Enter");
     await says(value(ada, key), texts[0]);
