@@ -8,7 +8,7 @@ use std::{
 
 use js_sys::Reflect;
 use keybook_core::{
-    Person, ReplicaId,
+    Key, Person, ReplicaId,
     client::LocalChange,
     device::{Effect as DeviceEffect, WhoLives},
     paths,
@@ -321,7 +321,7 @@ impl Driver {
         });
         let driver = self.this.clone();
         let on_click = Closure::<dyn Fn(web_sys::Event)>::new(move |event: web_sys::Event| {
-            if !is_in_editor(&event) {
+            if closest(&event, ".editor").is_none() {
                 with(&driver, |driver| {
                     if driver.model.read(|model| model.editor().is_some()) {
                         driver.act(Act::LeaveEdit);
@@ -329,11 +329,20 @@ impl Driver {
                 });
             }
         });
+        let model = self.model.clone();
+        let on_pointer = Closure::<dyn Fn(web_sys::Event)>::new(move |event: web_sys::Event| {
+            let name = closest(&event, "[role=row][aria-label]").and_then(|row| row.get_attribute("aria-label"));
+            let key = name.and_then(|name| Key::parse(&name).ok());
+            model.write(|model| model.handle_pointer(key));
+        });
         // On the way down, so that an edit is over before what was clicked does what it does.
-        window()
-            .add_event_listener_with_callback_and_bool("click", on_click.as_ref().unchecked_ref(), true)
-            .expect("a listener can be added to what is alive");
+        for (name, listener) in [("click", &on_click), ("pointerover", &on_pointer)] {
+            window()
+                .add_event_listener_with_callback_and_bool(name, listener.as_ref().unchecked_ref(), true)
+                .expect("a listener can be added to what is alive");
+        }
         on_click.forget();
+        on_pointer.forget();
         for (target, name, listener) in [
             (window().as_ref(), "online", on_online.as_ref()),
             (document().as_ref(), "visibilitychange", on_online.as_ref()),
@@ -356,10 +365,10 @@ impl Driver {
     }
 }
 
-/// Whether an event is of the editor of a value.
-fn is_in_editor(event: &web_sys::Event) -> bool {
-    let target = event.target().and_then(|target| target.dyn_into::<web_sys::Element>().ok());
-    target.is_some_and(|target| target.closest(".editor").is_ok_and(|editor| editor.is_some()))
+/// The innermost element around what an event is of that matches.
+fn closest(event: &web_sys::Event, selector: &str) -> Option<web_sys::Element> {
+    let target = event.target()?.dyn_into::<web_sys::Element>().ok()?;
+    target.closest(selector).ok().flatten()
 }
 
 fn is_visible() -> bool {

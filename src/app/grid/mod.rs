@@ -56,7 +56,6 @@ pub(super) fn Grid() -> impl IntoView {
             on:scroll=move |_| ui.handle_scroll()
             on:keydown=move |event| on_key(ui, &event)
             on:focus=move |_| ui.handle_focus()
-            on:pointerleave=move |_| ui.report(|model| model.handle_pointer(None))
         >
             <div role="rowgroup" class="head">
                 <div role="row" aria-rowindex="1">

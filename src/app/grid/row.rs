@@ -72,7 +72,6 @@ pub(super) fn EntryRow(key: Key) -> impl IntoView {
             class:current=has_cursor
             aria-label=label
             aria-rowindex=row_index
-            on:pointerenter=move |_| ui.report(|model| model.handle_pointer(Some(key.get_value())))
             on:pointerdown=on_pointer_down
             on:click=on_click
             on:dblclick=move |_| ui.act(Act::Edit(key.get_value()))

@@ -179,12 +179,10 @@ impl Client {
         Some(encode(&match self.siblings.take_owed()? {
             Answer::Lives => self.told(),
             Answer::Everything => {
-                let keys: BTreeSet<Key> = self.outbox().keys().chain(self.decisions.keys()).cloned().collect();
-                let told = |key: Key| {
-                    let bytes = self.key_bytes(&key);
-                    ToldRows::new(key, bytes)
-                };
-                let rows = keys.into_iter().map(told).collect();
+                // Put in one by one: the code of the set's own way would be a fiftieth of the page.
+                let mut keys = BTreeSet::new();
+                self.outbox().keys().chain(self.decisions.keys()).for_each(|key| _ = keys.insert(key.clone()));
+                let rows = keys.iter().map(|key| ToldRows::new(key.clone(), self.key_bytes(key))).collect();
                 Told { is_whole: true, rows, gone: self.siblings.gone().to_vec(), ..self.told() }
             }
         }))

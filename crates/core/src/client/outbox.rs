@@ -3,8 +3,9 @@
 //! Of each replica and key one row waits for an ack: a newer write replaces an older one. A row leaves when its stamp is
 //! acknowledged **and** the base has reached the ack's seq: the shown state never goes back, whatever a rollback takes meanwhile.
 //!
-//! Rows that the server refused for good stay beside it until their user lets them go. So do recovered rows until the server has them, and they go first: a later write may be refused for good, and others may have written meanwhile what neither its
-//! writer nor the later one had seen.
+//! Rows that the server refused for good stay beside it until their user lets them go. So do recovered rows until the server has
+//! them, and they go first: a later write may be refused for good, and others may have written meanwhile what neither its writer nor
+//! the later one had seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -229,7 +229,7 @@ impl Siblings {
         if told.is_whole {
             let is_told = |key: &&Key| told.rows.binary_search_by(|rows| rows.key.cmp(key)).is_ok();
             let decided = sibling.decisions.iter().map(|decision| &decision.what.id.key);
-            let left: BTreeSet<Key> = sibling.rows.keys().chain(decided).filter(|key| !is_told(key)).cloned().collect();
+            let left: Vec<Key> = sibling.rows.keys().chain(decided).filter(|key| !is_told(key)).cloned().collect();
             left.iter().for_each(|key| sibling.set(key, Vec::new(), Vec::new(), told.cursor));
         }
         for ToldRows { key, rows } in told.rows {
