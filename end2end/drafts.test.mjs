@@ -7,20 +7,26 @@ import { openPage, Server, startBrowser, visit } from "./harness.mjs";
 
 const keys = Array.from({ length: 200 }, (_, number) => `k${String(number).padStart(3, "0")}`);
 
-/** Ada edits an entry of many, half way; Ben has the same dictionary open. */
-async function openHalf(t, key) {
+/** Two who have a dictionary of many entries open. */
+async function openMany(t) {
   const server = await Server.start(t);
   const browser = await startBrowser(t);
   const [ada, ben] = [await openPage(t, browser), await openPage(t, browser)];
   await Promise.all([ada, ben].map((page) => visit(page, server.url)));
   await setAll(ada, keys.map((key) => [key, "whole"]));
   await Promise.all([ada, ben].map(settled));
+  return { ada, ben };
+}
+
+/** Ada edits one of them, half way. */
+async function openHalf(t, key) {
+  const { ada, ben } = await openMany(t);
   // The form has gone to the last.
   await grid(ada).evaluate((grid) => grid.scrollTo(0, 0));
   await row(ada, "k000").waitFor();
   await value(ada, key).dblclick();
   await field(ada, `Value of ${key}`).fill("half");
-  return { server, ada, ben };
+  return { ada, ben };
 }
 
 /** The editor is in sight, holds what was typed, and has the focus. */
@@ -101,12 +107,7 @@ test("Tab writes what is edited and goes on", async (t) => {
 });
 
 test("a press hits the row that is under the pointer, whatever others insert", async (t) => {
-  const server = await Server.start(t);
-  const browser = await startBrowser(t);
-  const [ada, ben] = [await openPage(t, browser), await openPage(t, browser)];
-  await Promise.all([ada, ben].map((page) => visit(page, server.url)));
-  await setAll(ada, keys.map((key) => [key, "whole"]));
-  await Promise.all([ada, ben].map(settled));
+  const { ada, ben } = await openMany(t);
   // The first press: the grid has had no focus.
   await grid(ben).evaluate((grid) => grid.scrollTo(0, 3010));
   const target = row(ben, "k090");
