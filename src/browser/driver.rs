@@ -85,6 +85,7 @@ impl Driver {
         driver.step(|model, now_ms| model.open(opened, now_ms));
         driver.model.write(|model| model.set_visible(is_visible()));
         driver.listen();
+        driver.listen_to_pointer();
         driver.open(replica);
         driver.show();
         driver
@@ -319,6 +320,24 @@ impl Driver {
                 event.prevent_default();
             }
         });
+        for (target, name, listener) in [
+            (window().as_ref(), "online", on_online.as_ref()),
+            (document().as_ref(), "visibilitychange", on_online.as_ref()),
+            (window().as_ref(), "pageshow", on_show.as_ref()),
+            (window().as_ref(), "beforeunload", on_leave.as_ref()),
+        ] {
+            let target: &web_sys::EventTarget = target;
+            target
+                .add_event_listener_with_callback(name, listener.unchecked_ref())
+                .expect("a listener can be added to what is alive");
+        }
+        on_online.forget();
+        on_show.forget();
+        on_leave.forget();
+    }
+
+    /// Listens to what a pointer does, on the way down from the window: an edit is over before what was clicked does what it does.
+    fn listen_to_pointer(&self) {
         let driver = self.this.clone();
         let on_click = Closure::<dyn Fn(web_sys::Event)>::new(move |event: web_sys::Event| {
             if closest(&event, ".editor").is_none() {
@@ -335,7 +354,6 @@ impl Driver {
             let key = name.and_then(|name| Key::parse(&name).ok());
             model.write(|model| model.handle_pointer(key));
         });
-        // On the way down, so that an edit is over before what was clicked does what it does.
         for (name, listener) in [("click", &on_click), ("pointerover", &on_pointer)] {
             window()
                 .add_event_listener_with_callback_and_bool(name, listener.as_ref().unchecked_ref(), true)
@@ -343,20 +361,6 @@ impl Driver {
         }
         on_click.forget();
         on_pointer.forget();
-        for (target, name, listener) in [
-            (window().as_ref(), "online", on_online.as_ref()),
-            (document().as_ref(), "visibilitychange", on_online.as_ref()),
-            (window().as_ref(), "pageshow", on_show.as_ref()),
-            (window().as_ref(), "beforeunload", on_leave.as_ref()),
-        ] {
-            let target: &web_sys::EventTarget = target;
-            target
-                .add_event_listener_with_callback(name, listener.unchecked_ref())
-                .expect("a listener can be added to what is alive");
-        }
-        on_online.forget();
-        on_show.forget();
-        on_leave.forget();
     }
 
     /// The lock that a page holds while it lives.

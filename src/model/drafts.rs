@@ -54,6 +54,11 @@ impl Drafts {
         self.waiting.iter().map(|(key, _)| key)
     }
 
+    /// Whether there is anything that is neither written nor given up.
+    pub(super) fn is_any(&self) -> bool {
+        !self.waiting.is_empty() || self.open.as_ref().is_some_and(|(_, draft)| !draft.is_untouched())
+    }
+
     /// Opens the draft of a key, or a new one. None is open.
     pub(super) fn begin(&mut self, key: Key, new: impl FnOnce() -> Option<Draft>) {
         self.open = match self.waiting.iter().position(|(waiting, _)| *waiting == key) {

@@ -217,11 +217,11 @@ impl Model {
         self.side.room
     }
 
-    /// Whether leaving the page now would lose edits.
+    /// Whether leaving the page now would lose edits, or what is half typed.
     pub fn would_lose(&self) -> bool {
-        self.live
-            .as_ref()
-            .is_some_and(|Live { device, .. }| device.client().unconfirmed() > 0 && !device.storage().is_durable())
+        let is_unkept =
+            |Live { device, .. }: &Live| device.client().unconfirmed() > 0 && !device.storage().is_durable();
+        self.drafts.is_any() || self.live.as_ref().is_some_and(is_unkept)
     }
 
     /// Whether what this page has survives it: other pages take it over once it is left.

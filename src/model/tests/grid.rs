@@ -102,6 +102,7 @@ fn who_leaves_an_edit_writes_what_is_valid_and_not_overtaken() {
     edit(&mut world, "a", &too_long);
     world.act(Act::LeaveEdit);
     assert_eq!((world.server_has("a"), waiting(&world), world.model.editor()), (Some("3"), vec!["a"], None));
+    assert!(world.model.would_lose(), "whoever reloads the page now is asked");
 
     edit(&mut world, "b", "mine");
     world.others_write("b", Some("theirs"), 5);
@@ -115,6 +116,7 @@ fn who_leaves_an_edit_writes_what_is_valid_and_not_overtaken() {
     assert_eq!(typed(&world), Some("mine"));
     world.act(Act::CommitEdit);
     assert_eq!((world.server_has("b"), waiting(&world)), (Some("\"mine\""), vec![]));
+    assert!(!world.model.would_lose());
 
     // What was opened and not touched is no draft.
     world.act(Act::Edit(key("b")));
