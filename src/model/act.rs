@@ -56,7 +56,7 @@ pub enum Act {
     EditAtCursor,
     /// What is edited in place is this text now.
     TypeEdit(String),
-    /// Writes what was edited in place, and goes back to the grid.
+    /// Writes what was edited in place, and goes to its row, wherever that is by now.
     CommitEdit,
     /// The person has gone elsewhere: writes what was edited in place if it is a value and nobody else has changed the entry
     /// meanwhile. Else it waits as a draft.
@@ -183,7 +183,13 @@ impl Model {
                     draft.text = text;
                 }
             }
-            Act::CommitEdit => return self.commit_edit(now_ms).then_some(Focus::Grid),
+            Act::CommitEdit => {
+                let key = self.drafts.open()?.0.clone();
+                if self.commit_edit(now_ms) {
+                    self.go_to(&key);
+                    return Some(Focus::Grid);
+                }
+            }
             Act::LeaveEdit => self.leave_edit(now_ms),
             Act::CancelEdit => {
                 self.drafts.finish();

@@ -161,8 +161,15 @@ fn an_edit_outlives_the_place_of_its_row() {
     world.act(Act::LeaveEdit);
     assert_eq!((world.server_has("k05"), waiting(&world)), (None, vec!["k05"]));
     world.act(Act::ResumeDraft);
+    world.model.handle_scroll(90 * 36);
     assert_eq!(world.act(Act::CommitEdit), Some(Focus::Grid));
     assert_eq!(world.server_has("k05"), Some("\"half\""));
+    let row = world.model.position(&key("k05"));
+    assert_eq!(
+        (world.model.cursor_row(), world.model.grid().target()),
+        (Some(row), Some(36 * row as u32)),
+        "it is in sight"
+    );
 }
 
 /// The first press in a scrolled grid gave it the focus, and that put the cursor on a row out of sight and scrolled there. What was then
