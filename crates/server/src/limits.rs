@@ -25,7 +25,7 @@ pub(crate) const QUEUED_BYTES_MAX: usize = 512 * 1024;
 pub(crate) const TRANSACTION_OPS_MAX: usize = 1024;
 /// Hubs that are kept between transactions: one costs a few reads to make again.
 pub(crate) const IDLE_HUBS_MAX: usize = 256;
-/// It is looked so often whether conflict rows are too old, after a month.
+/// Conflict rows that are too old are looked for so often; they are after 30 days.
 pub(crate) const EXPIRY: Duration = Duration::from_secs(3600);
 /// What a client whose write was turned away for want of disk space waits before it tries again.
 pub(crate) const DISK_RETRY_MS: u64 = 10_000;
